@@ -1,0 +1,1 @@
+"""Colossus node agent."""

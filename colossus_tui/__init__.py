@@ -1,0 +1,1 @@
+"""Colossus hub, client, CLI and console."""

@@ -1,0 +1,1 @@
+"""colossus_tui.cli"""

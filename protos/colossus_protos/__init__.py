@@ -1,0 +1,1 @@
+"""Contracts shared by agent, hub and consoles (generated code lives in v1)."""
