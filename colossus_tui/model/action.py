@@ -1,0 +1,197 @@
+"""Actions, preflights and the states an action may pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from colossus_tui.model.priority import PriorityClass
+
+
+class Verb(StrEnum):
+    """What is done to a run."""
+
+    START = "start"
+    CHECKPOINT = "checkpoint"
+    PAUSE = "pause"
+    FREEZE = "freeze"
+    RESUME = "resume"
+    REPRIORITIZE = "reprioritize"
+    STOP = "stop"
+
+
+class ActionState(StrEnum):
+    """How far an action came; see TRANSITIONS."""
+
+    REQUESTED = "requested"
+    ACCEPTED = "accepted"
+    DISPATCHED = "dispatched"
+    OBSERVED = "observed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    UNCONFIRMED = "unconfirmed"
+    REFUSED = "refused"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the action has ended."""
+        return self in END_STATES
+
+
+END_STATES = frozenset(
+    {
+        ActionState.OBSERVED,
+        ActionState.PARTIAL,
+        ActionState.FAILED,
+        ActionState.UNCONFIRMED,
+        ActionState.REFUSED,
+    }
+)
+
+TRANSITIONS: Mapping[ActionState, frozenset[ActionState]] = MappingProxyType(
+    {
+        ActionState.REQUESTED: frozenset({ActionState.ACCEPTED, ActionState.REFUSED}),
+        ActionState.ACCEPTED: frozenset(
+            {ActionState.DISPATCHED, ActionState.FAILED, ActionState.UNCONFIRMED}
+        ),
+        ActionState.DISPATCHED: frozenset(
+            {
+                ActionState.OBSERVED,
+                ActionState.PARTIAL,
+                ActionState.FAILED,
+                ActionState.UNCONFIRMED,
+            }
+        ),
+    }
+)
+
+
+class ReasonCode(StrEnum):
+    """Why an action was refused or failed, for programs."""
+
+    POLICY = "policy"
+    UNSUPPORTED = "unsupported"
+    CONFLICT = "conflict"
+    NOT_FOUND = "not_found"
+    INVALID = "invalid"
+    BACKEND_DENIED = "backend_denied"
+    BACKEND_FAILED = "backend_failed"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+
+
+class Confirmation(StrEnum):
+    """What the operator must do before the hub takes the action."""
+
+    NONE = "none"
+    YES_NO = "yes_no"
+    TYPE_NAME = "type_name"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """How to start a run on the local backend."""
+
+    run_id: str
+    argv: tuple[str, ...] = ()
+    working_directory: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    priority_class: PriorityClass = PriorityClass.P2
+    rank_count: int = 1
+    label: str = ""
+    watchdog_seconds: float = 0.0
+    grace_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ActionParameters:
+    """What a verb needs beyond the run; 0 or None means the verb's default."""
+
+    priority_class: PriorityClass | None = None
+    fuse_seconds: float = 0.0
+    force: bool = False
+    timeout_seconds: float = 0.0
+    spec: RunSpec | None = None
+    node_name: str = ""
+    grace_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a preflight, with where it comes from."""
+
+    name: str
+    label: str
+    value: float | None = None
+    unit: str = ""
+    basis: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What an action would cost and meet, before it is done."""
+
+    verb: Verb
+    run_id: str
+    generation: int = 0
+    allowed: bool = False
+    refusal: ReasonCode | None = None
+    refusal_detail: str = ""
+    effect: str = ""
+    figures: tuple[Figure, ...] = ()
+    warnings: tuple[str, ...] = ()
+    confirmation: Confirmation = Confirmation.YES_NO
+    time_unix_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """Where a rank takes up its work."""
+
+    rank: int
+    step: int
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RankResult:
+    """What one rank said to a directive."""
+
+    rank: int
+    ok: bool = False
+    detail: str = ""
+    step: int = -1
+    nice: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ActionStage:
+    """One entry in an action's history."""
+
+    time_unix_ns: int
+    state: ActionState
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One verb on one run by one operator."""
+
+    action_id: str
+    verb: Verb
+    run_id: str
+    state: ActionState = ActionState.REQUESTED
+    reason_code: ReasonCode | None = None
+    detail: str = ""
+    operator: str = ""
+    reason: str = ""
+    requested_time_unix_ns: int = 0
+    updated_time_unix_ns: int = 0
+    agreed_step: int = -1
+    stages: tuple[ActionStage, ...] = ()
+    ranks: tuple[RankResult, ...] = ()
+    confirmed_node_count: int = 0
+    node_count: int = 0
+    parameters: ActionParameters = field(default_factory=ActionParameters)

@@ -1,0 +1,40 @@
+"""Events and alerts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How urgent something is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at one instant. `message` is untrusted text."""
+
+    event_id: int = 0
+    time_unix_ns: int = 0
+    severity: Severity = Severity.INFO
+    kind: str = ""
+    message: str = ""
+    node_name: str = ""
+    run_id: str = ""
+    gpu_index: int = -1
+    rank: int = -1
+    action_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that is so now and should be looked at."""
+
+    severity: Severity
+    kind: str
+    message: str
+    since_unix_ns: int = 0

@@ -1,0 +1,163 @@
+"""Nodes, GPUs, their sensors and processes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from colossus_tui.model.event import Alert, Event
+
+
+class MissingReason(StrEnum):
+    """Why a value is not available."""
+
+    UNSUPPORTED = "unsupported"
+    NOT_PERMITTED = "not_permitted"
+    FAILED = "failed"
+    STUCK = "stuck"
+    LOST = "lost"
+
+
+class Freshness(StrEnum):
+    """How fresh a node's figures are: live < 5 s, grey < 15 s, stale < 60 s, else lost."""
+
+    LIVE = "live"
+    GREY = "grey"
+    STALE = "stale"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricValue:
+    """One value with its unit, or the reason it has none; age -1 means never."""
+
+    name: str
+    unit: str
+    value: float | None = None
+    missing: MissingReason | None = None
+    age_seconds: float = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MigInstance:
+    """One MIG instance of a GPU."""
+
+    uuid: str
+    profile: str
+    memory_total_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU; `values` are in the order of its agent's columns."""
+
+    node_name: str
+    gpu_index: int
+    gpu_uuid: str = ""
+    product_name: str = ""
+    run_id: str = ""
+    memory_total_bytes: int = 0
+    power_limit_watts: float = 0.0
+    values: tuple[MetricValue, ...] = ()
+    missing: MissingReason | None = None
+    mig_instances: tuple[MigInstance, ...] = ()
+
+    def metric(self, name: str) -> MetricValue | None:
+        """Return the value of one metric, or None where the agent has no such column."""
+        return next((value for value in self.values if value.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class HostInventory:
+    """What does not change about a node."""
+
+    operating_system: str = ""
+    kernel_release: str = ""
+    cpu_model: str = ""
+    cpu_count: int = 0
+    memory_total_bytes: int = 0
+    boot_id: str = ""
+    driver_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SensorStatus:
+    """One sensor that gives no value now; gpu_index -1 is the host."""
+
+    gpu_index: int
+    sensor: str
+    reason: MissingReason | None = None
+    since_unix_ns: int = 0
+    last_value_unix_ns: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectorStatus:
+    """How one collector of the agent fares."""
+
+    name: str
+    duration_seconds: float = 0.0
+    success: bool = True
+    last_success_unix_ns: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSample:
+    """One process that belongs to a run or holds a GPU. Name and command are untrusted."""
+
+    pid: int
+    start_time_ticks: int = 0
+    name: str = ""
+    command: str = ""
+    user: str = ""
+    run_id: str = ""
+    run_source: str = ""
+    rank: int = -1
+    cpu_ratio: float = 0.0
+    resident_bytes: int = 0
+    state: str = ""
+    gpu_indices: tuple[int, ...] = ()
+    gpu_memory_bytes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node, as the list of nodes shows it."""
+
+    node_name: str
+    hall: str = ""
+    rack: str = ""
+    freshness: Freshness = Freshness.LOST
+    age_seconds: float = 0.0
+    linked: bool = False
+    gpu_count: int = 0
+    reporting_gpu_count: int = 0
+    gpu_power_watts: float | None = None
+    cpu_power_watts: float | None = None
+    gpu_temperature_max_celsius: float | None = None
+    gpu_utilisation_ratio: float | None = None
+    cpu_utilisation_ratio: float | None = None
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    load_1m: float | None = None
+    run_ids: tuple[str, ...] = ()
+    failing_sensor_count: int = 0
+    agent_version: str = ""
+    alerts: tuple[Alert, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDetail:
+    """One node down to its sensors and processes."""
+
+    node: Node
+    host: HostInventory
+    host_values: tuple[MetricValue, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
+    sensors: tuple[SensorStatus, ...] = ()
+    collectors: tuple[CollectorStatus, ...] = ()
+    processes: tuple[ProcessSample, ...] = ()
+    events: tuple[Event, ...] = ()
+    gpu_detail: str = ""

@@ -1,0 +1,55 @@
+"""The site and the state that one console shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from colossus_tui.model.action import Action
+from colossus_tui.model.event import Alert, Event
+from colossus_tui.model.node import Node, NodeDetail
+from colossus_tui.model.run import Run, RunDetail, Series
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the hub says of itself; role is "operator" or "viewer"."""
+
+    revision: int = 0
+    time_unix_ns: int = 0
+    hub_version: str = ""
+    role: str = "viewer"
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The site in one line, with what its sums cover."""
+
+    site_name: str = ""
+    node_count: int = 0
+    reporting_node_count: int = 0
+    gpu_count: int = 0
+    reporting_gpu_count: int = 0
+    power_watts: float | None = None
+    power_basis: str = ""
+    power_node_count: int = 0
+    run_counts: Mapping[str, int] = field(default_factory=dict)
+    age_seconds: float = 0.0
+    cpu_utilisation_ratio: float | None = None
+    alerts: tuple[Alert, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One state of what a console shows; parts not asked for are empty or None."""
+
+    header: Header
+    site: Site | None = None
+    runs: tuple[Run, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    run: RunDetail | None = None
+    node: NodeDetail | None = None
+    events: tuple[Event, ...] = ()
+    actions: tuple[Action, ...] = ()
+    series: tuple[Series, ...] = ()
+    skipped_count: int = 0
