@@ -1,1 +1,1 @@
-"""colossus_tui.hub"""
+"""The process that takes frames, holds the live state, carries out actions and serves consoles."""

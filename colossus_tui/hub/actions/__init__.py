@@ -1,0 +1,1 @@
+"""Actions: preflight, policy, journal and the engine that drives each one to what was observed."""
