@@ -7,6 +7,10 @@ import math
 import typing
 
 import pytest
+from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
 from colossus_protos.v1 import (
     action_pb2,
     common_pb2,
@@ -15,10 +19,6 @@ from colossus_protos.v1 import (
     frame_pb2,
     run_pb2,
 )
-from google.protobuf.message import Message
-from hypothesis import given
-from hypothesis import strategies as st
-
 from colossus_tui import model
 from colossus_tui.wire import from_proto, to_proto
 

@@ -1,0 +1,28 @@
+"""What holds for every test: the developer's own state and settings stay out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a change of the contracts be accepted knowingly."""
+    parser.addoption(
+        "--accept-contracts",
+        action="store_true",
+        help="write tests/architecture/contract_baseline.json from the .proto files",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("COLOSSUS_", "SLURM_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("COLOSSUS_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("COLOSSUS_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.delenv("NO_COLOR", raising=False)
