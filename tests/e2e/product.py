@@ -1,0 +1,165 @@
+"""The whole product as real processes in folders of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support import until
+
+BIN = Path(sys.executable).parent
+
+
+class Product:
+    """Hub, agent and command line on one Unix socket; ends all that it started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "hub.sock"
+        self.hub: subprocess.Popen[bytes] | None = None
+        self.agent: subprocess.Popen[bytes] | None = None
+        self.environment = os.environ | {
+            "COLOSSUS_STATE_DIR": str(folder / "state"),
+            "COLOSSUS_RUNTIME_DIR": str(folder),
+            "COLOSSUS_HUB": f"unix:{self.socket}",
+        }
+
+    @property
+    def address(self) -> str:
+        """Where the hub listens."""
+        return f"unix:{self.socket}"
+
+    def _spawn(self, name: str, *argv: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.out").open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    def start_hub(self, *arguments: str) -> None:
+        """Start the hub and wait until it answers."""
+        self.hub = self._spawn("hub", "colossus_tui.hub", "--listen", self.address, *arguments)
+        until(lambda: self.cli("runs", "--json").returncode == 0, 20, message="the hub")
+
+    def start_agent(self) -> None:
+        """Start the agent and wait until its node reports."""
+        self.agent = self._spawn(
+            "agent", "colossus_agent", "--hub", self.address, "--node-name", "node-1"
+        )
+        until(
+            lambda: [
+                node
+                for node in self.json("nodes")["nodes"]
+                if node["freshness"] == "live" and node["linked"]
+            ],
+            20,
+            message="the agent's first frame",
+        )
+
+    def kill(self, name: str) -> None:
+        """Send SIGKILL to "hub" or "agent" and reap it."""
+        process: subprocess.Popen[bytes] = getattr(self, name)
+        process.kill()
+        process.wait()
+
+    def cli(self, *arguments: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
+        """Run the `colossus` command."""
+        return subprocess.run(
+            [str(BIN / "colossus"), *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    def json(self, *arguments: str) -> dict[str, Any]:
+        """Run the command with --json and return its object."""
+        result = self.cli(*arguments, "--json")
+        assert result.returncode == 0, result.stderr
+        value: dict[str, Any] = json.loads(result.stdout)
+        return value
+
+    def run_of(self, run_id: str) -> dict[str, Any]:
+        """Return one run as `colossus runs --json` shows it."""
+        runs = [run for run in self.json("runs")["runs"] if run["run_id"] == run_id]
+        return runs[0] if runs else {}
+
+    def ranks(self, run_id: str) -> list[dict[str, Any]]:
+        """Return the ranks of a run as `colossus show` gives them."""
+        ranks: list[dict[str, Any]] = self.json("show", run_id)["detail"]["ranks"]
+        return ranks
+
+    def train(self, run_id: str, *arguments: str, ranks: int = 1, priority: str = "P2") -> None:
+        """Start a small real training as a run and wait for its first step."""
+        result = self.cli(
+            *("run", "--name", run_id, "--class", priority, "--ranks", str(ranks), "--"),
+            *(sys.executable, "-m", "colossus_tui.demo.train", "--name", run_id),
+            *("--checkpoint-dir", str(self.folder / "checkpoints" / run_id)),
+            *("--seed", "7", "--steps-per-second", "20", *arguments),
+        )
+        assert result.returncode == 0, result.stderr
+        self.wait_step(run_id, 1)
+
+    def wait_step(self, run_id: str, step: int, timeout: float = 30) -> None:
+        """Wait until every rank of the run finished `step`."""
+        until(
+            lambda: (self.run_of(run_id).get("step") or 0) >= step,
+            timeout,
+            message=f"step {step} of {run_id}",
+        )
+
+    def wait_state(self, run_id: str, state: str, timeout: float = 30) -> None:
+        """Wait until the hub shows the run in `state`."""
+        until(
+            lambda: self.run_of(run_id).get("state") == state,
+            timeout,
+            message=f"{run_id} to be {state}",
+        )
+
+    def close(self) -> None:
+        """End every run, then agent and hub."""
+        for record in (self.folder / "state" / "agent" / "runs").glob("*/attempt-*/*.json"):
+            if record.name.startswith(("rank-", "keeper", "fuse")):
+                _end(json.loads(record.read_text()))
+        for process in (self.agent, self.hub):
+            if process is not None and process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def process_state(pid: int) -> str:
+    """Return the kernel's state letter of a process; "" when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[0]
+
+
+def start_time_ticks(pid: int) -> int:
+    """Return a process's start time in kernel ticks; -1 when it is gone."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return -1
+    return int(stat.rpartition(")")[2].split()[19])
+
+
+def _end(record: dict[str, Any]) -> None:
+    pid, ticks = record.get("pid", 0), record.get("start_time_ticks", 0)
+    if pid and start_time_ticks(pid) == ticks:
+        os.kill(pid, signal.SIGKILL)
