@@ -1,0 +1,260 @@
+"""The hook's public face: `Run` and `Verdict`."""
+
+from __future__ import annotations
+
+import enum
+import math
+import mmap
+import os
+import struct
+import time
+import weakref
+from types import TracebackType
+
+from colossus_hook import page as layout
+
+_POLL_SECONDS = 0.0005  # while a rank waits at the agreed step for the commit
+_NAN = math.nan
+
+
+class Verdict(enum.Enum):
+    """What a rank has to do after a step; the same for every rank at the same step."""
+
+    NONE = 0
+    CHECKPOINT = 1
+    PAUSE = 2
+
+
+_NONE = Verdict.NONE
+_VERDICTS = {layout.VERB_CHECKPOINT: Verdict.CHECKPOINT, layout.VERB_PAUSE: Verdict.PAUSE}
+_live: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+class Run:
+    """One rank of a run, as its training loop sees it.
+
+    Get one with `Run.from_env()`. Without an agent, or when anything is wrong with the page, it is
+    inactive: every call returns at once and does nothing. Use it from one thread.
+
+    Attributes:
+        run_id, attempt, rank, world_size: As the agent set them; "" , 1, 0 and 1 without one.
+        durable_step: Step of the checkpoint to go on from; 0 on a fresh start.
+        durable_path: That checkpoint's path, as this rank reported it; None on a fresh start.
+    """
+
+    def __init__(self, facts: dict[str, float]) -> None:
+        environment = os.environ
+        self.run_id = environment.get("COLOSSUS_RUN", "")
+        self.attempt = _number(environment.get("COLOSSUS_ATTEMPT"), 1)
+        self.rank = _number(environment.get("RANK") or environment.get("COLOSSUS_RANK"), 0)
+        self.world_size = _number(
+            environment.get("WORLD_SIZE") or environment.get("COLOSSUS_WORLD_SIZE"), 1
+        )
+        self.durable_step = _number(environment.get("COLOSSUS_DURABLE_STEP"), 0)
+        self.durable_path = environment.get("COLOSSUS_DURABLE_PATH") or None
+        self._page: mmap.mmap | None = None
+        self._count = 0
+        self._checkpoint_count = 0
+        self._serial = b"\0" * 8
+        self._last_time = time.perf_counter_ns()
+        self._verdict_time = 0.0
+        folder = environment.get("COLOSSUS_PAGE_DIR")
+        if self.run_id and folder:
+            self._open(folder, facts)
+
+    @classmethod
+    def from_env(
+        cls,
+        *,
+        parameters: int | None = None,
+        target_steps: int | None = None,
+        target_tokens: int | None = None,
+        watchdog_seconds: float | None = None,
+        checkpoint_plan_seconds: float | None = None,
+    ) -> Run:
+        """Return this process's rank, from the environment that the agent gave it.
+
+        Args:
+            parameters: Parameters of the model, for MFU and the estimate of a save.
+            target_steps: Step at which the run is done.
+            target_tokens: Tokens after which the run is done.
+            watchdog_seconds: The loop's own hang detector; no freeze will outlast it.
+            checkpoint_plan_seconds: Intended time between two checkpoints.
+        """
+        facts = {
+            "parameters_count": parameters,
+            "target_steps": target_steps,
+            "target_tokens": target_tokens,
+            "watchdog_seconds": watchdog_seconds,
+            "checkpoint_plan_seconds": checkpoint_plan_seconds,
+        }
+        return cls({name: value for name, value in facts.items() if value is not None})
+
+    def _open(self, folder: str, facts: dict[str, float]) -> None:
+        identity = layout.Identity(
+            os.getpid(),
+            _own_start_time(),
+            self.rank,
+            _number(os.environ.get("LOCAL_RANK") or os.environ.get("COLOSSUS_LOCAL_RANK"), 0),
+            self.world_size,
+            self.attempt,
+            time.time_ns(),
+            self.run_id,
+        )
+        try:
+            self._page = layout.create(
+                os.path.join(folder, f"rank-{self.rank}.page"), identity, facts
+            )
+        except (OSError, ValueError, OverflowError):
+            self._page = None  # training must not fail because its monitor cannot be reached
+            return
+        _live.add(self)
+
+    @property
+    def active(self) -> bool:
+        """Whether an agent can see this rank."""
+        return self._page is not None
+
+    def step(
+        self,
+        step: int,
+        *,
+        loss: float = _NAN,
+        tokens: int = layout.NOT_GIVEN,
+        grad_norm: float = _NAN,
+    ) -> Verdict:
+        """Report a finished step and return what to do now.
+
+        Args:
+            step: Number of the step just finished; grows by one.
+            loss: Its loss on this rank.
+            tokens: Tokens that this rank consumed since the step before.
+            grad_norm: Norm of the gradient.
+        """
+        page = self._page
+        if page is None:
+            return _NONE
+        now = time.perf_counter_ns()
+        seconds = (now - self._last_time) * 1e-9
+        self._last_time = now
+        count = self._count
+        try:
+            layout.STEP.pack_into(
+                page,
+                layout.STEPS_OFFSET + count % layout.STEPS_CAPACITY * layout.STEP.size,
+                step,
+                time.time_ns(),
+                tokens,
+                loss,
+                grad_norm,
+                seconds,
+            )
+            self._count = count = count + 1
+            layout.COUNTER.pack_into(page, layout.STEP_COUNT_OFFSET, count)
+            layout.COUNTER.pack_into(page, layout.CURRENT_STEP_OFFSET, step)
+            serial = page[layout.SERIAL_OFFSET : layout.SERIAL_OFFSET + 8]
+        except (ValueError, TypeError, struct.error):
+            return _NONE  # a number that does not fit is not worth a training run
+        if serial == self._serial:
+            return _NONE
+        return self._obey(page, step)
+
+    def _obey(self, page: mmap.mmap, step: int) -> Verdict:
+        """Follow the order in the page once this rank has reached its step."""
+        deadline = 0
+        while True:
+            read = layout.read_order(page)
+            if read is not None:
+                serial, order = read
+                if order.phase not in (layout.PHASE_PREPARED, layout.PHASE_COMMITTED):
+                    self._answer(page, serial, order, layout.ACTED_ABORTED)
+                    return _NONE
+                if step < order.step:
+                    return _NONE  # not yet: look again after the next step
+                if order.phase == layout.PHASE_COMMITTED:
+                    self._answer(page, serial, order._replace(step=step), layout.ACTED_DONE)
+                    self._verdict_time = time.perf_counter()
+                    return _VERDICTS.get(order.verb, _NONE)
+                now = time.monotonic_ns()
+                deadline = deadline or now + min(order.hold_ns, 60_000_000_000)
+                if now >= deadline:
+                    self._answer(page, serial, order, layout.ACTED_EXPIRED)
+                    return _NONE
+            time.sleep(_POLL_SECONDS)
+
+    def _answer(self, page: mmap.mmap, serial: int, order: layout.Order, state: int) -> None:
+        layout.ACTED.pack_into(page, layout.ACTED_OFFSET, order.agreement, order.step, state)
+        self._serial = layout.COUNTER.pack(serial)
+        self._last_time = time.perf_counter_ns()
+
+    def checkpointed(
+        self,
+        step: int,
+        path: str | os.PathLike[str],
+        size_bytes: int = layout.NOT_GIVEN,
+    ) -> None:
+        """Say that this rank's part of the checkpoint of `step` is safe on disk.
+
+        Every rank calls it; a step is durable once all have.
+
+        Args:
+            step: Step that the checkpoint holds.
+            path: This rank's part: a file or folder on this node.
+            size_bytes: Size of the part.
+        """
+        page = self._page
+        if page is None:
+            return
+        text = os.fsencode(os.path.abspath(os.fspath(path)))[:1022]
+        seconds = time.perf_counter() - self._verdict_time if self._verdict_time else _NAN
+        self._verdict_time = 0.0
+        count = self._checkpoint_count
+        offset = layout.CHECKPOINTS_OFFSET + (
+            count % layout.CHECKPOINTS_CAPACITY * layout.CHECKPOINT.size
+        )
+        try:
+            layout.CHECKPOINT.pack_into(
+                page, offset, step, time.time_ns(), size_bytes, seconds, len(text), text
+            )
+            self._checkpoint_count = count + 1
+            layout.COUNTER.pack_into(page, layout.CHECKPOINT_COUNT_OFFSET, count + 1)
+        except (ValueError, TypeError, struct.error):
+            return
+
+    def close(self) -> None:
+        """Stop reporting; the page stays for the agent to read."""
+        self._page = None
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _own_start_time() -> int:
+    try:
+        return layout.start_time_ticks(os.getpid())
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _number(text: str | None, default: int) -> int:
+    try:
+        return int(text) if text else default
+    except ValueError:
+        return default
+
+
+def _disable_in_child() -> None:
+    # A forked data loader worker must not speak as the rank.
+    for run in list(_live):
+        run.close()
+
+
+os.register_at_fork(after_in_child=_disable_in_child)
