@@ -58,6 +58,7 @@ class Run:
         self._serial = b"\0" * 8
         self._last_time = time.perf_counter_ns()
         self._verdict_time = 0.0
+        self._expired = 0  # agreement that this rank gave up; never obeyed, even when committed
         folder = environment.get("COLOSSUS_PAGE_DIR")
         if self.run_id and folder:
             self._open(folder, facts)
@@ -166,8 +167,13 @@ class Run:
             read = layout.read_order(page)
             if read is not None:
                 serial, order = read
-                if order.phase not in (layout.PHASE_PREPARED, layout.PHASE_COMMITTED):
-                    self._answer(page, serial, order, layout.ACTED_ABORTED)
+                if order.agreement == self._expired or order.phase not in (
+                    layout.PHASE_PREPARED,
+                    layout.PHASE_COMMITTED,
+                ):
+                    if order.agreement != self._expired:
+                        self._answer(page, serial, order, layout.ACTED_ABORTED)
+                    self._serial = layout.COUNTER.pack(serial)
                     return _NONE
                 if step < order.step:
                     return _NONE  # not yet: look again after the next step
@@ -178,6 +184,7 @@ class Run:
                 now = time.monotonic_ns()
                 deadline = deadline or now + min(order.hold_ns, 60_000_000_000)
                 if now >= deadline:
+                    self._expired = order.agreement
                     self._answer(page, serial, order, layout.ACTED_EXPIRED)
                     return _NONE
             time.sleep(_POLL_SECONDS)

@@ -1,0 +1,1 @@
+"""What touches processes: identity, signals, freezing, priority, control groups."""

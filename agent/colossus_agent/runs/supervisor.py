@@ -1,0 +1,317 @@
+"""The agent's hand on every run of this node: start, agree, freeze, end, look.
+
+Not safe for use from two threads at once; the agent calls it from one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from colossus_agent.control import cgroup
+from colossus_agent.control.freeze import FreezeError
+from colossus_agent.control.priority import NICE, read_nice, set_nice
+from colossus_agent.control.process import send
+from colossus_agent.runs import keeper
+from colossus_agent.runs.attempt import Attempt
+from colossus_agent.runs.pages import RankAnswer
+from colossus_agent.runs.record import RUN_ID, RecordError, RunFolder, RunSpec, write_json
+from colossus_agent.runs.state import (
+    DONE,
+    FAILED,
+    REFUSED,
+    LocalRun,
+    LocalRunState,
+    Outcome,
+    Poll,
+    RankOutcome,
+    RunProgress,
+)
+
+LOG = logging.getLogger(__name__)
+_KEEPER_SECONDS = 20.0
+_WATCHDOG_MARGIN = 0.8  # a freeze ends while 20 % of the watchdog's time is left
+
+
+class Supervisor:
+    """All runs of this node.
+
+    Args:
+        state_dir: The agent's own folder; records lie in `runs` below it.
+    """
+
+    def __init__(self, state_dir: Path) -> None:
+        self._root = state_dir / "runs"
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._attempts: dict[str, Attempt] = {}
+        self._damaged: dict[str, str] = {}
+        self._groups = cgroup.base()
+
+    def adopt(self) -> None:
+        """Take up every recorded run again. Pages are read from their oldest kept record."""
+        for folder in sorted(self._root.iterdir()):
+            if not RUN_ID.fullmatch(folder.name) or not folder.is_dir():
+                continue
+            try:
+                spec, number, priority_class = RunFolder(folder).read()
+            except RecordError as error:
+                self._damaged[folder.name] = str(error)
+                LOG.warning("record=damaged run=%s detail=%r", folder.name, str(error))
+                continue
+            attempt = Attempt(RunFolder(folder), spec, number, priority_class)
+            attempt.load()
+            self._attempts[spec.run_id] = attempt
+
+    def start(
+        self,
+        spec: RunSpec,
+        number: int,
+        resume_points: Mapping[int, tuple[int, str]] | None = None,
+    ) -> Outcome:
+        """Start an attempt; one that exists already is answered from its record."""
+        known = self._attempts.get(spec.run_id)
+        if known is not None and known.alive():
+            if known.number == number:
+                return Outcome(DONE, "already started")
+            return Outcome(REFUSED, f"attempt {known.number} of it is still alive on this node")
+        folder = RunFolder(self._root / spec.run_id)
+        if known is not None:
+            known.close()
+        if number == 1 and folder.root.exists():
+            shutil.rmtree(folder.root)  # an ended run of the same name
+        path = folder.make(number)
+        if (path / "keeper.json").exists():
+            return Outcome(DONE, "already started")
+        group = cgroup.create(self._groups, f"{spec.run_id}-{number}") if self._groups else None
+        priority_class = known.priority_class if known and number > 1 else spec.priority_class
+        folder.write(spec, number, priority_class)
+        self._launch(folder, spec, number, priority_class, group, resume_points or {})
+        attempt = Attempt(folder, spec, number, priority_class, group=group)
+        attempt.load()
+        self._attempts[spec.run_id] = attempt
+        self._damaged.pop(spec.run_id, None)
+        if not attempt.processes:
+            return Outcome(FAILED, "the keeper did not start; see its folder")
+        return Outcome(
+            DONE, "started", tuple(RankOutcome(rank, True) for rank in attempt.processes)
+        )
+
+    def start_recorded(
+        self, run_id: str, number: int, resume_points: Mapping[int, tuple[int, str]]
+    ) -> Outcome:
+        """Start the next attempt of a run with the command that this node has recorded."""
+        try:
+            spec, _, _ = RunFolder(self._root / run_id).read()
+        except RecordError as error:
+            return Outcome(REFUSED, f"no usable record of the run here: {error}")
+        return self.start(spec, number, resume_points)
+
+    def _launch(
+        self,
+        folder: RunFolder,
+        spec: RunSpec,
+        number: int,
+        priority_class: str,
+        group: Path | None,
+        resume_points: Mapping[int, tuple[int, str]],
+    ) -> None:
+        path = folder.attempt(number)
+        write_json(
+            path / "launch.json",
+            {
+                "argv": spec.argv,
+                "environment": dict(spec.environment) or dict(os.environ),
+                "working_directory": spec.working_directory,
+                "rank_count": spec.rank_count,
+                "rank_environments": [
+                    _rank_environment(folder, spec, number, rank, resume_points.get(rank))
+                    for rank in range(spec.rank_count)
+                ],
+                "nice": NICE[priority_class],
+                "cgroup": str(group or ""),
+            },
+        )
+        if group is not None:
+            cgroup.set_weight(group, priority_class)
+        subprocess.run(
+            [sys.executable, "-I", "-S", keeper.__file__, str(path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_KEEPER_SECONDS,
+            check=False,
+        )
+
+    def prepare(self, run_id: str, agreement: int, verb: str, step: int, hold_ns: int) -> Outcome:
+        """Promise a step on every rank of this node, or on none."""
+        attempt = self._attempts.get(run_id)
+        if attempt is None:
+            return _unknown(run_id)
+        attempt.pages.refresh()
+        alive, hooked = attempt.alive(), attempt.pages.ranks
+        if not hooked or not all(rank in hooked for rank in alive):
+            return Outcome(REFUSED, "not supported by this run: it has no hook on every rank")
+        if len(alive) < attempt.spec.rank_count:
+            return Outcome(REFUSED, f"{len(alive)}/{attempt.spec.rank_count} ranks are alive")
+        return _answered(attempt.pages.prepare(agreement, verb, step, hold_ns), REFUSED)
+
+    def commit(self, run_id: str, agreement: int) -> Outcome:
+        """Make the promise binding."""
+        attempt = self._attempts.get(run_id)
+        return _answered(attempt.pages.commit(agreement), FAILED) if attempt else _unknown(run_id)
+
+    def abort(self, run_id: str, agreement: int) -> Outcome:
+        """Take the promise back."""
+        attempt = self._attempts.get(run_id)
+        return _answered(attempt.pages.abort(agreement), FAILED) if attempt else _unknown(run_id)
+
+    def terminate(self, run_id: str, grace_seconds: float, force: bool) -> Outcome:
+        """Send SIGTERM to every process; with force, SIGKILL follows after the grace."""
+        attempt = self._attempts.get(run_id)
+        if attempt is None:
+            return _unknown(run_id)
+        if attempt.freezer.deadline_unix_ns():
+            attempt.freezer.thaw()  # a stopped process would not hear SIGTERM
+        try:
+            count = sum(send(stat.identity, signal.SIGTERM) for stat in attempt.family())
+        except PermissionError as error:
+            return Outcome(FAILED, f"the system denied it: {error}")
+        attempt.kill_time = time.monotonic() + grace_seconds if force else None
+        return Outcome(DONE, f"SIGTERM to {count} processes")
+
+    def freeze(self, run_id: str, fuse_seconds: float) -> Outcome:
+        """Stop every process in place behind a fuse."""
+        attempt = self._attempts.get(run_id)
+        if attempt is None or not attempt.alive():
+            return _unknown(run_id) if attempt is None else Outcome(REFUSED, "no rank is alive")
+        if attempt.freezer.deadline_unix_ns() and attempt.freezer.is_frozen():
+            return Outcome(DONE, "already frozen")
+        limit = _watchdog_seconds(attempt.observe().facts_json) * _WATCHDOG_MARGIN
+        if limit and fuse_seconds > limit:
+            return Outcome(
+                REFUSED, f"the run's watchdog allows at most {limit:g} s, not {fuse_seconds:g} s"
+            )
+        try:
+            attempt.freezer.freeze(fuse_seconds)
+        except (FreezeError, OSError, subprocess.TimeoutExpired) as error:
+            return Outcome(FAILED, str(error))
+        how = "control group" if attempt.group else "stop signals"
+        return Outcome(DONE, f"frozen by {how}")
+
+    def thaw(self, run_id: str) -> Outcome:
+        """Let every process go on."""
+        attempt = self._attempts.get(run_id)
+        if attempt is None:
+            return _unknown(run_id)
+        attempt.freezer.thaw()
+        return Outcome(DONE, "thawed")
+
+    def set_priority(self, run_id: str, priority_class: str) -> Outcome:
+        """Set the class and return the nice values as the system gives them back."""
+        attempt = self._attempts.get(run_id)
+        if attempt is None:
+            return _unknown(run_id)
+        nice = NICE[priority_class]
+        refused = set_nice(attempt.family(), nice)
+        results = tuple(
+            RankOutcome(rank, value == nice, f"nice {value}", attempt.pages.step(rank), value)
+            for rank, identity in sorted(attempt.processes.items())
+            if (value := read_nice(identity.pid)) is not None and rank in attempt.alive()
+        )
+        if refused or not all(result.ok for result in results):
+            return Outcome(FAILED, f"the system denied it: {'; '.join(refused[:3])}", results)
+        weight = cgroup.set_weight(attempt.group, priority_class) if attempt.group else None
+        attempt.priority_class = priority_class
+        attempt.folder.write(attempt.spec, attempt.number, priority_class)
+        detail = f"nice {nice}" + (f", cpu.weight {weight}" if weight is not None else "")
+        return Outcome(DONE, detail, results)
+
+    def forget(self, run_id: str) -> Outcome:
+        """Remove the record of an ended run."""
+        attempt = self._attempts.get(run_id)
+        if attempt is None:
+            return _unknown(run_id)
+        if attempt.alive() or attempt.process_count(fresh=True):
+            return Outcome(REFUSED, "it still has processes")
+        attempt.close()
+        del self._attempts[run_id]
+        shutil.rmtree(attempt.folder.root, ignore_errors=True)
+        return Outcome(DONE, "forgotten")
+
+    def poll(self) -> Poll:
+        """Look at every run, and kill what outlived its grace."""
+        runs, progress, thawed = [], [], []
+        for attempt in self._attempts.values():
+            self._enforce_grace(attempt)
+            runs.append(attempt.observe())
+            ranks = attempt.pages.read()
+            if ranks:
+                progress.append(RunProgress(attempt.spec.run_id, attempt.number, tuple(ranks)))
+            if self._fuse_ended(attempt):
+                thawed.append(attempt.spec.run_id)
+        damaged = [
+            LocalRun(run_id, 0, LocalRunState.LOST, "P2", output_tail=detail)
+            for run_id, detail in self._damaged.items()
+        ]
+        return Poll(tuple(runs + damaged), tuple(progress), tuple(thawed))
+
+    def _enforce_grace(self, attempt: Attempt) -> None:
+        if attempt.kill_time is None or time.monotonic() < attempt.kill_time:
+            return
+        attempt.kill_time = None
+        for stat in attempt.family():
+            send(stat.identity, signal.SIGKILL)
+
+    def _fuse_ended(self, attempt: Attempt) -> bool:
+        sign = attempt.path / "thawed.json"
+        try:
+            sign.unlink()
+        except OSError:
+            return False
+        return True
+
+
+def _rank_environment(
+    folder: RunFolder, spec: RunSpec, number: int, rank: int, resume: tuple[int, str] | None
+) -> dict[str, str]:
+    environment = {
+        "COLOSSUS_RUN": spec.run_id,
+        "COLOSSUS_ATTEMPT": str(number),
+        "COLOSSUS_RANK": str(rank),
+        "COLOSSUS_LOCAL_RANK": str(rank),
+        "COLOSSUS_WORLD_SIZE": str(spec.rank_count),
+        "COLOSSUS_PAGE_DIR": str(folder.attempt(number)),
+        "COLOSSUS_RUN_DIR": str(folder.data),
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(spec.rank_count),
+    }
+    if resume is not None:
+        environment |= {"COLOSSUS_DURABLE_STEP": str(resume[0]), "COLOSSUS_DURABLE_PATH": resume[1]}
+    return environment
+
+
+def _answered(answers: list[RankAnswer], otherwise: str) -> Outcome:
+    ranks = tuple(
+        RankOutcome(answer.rank, answer.ok, answer.detail, answer.step) for answer in answers
+    )
+    wrong = [rank for rank in ranks if not rank.ok]
+    if wrong:
+        return Outcome(otherwise, f"rank {wrong[0].rank}: {wrong[0].detail}", ranks)
+    return Outcome(DONE, "", ranks)
+
+
+def _unknown(run_id: str) -> Outcome:
+    return Outcome(REFUSED, f"this node has no run {run_id}")
+
+
+def _watchdog_seconds(facts_json: str) -> float:
+    return float(json.loads(facts_json or "{}").get("watchdog_seconds", 0.0))
