@@ -38,7 +38,9 @@ class LinkRequest(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     DIRECTIVE_RESULT_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
-    """Grows by one with each message of an agent instance; Hello is 0."""
+    """Numbers what must not be lost (frames, steps, checkpoints, events, results) from 1 within an agent
+    instance. 0 for reports, each of which replaces the one before.
+    """
     replayed: _builtins.bool
     """True when the message waited in the gap buffer."""
     @_builtins.property

@@ -199,6 +199,7 @@ class Hello(_message.Message):
     SAMPLE_PERIOD_SECONDS_FIELD_NUMBER: _builtins.int
     SENT_TIME_UNIX_NS_FIELD_NUMBER: _builtins.int
     GPU_DETAIL_FIELD_NUMBER: _builtins.int
+    OLDEST_SEQUENCE_FIELD_NUMBER: _builtins.int
     node_name: _builtins.str
     """Stable name of the node."""
     agent_version: _builtins.str
@@ -215,6 +216,8 @@ class Hello(_message.Message):
     """The agent's clock when it wrote this, Unix nanoseconds."""
     gpu_detail: _builtins.str
     """Why there are no GPUs, in the driver library's words; empty when there are some."""
+    oldest_sequence: _builtins.int
+    """Oldest sequence that this instance can still send; all before it are gone or acknowledged."""
     @_builtins.property
     def gpu_columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricColumn]:
         """Columns of Frame.gpu_values, in their order."""
@@ -246,10 +249,11 @@ class Hello(_message.Message):
         sample_period_seconds: _builtins.float = ...,
         sent_time_unix_ns: _builtins.int = ...,
         gpu_detail: _builtins.str = ...,
+        oldest_sequence: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "gpu_columns", b"gpu_columns", "gpu_detail", b"gpu_detail", "gpus", b"gpus", "hall", b"hall", "host", b"host", "host_columns", b"host_columns", "instance_id", b"instance_id", "node_name", b"node_name", "rack", b"rack", "sample_period_seconds", b"sample_period_seconds", "sent_time_unix_ns", b"sent_time_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "gpu_columns", b"gpu_columns", "gpu_detail", b"gpu_detail", "gpus", b"gpus", "hall", b"hall", "host", b"host", "host_columns", b"host_columns", "instance_id", b"instance_id", "node_name", b"node_name", "oldest_sequence", b"oldest_sequence", "rack", b"rack", "sample_period_seconds", b"sample_period_seconds", "sent_time_unix_ns", b"sent_time_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

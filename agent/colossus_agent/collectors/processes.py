@@ -1,0 +1,202 @@
+"""Processes that belong to a run or hold a GPU, read from /proc directly."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from colossus_agent.readings import ProcessSample
+
+SCAN_SECONDS = 5.0
+COMMAND_LIMIT = 1024
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_SLURM_GROUP = re.compile(r"/job_(\d+)(?:/|$)")
+_OWN_GROUP = re.compile(r"/colossus/([A-Za-z0-9][A-Za-z0-9._-]{0,62})-(\d+)$", re.MULTILINE)
+_RANKS = ("COLOSSUS_RANK", "RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+
+
+@dataclass(slots=True)
+class _Known:
+    """What does not change about a process, and its last processor time."""
+
+    start_time_ticks: int
+    name: str
+    command: str
+    user: str
+    run_id: str
+    run_source: str
+    rank: int
+    cpu_ticks: int = 0
+    read_time: float = 0.0
+    cpu_ratio: float = 0.0
+
+
+class Processes:
+    """Finds them every SCAN_SECONDS; reads those that matter each time it is asked."""
+
+    def __init__(self, proc: str = "/proc") -> None:
+        self._proc = proc
+        self._known: dict[int, _Known] = {}
+        self._scanned = -SCAN_SECONDS
+        self._relevant: set[int] = set()
+
+    def read(self, gpu_processes: Mapping[int, Iterable[tuple[int, int]]]) -> list[ProcessSample]:
+        """Return the processes.
+
+        Args:
+            gpu_processes: GPU index to (pid, bytes) of the processes on it; bytes -1 not known.
+        """
+        now = time.monotonic()
+        if now - self._scanned >= SCAN_SECONDS:
+            self._scan()
+            self._scanned = now
+        on_gpus: dict[int, list[tuple[int, int]]] = {}
+        for gpu, members in gpu_processes.items():
+            for pid, size in members:
+                on_gpus.setdefault(pid, []).append((gpu, size))
+        samples = []
+        for pid in sorted(self._relevant | on_gpus.keys()):
+            sample = self._sample(pid, on_gpus.get(pid, []), now)
+            if sample is not None:
+                samples.append(sample)
+        return samples
+
+    def _scan(self) -> None:
+        pids = {int(name) for name in os.listdir(self._proc) if name.isdecimal()}
+        for pid in self._known.keys() - pids:
+            del self._known[pid]
+        self._relevant = set()
+        for pid in pids:
+            known = self._look_up(pid)
+            if known is not None and known.run_id:
+                self._relevant.add(pid)
+
+    def _look_up(self, pid: int) -> _Known | None:
+        stat = self._stat(pid)
+        if stat is None:
+            return None
+        known = self._known.get(pid)
+        if known is None or known.start_time_ticks != stat[3]:
+            known = self._known[pid] = self._describe(pid, stat[3])
+        return known
+
+    def _describe(self, pid: int, start_time_ticks: int) -> _Known:
+        environment = self._environment(pid)
+        run_id, source, rank = self._run_of(pid, environment)
+        name = self._read(pid, "comm", 64)
+        command = (
+            self._read(pid, "cmdline", COMMAND_LIMIT * 2).replace(b"\0", b" ") if run_id else b""
+        )
+        return _Known(
+            start_time_ticks,
+            visible(name.rstrip(b"\n"), 64),
+            visible(command, COMMAND_LIMIT),
+            self._user(pid) if run_id else "",
+            run_id,
+            source,
+            rank,
+        )
+
+    def _run_of(self, pid: int, environment: Mapping[str, str]) -> tuple[str, str, int]:
+        rank = next(
+            (
+                int(environment[name])
+                for name in _RANKS
+                if environment.get(name, "").isdecimal() and len(environment[name]) < 8
+            ),
+            -1,
+        )
+        if run := environment.get("COLOSSUS_RUN"):
+            return run, "environment:COLOSSUS_RUN", rank
+        if job := environment.get("SLURM_JOB_ID"):
+            return f"slurm-{job}", "environment:SLURM_JOB_ID", rank
+        groups = self._read(pid, "cgroup", 4096).decode("ascii", "replace")
+        if found := _OWN_GROUP.search(groups):
+            return found[1], "cgroup", rank
+        if found := _SLURM_GROUP.search(groups):
+            return f"slurm-{found[1]}", "cgroup", rank
+        return "", "", rank
+
+    def _environment(self, pid: int) -> dict[str, str]:
+        wanted = {}
+        for entry in self._read(pid, "environ", 256 * 1024).split(b"\0"):
+            name, equals, value = entry.partition(b"=")
+            if equals and (
+                name in (b"COLOSSUS_RUN", b"SLURM_JOB_ID")
+                or name.endswith(b"RANK")
+                or name == b"SLURM_PROCID"
+            ):
+                wanted[name.decode("ascii", "replace")] = visible(value, 63)
+        return wanted
+
+    def _sample(self, pid: int, gpus: list[tuple[int, int]], now: float) -> ProcessSample | None:
+        stat = self._stat(pid)
+        known = self._look_up(pid)
+        if stat is None or known is None:
+            return None
+        state, ticks, resident, start_time_ticks = stat
+        if gpus and not known.command:
+            command = self._read(pid, "cmdline", COMMAND_LIMIT * 2).replace(b"\0", b" ")
+            known.command, known.user = visible(command, COMMAND_LIMIT), self._user(pid)
+        if known.read_time and now > known.read_time:
+            known.cpu_ratio = (ticks - known.cpu_ticks) / _TICKS / (now - known.read_time)
+        known.cpu_ticks, known.read_time = ticks, now
+        return ProcessSample(
+            pid,
+            start_time_ticks,
+            known.name,
+            known.command,
+            known.user,
+            known.run_id,
+            known.run_source,
+            known.rank,
+            round(known.cpu_ratio, 3),
+            resident * _PAGE,
+            state,
+            tuple(gpu for gpu, _ in gpus),
+            tuple(size for _, size in gpus),
+        )
+
+    def _stat(self, pid: int) -> tuple[str, int, int, int] | None:
+        """Return state, processor ticks, resident pages and start time."""
+        fields = self._read(pid, "stat", 1024).rpartition(b")")[2].split()
+        if len(fields) < 22 or fields[0] == b"Z":
+            return None
+        ticks = int(fields[11]) + int(fields[12])
+        return fields[0].decode("ascii", "replace"), ticks, int(fields[21]), int(fields[19])
+
+    def _user(self, pid: int) -> str:
+        try:
+            owner = os.stat(f"{self._proc}/{pid}").st_uid
+        except OSError:
+            return ""
+        try:
+            return pwd.getpwuid(owner).pw_name
+        except KeyError:
+            return str(owner)
+
+    def _read(self, pid: int, name: str, limit: int) -> bytes:
+        try:
+            descriptor = os.open(f"{self._proc}/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return b""
+        try:
+            return os.read(descriptor, limit)
+        except OSError:
+            return b""
+        finally:
+            os.close(descriptor)
+
+
+def visible(raw: bytes, limit: int) -> str:
+    """Return foreign bytes as bounded text without control characters."""
+    text = raw[: limit * 4].decode("utf-8", "replace")
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for character in text[:limit]
+    ).strip()

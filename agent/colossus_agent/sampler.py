@@ -1,0 +1,171 @@
+"""The tick: asks every worker for a round and puts what there is into one sample."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+
+from colossus_agent.collectors.gpu import GpuCollector
+from colossus_agent.collectors.host import host_calls, host_inventory
+from colossus_agent.collectors.processes import Processes
+from colossus_agent.nvml import NvmlAbsentError
+from colossus_agent.readings import (
+    HOST_COLUMNS,
+    CollectorStatus,
+    GpuInventory,
+    HostInventory,
+    MissingReason,
+    ProcessSample,
+    Sample,
+    SensorEvent,
+    SensorStatus,
+)
+from colossus_agent.sensing import Call, Table, Worker
+
+ROUND_SECONDS = 0.2  # how long a tick waits for a round; what is late comes with the next
+PROCESS_SECONDS = 2.0
+DEADLINE_SECONDS = 0.5
+
+
+class Sampler:
+    """All sensors of this node."""
+
+    def __init__(self) -> None:
+        self._gpus, self._gpu_detail = _open_gpus()
+        self._processes = Processes()
+        self._samples: tuple[ProcessSample, ...] = ()
+        self._host_table = Table(HOST_COLUMNS, 1)
+        host = [*host_calls(), Call("processes", (), self._read_processes, PROCESS_SECONDS)]
+        self._workers = [Worker("host", host, self._host_table, DEADLINE_SECONDS)]
+        if self._gpus is not None:
+            self._workers.append(
+                Worker("gpu", self._gpus.calls(), self._gpus.table, DEADLINE_SECONDS)
+            )
+        self._inventory = host_inventory()
+        self._known: dict[tuple[int, str], SensorStatus] = {}
+
+    def host_inventory(self) -> HostInventory:
+        """Return what does not change about the node."""
+        driver = self._gpus.driver_version if self._gpus else ""
+        return replace(self._inventory, driver_version=driver)
+
+    def gpu_inventory(self) -> tuple[GpuInventory, ...]:
+        """Return what does not change about its GPUs."""
+        return self._gpus.inventory if self._gpus else ()
+
+    def gpu_detail(self) -> str:
+        """Return why there are no GPUs; "" when there are some."""
+        return self._gpu_detail
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a thread is inside a call that does not return: only exit can end it."""
+        return any(worker.is_stuck for worker in self._workers)
+
+    async def sample(self) -> Sample:
+        """Ask for a round, wait at most ROUND_SECONDS for it, and return what there is."""
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+        left = len(self._workers)
+
+        def one_done() -> None:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                done.set()
+
+        def finished() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop may have ended by now
+                loop.call_soon_threadsafe(one_done)
+
+        for worker in self._workers:
+            worker.watch()
+            worker.begin(finished)
+        try:
+            async with asyncio.timeout(ROUND_SECONDS):
+                await done.wait()
+        except TimeoutError:
+            pass
+        return self._gather()
+
+    def _gather(self) -> Sample:
+        tables = [worker.table for worker in self._workers]
+        sensors = tuple(status for table in tables for status in list(table.missing.values()))
+        now = time.time_ns()
+        return Sample(
+            unix_ns=now,
+            gpu_values=self._gpus.table.values.tobytes() if self._gpus else b"",
+            host_values=self._host_table.values.tobytes(),
+            sensors=sensors,
+            collectors=self._collectors(),
+            processes=self._samples,
+            events=(*self._xids(), *self._changes(sensors, now)),
+        )
+
+    def _collectors(self) -> tuple[CollectorStatus, ...]:
+        return tuple(worker.status for worker in self._workers)
+
+    def _xids(self) -> list[SensorEvent]:
+        if self._gpus is None or not self._gpus.events:
+            return []
+        events, self._gpus.events = self._gpus.events, []
+        return events
+
+    def _changes(self, sensors: Iterable[SensorStatus], now: int) -> list[SensorEvent]:
+        """Return an event for each sensor that went stuck, failed or lost, or came back."""
+        serious = {
+            (status.gpu_index, status.sensor): status
+            for status in sensors
+            if status.reason in (MissingReason.STUCK, MissingReason.LOST, MissingReason.FAILED)
+        }
+        events = [
+            SensorEvent(
+                now,
+                "critical" if status.reason is MissingReason.LOST else "warning",
+                f"sensor.{status.reason}",
+                f"{status.sensor} is {status.reason}: {status.detail}",
+                status.gpu_index,
+            )
+            for key, status in serious.items()
+            if key not in self._known or self._known[key].reason is not status.reason
+        ]
+        events += [
+            SensorEvent(now, "info", "sensor.back", f"{status.sensor} has a value again", key[0])
+            for key, status in self._known.items()
+            if key not in serious
+        ]
+        self._known = serious
+        return _one_a_gpu(events)
+
+    def _read_processes(self) -> tuple[float, ...]:
+        gpu_processes = dict(self._gpus.processes) if self._gpus else {}
+        self._samples = tuple(self._processes.read(gpu_processes))
+        return ()
+
+    def close(self) -> None:
+        """Let the workers end; returns at once."""
+        for worker in self._workers:
+            worker.close()
+
+
+def _open_gpus() -> tuple[GpuCollector | None, str]:
+    try:
+        return GpuCollector(), ""
+    except NvmlAbsentError as error:
+        return None, str(error)
+
+
+def _one_a_gpu(events: list[SensorEvent]) -> list[SensorEvent]:
+    """Say it once when many sensors of one GPU change alike: a lost GPU is one event."""
+    groups: dict[tuple[int, str], list[SensorEvent]] = {}
+    for event in events:
+        groups.setdefault((event.gpu_index, event.kind), []).append(event)
+    return [
+        group[0]
+        if len(group) == 1
+        else replace(group[0], message=f"{group[0].message} (and {len(group) - 1} more sensors)")
+        for group in groups.values()
+    ]
