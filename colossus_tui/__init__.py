@@ -1,1 +1,3 @@
-"""Colossus hub, client, CLI and console."""
+"""See every training run of a site in one terminal, and act on it."""
+
+__version__ = "0.1.0"

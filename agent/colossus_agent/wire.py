@@ -188,6 +188,7 @@ def _run(run: state.LocalRun) -> run_pb2.LocalRun:
         rank_count=run.rank_count,
         facts_json=run.facts_json,
         output_tail=text(run.output_tail, 4 * TEXT_LIMIT),
+        start_id=run.start_id,
     )
 
 
@@ -286,6 +287,7 @@ def run_spec(message: run_pb2.RunSpec) -> RunSpec:
         label=message.label,
         watchdog_seconds=message.watchdog_seconds,
         grace_seconds=message.grace_seconds,
+        start_id=message.start_id,
     )
 
 

@@ -103,6 +103,7 @@ class RunSpec:
     label: str = ""
     watchdog_seconds: float = 0.0
     grace_seconds: float = 600.0
+    start_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,3 +196,4 @@ class Action:
     confirmed_node_count: int = 0
     node_count: int = 0
     parameters: ActionParameters = field(default_factory=ActionParameters)
+    attempt: int = 0

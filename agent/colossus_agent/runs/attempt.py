@@ -113,6 +113,7 @@ class Attempt:
             rank_count=max([self.spec.rank_count, *(page.world_size for page in identities)]),
             facts_json=json.dumps(self._with_watchdog(facts)),
             output_tail=self._tail() if ended and _failed(own) else "",
+            start_id=self.spec.start_id,
         )
 
     def _with_watchdog(self, facts: dict[str, float]) -> dict[str, float]:

@@ -39,6 +39,7 @@ class RunSpec:
     label: str = ""
     watchdog_seconds: float = 0.0
     grace_seconds: float = 600.0
+    start_id: str = ""
 
     def __post_init__(self) -> None:
         if not RUN_ID.fullmatch(self.run_id):

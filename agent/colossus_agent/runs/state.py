@@ -62,6 +62,7 @@ class LocalRun:
     rank_count: int = 0
     facts_json: str = ""
     output_tail: str = ""
+    start_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class Supervisor:
         """Start an attempt; one that exists already is answered from its record."""
         known = self._attempts.get(spec.run_id)
         if known is not None and known.alive():
-            if known.number == number:
+            if known.number == number and known.spec.start_id == spec.start_id:
                 return Outcome(DONE, "already started")
             return Outcome(REFUSED, f"attempt {known.number} of it is still alive on this node")
         folder = RunFolder(self._root / spec.run_id)

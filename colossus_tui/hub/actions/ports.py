@@ -77,6 +77,9 @@ class RunRegistry(Protocol):
     def set_state(self, run_id: str, state: RunState, why: str) -> None:
         """Record what an action is doing with the run or has made of it."""
 
+    def settle(self, run_id: str, why: str) -> None:
+        """Drop what a failed action intended: the state follows from the facts again."""
+
     def set_priority_class(self, run_id: str, priority_class: PriorityClass) -> None:
         """Record the new class."""
 

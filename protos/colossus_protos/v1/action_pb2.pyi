@@ -356,6 +356,7 @@ class Action(_message.Message):
     CONFIRMED_NODE_COUNT_FIELD_NUMBER: _builtins.int
     NODE_COUNT_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     action_id: _builtins.str
     """Identity, made by the client."""
     verb: _common_pb2.Verb.ValueType
@@ -382,6 +383,8 @@ class Action(_message.Message):
     """Nodes that confirmed."""
     node_count: _builtins.int
     """Nodes asked."""
+    attempt: _builtins.int
+    """START and RESUME: attempt that it starts; 0 for none."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionStage]:
         """History, oldest first."""
@@ -413,10 +416,11 @@ class Action(_message.Message):
         confirmed_node_count: _builtins.int = ...,
         node_count: _builtins.int = ...,
         parameters: Global___ActionParameters | None = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "agreed_step", b"agreed_step", "confirmed_node_count", b"confirmed_node_count", "detail", b"detail", "node_count", b"node_count", "operator", b"operator", "parameters", b"parameters", "ranks", b"ranks", "reason", b"reason", "reason_code", b"reason_code", "requested_time_unix_ns", b"requested_time_unix_ns", "run_id", b"run_id", "stages", b"stages", "state", b"state", "updated_time_unix_ns", b"updated_time_unix_ns", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "agreed_step", b"agreed_step", "attempt", b"attempt", "confirmed_node_count", b"confirmed_node_count", "detail", b"detail", "node_count", b"node_count", "operator", b"operator", "parameters", b"parameters", "ranks", b"ranks", "reason", b"reason", "reason_code", b"reason_code", "requested_time_unix_ns", b"requested_time_unix_ns", "run_id", b"run_id", "stages", b"stages", "state", b"state", "updated_time_unix_ns", b"updated_time_unix_ns", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

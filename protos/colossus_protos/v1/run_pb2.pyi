@@ -91,6 +91,7 @@ class RunSpec(_message.Message):
     LABEL_FIELD_NUMBER: _builtins.int
     WATCHDOG_SECONDS_FIELD_NUMBER: _builtins.int
     GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    START_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Identity: letters, digits, ".", "_", "-"; 1 to 63 characters."""
     working_directory: _builtins.str
@@ -105,6 +106,8 @@ class RunSpec(_message.Message):
     """The run's own watchdog, seconds; 0 when it has none."""
     grace_seconds: _builtins.float
     """Grace between SIGTERM and SIGKILL, seconds."""
+    start_id: _builtins.str
+    """Made at the start: tells this run from an earlier one of the same name."""
     @_builtins.property
     def argv(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Command and arguments of each rank."""
@@ -125,10 +128,11 @@ class RunSpec(_message.Message):
         label: _builtins.str = ...,
         watchdog_seconds: _builtins.float = ...,
         grace_seconds: _builtins.float = ...,
+        start_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "environment", b"environment", "grace_seconds", b"grace_seconds", "label", b"label", "priority_class", b"priority_class", "rank_count", b"rank_count", "run_id", b"run_id", "watchdog_seconds", b"watchdog_seconds", "working_directory", b"working_directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["argv", b"argv", "environment", b"environment", "grace_seconds", b"grace_seconds", "label", b"label", "priority_class", b"priority_class", "rank_count", b"rank_count", "run_id", b"run_id", "start_id", b"start_id", "watchdog_seconds", b"watchdog_seconds", "working_directory", b"working_directory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -251,6 +255,7 @@ class LocalRun(_message.Message):
     RANK_COUNT_FIELD_NUMBER: _builtins.int
     FACTS_JSON_FIELD_NUMBER: _builtins.int
     OUTPUT_TAIL_FIELD_NUMBER: _builtins.int
+    START_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Identity."""
     attempt: _builtins.int
@@ -275,6 +280,8 @@ class LocalRun(_message.Message):
     """Facts that the loop stated to the hook, as JSON; empty for none. Untrusted text."""
     output_tail: _builtins.str
     """Last lines of rank 0's output, when the run has ended with an error. Untrusted text."""
+    start_id: _builtins.str
+    """RunSpec.start_id."""
     @_builtins.property
     def ranks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocalRank]:
         """Ranks on this node."""
@@ -295,10 +302,11 @@ class LocalRun(_message.Message):
         rank_count: _builtins.int = ...,
         facts_json: _builtins.str = ...,
         output_tail: _builtins.str = ...,
+        start_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cgroup", b"cgroup", "command", b"command", "facts_json", b"facts_json", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "label", b"label", "output_tail", b"output_tail", "priority_class", b"priority_class", "process_count", b"process_count", "rank_count", b"rank_count", "ranks", b"ranks", "run_id", b"run_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cgroup", b"cgroup", "command", b"command", "facts_json", b"facts_json", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "label", b"label", "output_tail", b"output_tail", "priority_class", b"priority_class", "process_count", b"process_count", "rank_count", b"rank_count", "ranks", b"ranks", "run_id", b"run_id", "start_id", b"start_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,104 @@
+"""Who may do what, and what an operator must do to mean it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from colossus_tui.hub.backends.base import RefusalError
+from colossus_tui.hub.config import RunConfig
+from colossus_tui.model import (
+    ActionParameters,
+    Confirmation,
+    PriorityClass,
+    ReasonCode,
+    Run,
+    Verb,
+)
+
+ACTION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+LARGE_GPU_COUNT = 10_000
+LARGE_WATTS = 5e6
+FUSE_LIMIT_SECONDS = 86_400.0
+_PROTECTED = frozenset({Verb.PAUSE, Verb.FREEZE, Verb.STOP})
+
+
+def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) -> None:
+    """Return when the request itself is sound.
+
+    Raises:
+        RefusalError: A field is wrong; the message names it.
+    """
+    if verb is None:
+        raise RefusalError(ReasonCode.INVALID, "verb: not given, or not known to this hub")
+    if not RUN_ID.fullmatch(run_id):
+        raise RefusalError(
+            ReasonCode.INVALID,
+            "run_id: 1 to 63 letters, digits, '.', '_' or '-', a letter or digit first",
+        )
+    limits = (
+        ("fuse_seconds", FUSE_LIMIT_SECONDS, 1.0),
+        ("timeout_seconds", 7 * 86_400.0, 0.0),
+        ("grace_seconds", 86_400.0, 0.0),
+    )
+    for name, highest, lowest in limits:
+        value = getattr(parameters, name)
+        if not math.isfinite(value) or value < 0 or value > highest or 0 < value < lowest:
+            raise RefusalError(
+                ReasonCode.INVALID, f"{name}: {value:g} is not from {lowest:g} to {highest:g}"
+            )
+
+
+def check_role(role: str) -> None:
+    """Return when the caller may act.
+
+    Raises:
+        RefusalError: He may only look.
+    """
+    if role != "operator":
+        raise RefusalError(
+            ReasonCode.POLICY,
+            "you are a viewer here: act over the hub's Unix socket, or start the hub with "
+            "--tcp-role operator",
+        )
+
+
+def check_run(verb: Verb, run: Run, action_id: str, configured: Mapping[str, RunConfig]) -> None:
+    """Return when the site's rules let this be done to the run now.
+
+    Raises:
+        RefusalError: They do not.
+    """
+    if run.run_id in configured and configured[run.run_id].protected and verb in _PROTECTED:
+        raise RefusalError(ReasonCode.POLICY, f"{run.run_id} is protected in the hub's settings")
+    if run.open_action_id and run.open_action_id != action_id:
+        raise RefusalError(
+            ReasonCode.CONFLICT, f"action {run.open_action_id} holds the run; wait for its end"
+        )
+
+
+def check_generation(run: Run, expected: int) -> None:
+    """Return when the caller has seen the run as it is.
+
+    Raises:
+        RefusalError: It has changed since; how.
+    """
+    if expected and expected != run.generation:
+        raise RefusalError(
+            ReasonCode.CONFLICT,
+            f"the run has changed since you looked: it is {run.state}, class "
+            f"{run.priority_class}, attempt {run.attempt} (generation {run.generation}, "
+            f"not {expected})",
+        )
+
+
+def confirmation(verb: Verb, run: Run | None) -> Confirmation:
+    """Return what the operator must do to mean it."""
+    if verb is Verb.START or run is None:
+        return Confirmation.NONE
+    large = run.gpu_count > LARGE_GPU_COUNT or (run.power_watts or 0.0) > LARGE_WATTS
+    if run.priority_class is PriorityClass.P0 or large:
+        return Confirmation.TYPE_NAME
+    return Confirmation.YES_NO

@@ -1,0 +1,85 @@
+"""The operators' service: preview, submit, watch and list actions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from colossus_protos.v1 import action_pb2, action_pb2_grpc, common_pb2
+from colossus_tui.hub import caller
+from colossus_tui.hub.actions.engine import Engine
+from colossus_tui.hub.journal import Journal
+from colossus_tui.model import Action, ActionParameters, Verb
+from colossus_tui.wire import from_proto, to_proto
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+_VERBS = {common_pb2.Verb.Value(f"VERB_{verb.name}"): verb for verb in Verb}
+
+
+class ActionsService(action_pb2_grpc.ActionsServicer):
+    """Serves the engine."""
+
+    def __init__(self, engine: Engine, journal: Journal, tcp_role: str) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._tcp_role = tcp_role
+
+    async def Preview(
+        self, request: action_pb2.PreviewRequest, context: _Context
+    ) -> action_pb2.PreviewResponse:
+        """What an action would cost."""
+        preflight = self._engine.preview(
+            _VERBS.get(request.verb),
+            request.run_id,
+            from_proto(ActionParameters, request.parameters),
+            caller.role(context, self._tcp_role),
+        )
+        return action_pb2.PreviewResponse(preflight=to_proto(action_pb2.Preflight, preflight))
+
+    async def Submit(
+        self, request: action_pb2.SubmitRequest, context: _Context
+    ) -> action_pb2.SubmitResponse:
+        """Take an action; a refusal is an answer, not an error."""
+        verb = _VERBS.get(request.verb)
+        if verb is None:
+            await context.abort(
+                grpc.StatusCode.INVALID_ARGUMENT, "verb: not given, or not known to this hub"
+            )
+        assert verb is not None
+        action = Action(
+            action_id=request.action_id,
+            verb=verb,
+            run_id=request.run_id,
+            operator=request.operator,
+            reason=request.reason,
+            agreed_step=-1,
+            parameters=from_proto(ActionParameters, request.parameters),
+        )
+        role = caller.role(context, self._tcp_role)
+        answer = await self._engine.submit(action, request.expected_generation, role)
+        return action_pb2.SubmitResponse(action=to_proto(action_pb2.Action, answer))
+
+    async def Watch(
+        self, request: action_pb2.WatchRequest, context: _Context
+    ) -> AsyncIterator[action_pb2.WatchResponse]:
+        """Follow one action to its end."""
+        found = False
+        async for action in self._engine.watch(request.action_id):
+            found = True
+            yield action_pb2.WatchResponse(action=to_proto(action_pb2.Action, action))
+        if not found:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "action_id: no such action")
+
+    async def List(
+        self, request: action_pb2.ListRequest, context: _Context
+    ) -> action_pb2.ListResponse:
+        """The journal, newest first."""
+        del context
+        limit = min(request.limit, 500) if request.limit > 0 else 100
+        actions = self._journal.recent(limit, request.run_id, open_only=request.open_only)
+        return action_pb2.ListResponse(
+            actions=[to_proto(action_pb2.Action, action) for action in actions]
+        )

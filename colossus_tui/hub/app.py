@@ -1,0 +1,162 @@
+"""The hub's composition: parts, server, tick; nothing else decides how they fit together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+
+from colossus_tui.hub.actions.engine import Engine
+from colossus_tui.hub.actions.service import ActionsService
+from colossus_tui.hub.agent_service import AgentService
+from colossus_tui.hub.backends.local import LocalBackend
+from colossus_tui.hub.config import HubConfig
+from colossus_tui.hub.console_service import ConsoleService
+from colossus_tui.hub.database import Database
+from colossus_tui.hub.events import Events
+from colossus_tui.hub.gpus import RunGpuFigures
+from colossus_tui.hub.journal import Journal
+from colossus_tui.hub.links import Links
+from colossus_tui.hub.nodes import Nodes
+from colossus_tui.hub.runs.registry import Registry
+from colossus_tui.hub.server import make_server
+from colossus_tui.hub.store import Store
+from colossus_tui.hub.views import Views
+
+LOG = logging.getLogger(__name__)
+STOP_GRACE_SECONDS = 1.0
+EXPIRE_SECONDS = 3_600.0
+
+
+class Hub:
+    """One hub: everything between its address and its file."""
+
+    def __init__(self, config: HubConfig) -> None:
+        self._config = config
+        self._database = Database(config.state_dir / "hub" / "hub.sqlite3")
+        self._events = Events(self._database)
+        self._journal = Journal(self._database)
+        self._store = Store()
+        self._nodes = Nodes(self._store)
+        self._links = Links()
+        self._gpus = RunGpuFigures(self._store, self._nodes)
+        self._registry = Registry(
+            self._database, self._events, config.runs, self._links.linked, self._gpus
+        )
+        self._engine = Engine(
+            self._registry,
+            self._events,
+            self._journal,
+            LocalBackend(self._registry, self._links),
+            config.runs,
+        )
+        self._ticks = 0
+
+    def _revision(self) -> int:
+        return (
+            self._registry.revision
+            + self._nodes.revision
+            + self._engine.revision
+            + self._events.last_event_id
+            + self._ticks
+        )
+
+    async def run(self) -> None:
+        """Serve until cancelled; what is in memory only is on disk when this returns."""
+        config = self._config
+        views = Views(
+            config.site_name,
+            self._store,
+            self._nodes,
+            self._links,
+            self._registry,
+            self._events,
+            self._journal,
+        )
+        server, port = await make_server(
+            config,
+            AgentService(self._store, self._nodes, self._links, self._registry, self._events),
+            ConsoleService(
+                views,
+                self._registry,
+                self._events,
+                self._journal,
+                self._revision,
+                config.tcp_role,
+            ),
+            ActionsService(self._engine, self._journal, config.tcp_role),
+        )
+        if config.port_file is not None:
+            config.port_file.write_text(f"{port}\n")
+        LOG.info("hub=up listen=%s port=%s", ",".join(config.listen), port)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._tick())
+                tasks.create_task(self._engine.run())
+        finally:
+            await server.stop(STOP_GRACE_SECONDS)
+            await self._flush()
+            self._database.close()
+
+    async def _tick(self) -> None:
+        """Once a second: account time, write what is new, then tell agents what is safe."""
+        last = time.monotonic()
+        expired = last
+        while True:
+            await asyncio.sleep(self._config.tick_seconds)
+            now = time.monotonic()
+            self._store_power()
+            self._registry.tick(now - last)
+            self._ticks += 1
+            last = now
+            await self._flush()
+            if now - expired > EXPIRE_SECONDS:
+                expired = now
+                await self._events.expire()
+
+    def _store_power(self) -> None:
+        for run_id, run in self._registry.runs.items():
+            watts = self._gpus.of(run_id).power_watts
+            if watts is not None:
+                run.history.add_rate("power_watts", time.time_ns(), watts)
+
+    async def _flush(self) -> None:
+        received = {name: record.sequences.low for name, record in self._nodes.records.items()}
+        await self._registry.flush()
+        await self._events.flush()
+        for name, sequence in received.items():
+            self._links.acknowledge(name, sequence)
+
+
+async def serve(config: HubConfig) -> int:
+    """Run a hub until a signal, or until its lifeline ends."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    if config.lifeline:
+        watch_lifeline(lambda: loop.call_soon_threadsafe(task.cancel))
+    try:
+        await Hub(config).run()
+    except asyncio.CancelledError:
+        return 0
+    return 1
+
+
+def watch_lifeline(ended: Callable[[], object]) -> None:
+    """Call `ended` when standard input ends: its other end was held by who started this."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 4096):
+                pass
+        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
+            ended()
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -1,0 +1,83 @@
+"""`colossus hub`: arguments, logging, exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from colossus_tui.hub.config import (
+    ROLES,
+    ConfigError,
+    HubConfig,
+    parse_listen,
+    read_file,
+)
+from colossus_tui.paths import hub_socket, state_dir
+
+USAGE_ERROR = 2
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the hub's arguments."""
+    parser.add_argument(
+        "--listen",
+        action="append",
+        metavar="ADDRESS",
+        help="unix:/path or 127.0.0.1:PORT; may be repeated; default: the private Unix socket",
+    )
+    parser.add_argument("--state-dir", metavar="DIR", help="default: ~/.local/state/colossus")
+    parser.add_argument("--site-name", metavar="NAME", help='shown in the header; "this machine"')
+    parser.add_argument("--config", metavar="FILE", help="TOML: site_name, tcp_role, [runs.NAME]")
+    parser.add_argument("--tcp-role", choices=ROLES, help="what TCP callers may do: viewer")
+    parser.add_argument("--port-file", metavar="FILE", help="write the TCP port there once up")
+    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
+
+
+def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
+    """Return the settings.
+
+    Raises:
+        ConfigError: One of them is wrong.
+    """
+    values = read_file(arguments.config) if arguments.config else {}
+    tcp_role = arguments.tcp_role or values.get("tcp_role", "viewer")
+    if tcp_role not in ROLES:
+        raise ConfigError(f"tcp_role {tcp_role!r}: one of {', '.join(ROLES)}")
+    listen = arguments.listen or [default_listen]
+    return HubConfig(
+        listen=tuple(parse_listen(address) for address in listen),
+        state_dir=Path(arguments.state_dir) if arguments.state_dir else state_dir(),
+        site_name=str(arguments.site_name or values.get("site_name", "this machine"))[:64],
+        tcp_role=tcp_role,
+        port_file=Path(arguments.port_file) if arguments.port_file else None,
+        lifeline=arguments.lifeline,
+        runs=values.get("runs", {}),
+    )
+
+
+def run(arguments: argparse.Namespace, default_listen: str) -> int:
+    """Serve; returns 0 after a signal, 1 after a failure, 2 for a wrong setting."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="time=%(asctime)s level=%(levelname)s source=%(name)s %(message)s",
+    )
+    from colossus_tui.hub.app import serve
+    from colossus_tui.hub.database import DatabaseError
+    from colossus_tui.hub.server import AddressInUseError
+
+    try:
+        return asyncio.run(serve(configure(arguments, default_listen)))
+    except (ConfigError, AddressInUseError, DatabaseError) as error:
+        sys.stderr.write(f"colossus hub: {error}\n")
+        return USAGE_ERROR
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a hub from its own command line."""
+    parser = argparse.ArgumentParser(prog="colossus hub", description="Serve agents and consoles.")
+    add_arguments(parser)
+    return run(parser.parse_args(argv), f"unix:{hub_socket()}")

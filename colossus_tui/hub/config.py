@@ -1,0 +1,115 @@
+"""The hub's settings, all checked."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+RUN_FACTS = (
+    "parameters_count",
+    "target_steps",
+    "target_tokens",
+    "watchdog_seconds",
+    "checkpoint_plan_seconds",
+)
+ROLES = ("viewer", "operator")
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """What the site's settings say of one run."""
+
+    facts: Mapping[str, float] = field(default_factory=dict)
+    protected: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HubConfig:
+    """Checked settings of one hub."""
+
+    listen: tuple[str, ...]
+    state_dir: Path
+    site_name: str = "this machine"
+    tcp_role: str = "viewer"
+    tick_seconds: float = 1.0
+    port_file: Path | None = None
+    lifeline: bool = False
+    runs: Mapping[str, RunConfig] = field(default_factory=dict)
+
+
+def parse_listen(address: str) -> str:
+    """Return an address to listen on as gRPC wants it.
+
+    Raises:
+        ConfigError: It is malformed, or it is open to other machines, which needs TLS.
+    """
+    if address.startswith("unix:"):
+        path = address.removeprefix("unix:")
+        if not path.startswith("/") or len(path.encode()) > 107:
+            raise ConfigError(
+                f"listen {address!r}: an absolute path of at most 107 bytes must follow 'unix:'"
+            )
+        return address
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"listen {address!r}: give unix:/path or 127.0.0.1:PORT")
+    bare = "127.0.0.1" if host == "localhost" else host.strip("[]")
+    try:
+        is_loopback = ipaddress.ip_address(bare).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ConfigError(
+            f"listen {address!r}: other machines could reach it, and TLS is not configured; "
+            "listen on unix:/path, 127.0.0.1:PORT or [::1]:PORT"
+        )
+    return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def read_file(path: str) -> dict[str, Any]:
+    """Return `site_name`, `tcp_role` and `runs` of a settings file.
+
+    Raises:
+        ConfigError: It cannot be read or names something unknown.
+    """
+    try:
+        with open(path, "rb") as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"config {path!r}: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"config {path!r}: {error}") from None
+    unknown = sorted(set(values) - {"site_name", "tcp_role", "runs"})
+    if unknown:
+        raise ConfigError(f"config {path!r}: {unknown[0]!r} is no setting")
+    runs = values.get("runs", {})
+    if not isinstance(runs, dict):
+        raise ConfigError(f'config {path!r}: runs must be tables, as in [runs."10t"]')
+    return values | {"runs": {name: _run(path, name, table) for name, table in runs.items()}}
+
+
+def _run(path: str, name: str, table: Any) -> RunConfig:
+    if not isinstance(table, dict):
+        raise ConfigError(f"config {path!r}: runs.{name} must be a table")
+    unknown = sorted(set(table) - {*RUN_FACTS, "protected"})
+    if unknown:
+        raise ConfigError(f"config {path!r}: runs.{name}.{unknown[0]} is no setting")
+    facts: dict[str, float] = {}
+    for fact in RUN_FACTS:
+        value = table.get(fact, 1)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            raise ConfigError(f"config {path!r}: runs.{name}.{fact} must be a positive number")
+        if fact in table:
+            facts[fact] = float(value)
+    protected = table.get("protected", False)
+    if not isinstance(protected, bool):
+        raise ConfigError(f"config {path!r}: runs.{name}.protected must be true or false")
+    return RunConfig(facts, protected)

@@ -1,0 +1,181 @@
+"""The consoles' service: reads only; a slow console gets the newest state and no other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from colossus_protos.v1 import action_pb2, common_pb2, console_pb2, console_pb2_grpc
+from colossus_tui import __version__
+from colossus_tui.hub import caller
+from colossus_tui.hub.events import Events
+from colossus_tui.hub.journal import Journal
+from colossus_tui.hub.runs.registry import Registry
+from colossus_tui.hub.views import Views
+from colossus_tui.model import Header, Series
+from colossus_tui.wire import to_proto
+
+_Context = grpc.aio.ServicerContext[Any, Any]
+MIN_PERIOD_SECONDS = 0.1
+EVENT_LIMIT, ACTION_LIMIT = 200, 100
+
+
+class ConsoleService(console_pb2_grpc.ConsoleServicer):
+    """Serves views of the hub.
+
+    Args:
+        revision: Returns a number that grows with every change of the hub's state.
+    """
+
+    def __init__(
+        self,
+        views: Views,
+        registry: Registry,
+        events: Events,
+        journal: Journal,
+        revision: Callable[[], int],
+        tcp_role: str,
+    ) -> None:
+        self._views = views
+        self._registry = registry
+        self._events = events
+        self._journal = journal
+        self._revision = revision
+        self._tcp_role = tcp_role
+
+    def _header(self, context: _Context) -> console_pb2.Header:
+        header = Header(
+            self._revision(), time.time_ns(), __version__, caller.role(context, self._tcp_role)
+        )
+        return to_proto(console_pb2.Header, header)
+
+    async def ListRuns(
+        self, request: console_pb2.ListRunsRequest, context: _Context
+    ) -> console_pb2.ListRunsResponse:
+        """The site and all runs."""
+        return console_pb2.ListRunsResponse(
+            header=self._header(context),
+            site=to_proto(console_pb2.Site, self._views.site()),
+            runs=[to_proto(console_pb2.Run, run) for run in self._views.runs()],
+        )
+
+    async def GetRun(
+        self, request: console_pb2.GetRunRequest, context: _Context
+    ) -> console_pb2.GetRunResponse:
+        """One run."""
+        detail = self._views.run_detail(request.run_id)
+        if detail is None:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"run_id: no run {request.run_id[:64]}")
+        return console_pb2.GetRunResponse(
+            header=self._header(context), detail=to_proto(console_pb2.RunDetail, detail)
+        )
+
+    async def ListNodes(
+        self, request: console_pb2.ListNodesRequest, context: _Context
+    ) -> console_pb2.ListNodesResponse:
+        """All nodes."""
+        return console_pb2.ListNodesResponse(
+            header=self._header(context),
+            nodes=[to_proto(console_pb2.Node, node) for node in self._views.nodes()],
+        )
+
+    async def GetNode(
+        self, request: console_pb2.GetNodeRequest, context: _Context
+    ) -> console_pb2.GetNodeResponse:
+        """One node."""
+        detail = self._views.node_detail(request.node_name)
+        if detail is None:
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, f"node_name: no node {request.node_name[:64]}"
+            )
+        return console_pb2.GetNodeResponse(
+            header=self._header(context), detail=to_proto(console_pb2.NodeDetail, detail)
+        )
+
+    async def ListGpus(
+        self, request: console_pb2.ListGpusRequest, context: _Context
+    ) -> console_pb2.ListGpusResponse:
+        """GPUs."""
+        gpus = self._views.gpus(request.node_name, request.run_id)
+        return console_pb2.ListGpusResponse(
+            header=self._header(context), gpus=[to_proto(console_pb2.Gpu, gpu) for gpu in gpus]
+        )
+
+    async def ListEvents(
+        self, request: console_pb2.ListEventsRequest, context: _Context
+    ) -> console_pb2.ListEventsResponse:
+        """Events, newest first."""
+        limit = min(request.limit, 2_000) if request.limit > 0 else EVENT_LIMIT
+        events = self._events.recent(
+            limit, request.run_id, request.node_name, request.after_event_id
+        )
+        return console_pb2.ListEventsResponse(
+            header=self._header(context),
+            events=[to_proto(common_pb2.Event, event) for event in events],
+        )
+
+    async def GetHistory(
+        self, request: console_pb2.GetHistoryRequest, context: _Context
+    ) -> console_pb2.GetHistoryResponse:
+        """Values over time."""
+        if request.run_id not in self._registry.runs:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"run_id: no run {request.run_id[:64]}")
+        series = self._series(
+            request.run_id, request.series, request.max_points, request.since_unix_ns
+        )
+        return console_pb2.GetHistoryResponse(
+            header=self._header(context), series=[to_proto(console_pb2.Series, s) for s in series]
+        )
+
+    def _series(
+        self, run_id: str, names: Any, max_points: int, since_unix_ns: int = 0
+    ) -> list[Series]:
+        history = self._registry.runs[run_id].history
+        return [history.series(name, max_points, since_unix_ns) for name in list(names)[:16]]
+
+    async def WatchView(
+        self, request: console_pb2.WatchViewRequest, context: _Context
+    ) -> AsyncIterator[console_pb2.WatchViewResponse]:
+        """A view each time it may have changed, at most once a period.
+
+        The stream's own flow control waits for a slow console; what it missed meanwhile is counted
+        and never sent.
+        """
+        period = max(request.period_seconds or 1.0, MIN_PERIOD_SECONDS)
+        sent_revision, skipped, due = -1, 0, time.monotonic()
+        while True:
+            if self._revision() != sent_revision:
+                sent_revision = self._revision()
+                yield self._view(request, context, skipped)
+            due += period
+            late = time.monotonic() - due
+            skipped = max(int(late // period), 0) if late > 0 else 0
+            due += skipped * period
+            await asyncio.sleep(max(due - time.monotonic(), 0))
+
+    def _view(
+        self, request: console_pb2.WatchViewRequest, context: _Context, skipped: int
+    ) -> console_pb2.WatchViewResponse:
+        answer = console_pb2.WatchViewResponse(header=self._header(context), skipped_count=skipped)
+        if request.runs:
+            answer.site.CopyFrom(to_proto(console_pb2.Site, self._views.site()))
+            answer.runs.extend(to_proto(console_pb2.Run, run) for run in self._views.runs())
+        if request.nodes:
+            answer.nodes.extend(to_proto(console_pb2.Node, node) for node in self._views.nodes())
+        if request.run_id and (run := self._views.run_detail(request.run_id)) is not None:
+            answer.run.CopyFrom(to_proto(console_pb2.RunDetail, run))
+            series = self._series(request.run_id, request.series, request.max_points)
+            answer.series.extend(to_proto(console_pb2.Series, one) for one in series)
+        if request.node_name and (node := self._views.node_detail(request.node_name)) is not None:
+            answer.node.CopyFrom(to_proto(console_pb2.NodeDetail, node))
+        if request.events:
+            events = self._events.recent(EVENT_LIMIT)
+            answer.events.extend(to_proto(common_pb2.Event, event) for event in events)
+            actions = self._journal.recent(ACTION_LIMIT)
+            answer.actions.extend(to_proto(action_pb2.Action, action) for action in actions)
+        return answer

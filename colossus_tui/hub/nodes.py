@@ -1,0 +1,123 @@
+"""What the hub knows of each node beside its figures: inventory, sensors, processes, freshness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from colossus_protos.v1 import frame_pb2
+from colossus_tui.hub.store import NodeRows, Store
+from colossus_tui.model import Freshness
+
+GREY_SECONDS = 5.0
+STALE_SECONDS = 15.0
+LOST_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """One node; replaced parts come whole from its agent."""
+
+    hello: frame_pb2.Hello
+    rows: NodeRows
+    sensors: list[frame_pb2.SensorStatus] = field(default_factory=list)
+    collectors: list[frame_pb2.CollectorStatus] = field(default_factory=list)
+    processes: list[frame_pb2.ProcessSample] = field(default_factory=list)
+    gpu_runs: dict[int, str] = field(default_factory=dict)  # GPU index: run that holds it
+    sequences: Sequences = field(default_factory=lambda: Sequences())
+
+    def take_processes(self, report: frame_pb2.ProcessReport) -> None:
+        """Take the node's processes and note which run holds which GPU."""
+        self.processes = list(report.processes)
+        self.gpu_runs = {
+            gpu: process.run_id
+            for process in report.processes
+            if process.run_id
+            for gpu in process.gpu_indices
+        }
+
+    def gpu_memory_of(self, run_id: str) -> int | None:
+        """Return the most memory that a run holds on one of its GPUs here; None without one."""
+        sizes = [
+            size
+            for process in self.processes
+            if process.run_id == run_id
+            for size in process.gpu_memory_bytes
+        ]
+        return max(sizes, default=None)
+
+
+class Sequences:
+    """Which numbered messages of one agent instance have come; they may come out of order."""
+
+    def __init__(self) -> None:
+        self.instance_id = ""
+        self.low = 0  # everything up to here has come
+        self._ahead: set[int] = set()
+
+    def begin(self, instance_id: str, oldest: int) -> int:
+        """Start or go on with an instance; return the last sequence that the hub has."""
+        if instance_id != self.instance_id:
+            self.instance_id, self.low, self._ahead = instance_id, max(oldest - 1, 0), set()
+        elif oldest - 1 > self.low:
+            self.low = oldest - 1
+            self._advance()
+        return self.low
+
+    def is_new(self, sequence: int) -> bool:
+        """Note a number; return whether it had not come before. 0 is never numbered."""
+        if sequence == 0:
+            return True
+        if sequence <= self.low or sequence in self._ahead:
+            return False
+        self._ahead.add(sequence)
+        self._advance()
+        return True
+
+    def _advance(self) -> None:
+        while self.low + 1 in self._ahead:
+            self.low += 1
+            self._ahead.discard(self.low)
+        if self._ahead and min(self._ahead) <= self.low:
+            self._ahead = {number for number in self._ahead if number > self.low}
+
+
+class Nodes:
+    """All nodes by name."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.records: dict[str, NodeRecord] = {}
+        self.revision = 1
+
+    def admit(self, hello: frame_pb2.Hello) -> NodeRecord:
+        """Take a node in, or take it up again.
+
+        Raises:
+            FrameError: Its Hello does not fit.
+        """
+        known = self.records.get(hello.node_name)
+        rows = self._store.admit(hello, known.rows if known else None)
+        record = NodeRecord(hello, rows)
+        if known is not None:
+            record.sequences = known.sequences
+        self.records[hello.node_name] = record
+        self.revision += 1
+        return record
+
+    def gpu_memory_of(self, run_id: str) -> int | None:
+        """Return the most memory that a run holds on any GPU; None where it holds none."""
+        sizes = [
+            size
+            for record in self.records.values()
+            if (size := record.gpu_memory_of(run_id)) is not None
+        ]
+        return max(sizes, default=None)
+
+
+def freshness(age_seconds: float) -> Freshness:
+    """Return how fresh figures of this age are."""
+    if age_seconds < GREY_SECONDS:
+        return Freshness.LIVE
+    if age_seconds < STALE_SECONDS:
+        return Freshness.GREY
+    return Freshness.STALE if age_seconds < LOST_SECONDS else Freshness.LOST

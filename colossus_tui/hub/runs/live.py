@@ -1,0 +1,265 @@
+"""One run as the hub holds it: what was reported, what is intended, and the state that follows."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from colossus_protos.v1 import run_pb2
+from colossus_tui.hub.config import RUN_FACTS
+from colossus_tui.hub.runs.history import History
+from colossus_tui.hub.runs.ledger import PRODUCTIVE, Ledger
+from colossus_tui.hub.runs.progress import Progress
+from colossus_tui.model import PriorityClass, RankExit, ResumePoint, RunState
+
+HOOK_PATIENCE_SECONDS = 5.0  # how long a new attempt may take to show a hook
+HANG_FACTOR = 5.0
+HANG_SECONDS = 120.0
+# States that an action sets and that stay while facts do not end them.
+_INTENDED = (RunState.PAUSING, RunState.STOPPING)
+
+
+@dataclass(slots=True)
+class NodeReport:
+    """What one node last said of the run."""
+
+    run: run_pb2.LocalRun
+    received: float  # hub's monotonic clock
+
+
+@dataclass(slots=True)
+class Durable:
+    """The newest checkpoint that every rank committed and every agent found on disk."""
+
+    step: int
+    time_unix_ns: int
+    points: tuple[ResumePoint, ...]
+    size_bytes: int | None
+    seconds: float | None
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """Mutable state of one run; the registry alone touches it."""
+
+    run_id: str
+    start_id: str = ""
+    label: str = ""
+    command: str = ""
+    priority_class: PriorityClass = PriorityClass.P2
+    rank_count: int = 1
+    attempt: int = 1
+    state: RunState = RunState.STARTING
+    state_since_unix_ns: int = 0
+    started_unix_ns: int = 0
+    generation: int = 1
+    open_action_id: str = ""
+    tokens: int = 0
+    top_step: int = 0  # largest step ever finished; steps up to it are done again after a resume
+    step: int | None = None
+    step_time_unix_ns: int = 0
+    loss: float | None = None
+    grad_norm: float | None = None
+    durable: Durable | None = None
+    facts: dict[str, float] = field(default_factory=dict)
+    nodes: dict[str, NodeReport] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
+    history: History = field(default_factory=History)
+    ledger: Ledger = field(default_factory=Ledger)
+    attempt_seen: float = 0.0  # hub's monotonic clock: first report of this attempt
+    step_seen: float = 0.0  # hub's monotonic clock: last whole step
+    output_tail: str = ""
+    step_baseline: float | None = None  # step time that "slower by 10 %" is measured against
+    slow_since: float = 0.0
+
+    # --- what the nodes report -------------------------------------------------------------
+
+    def ranks(self) -> list[tuple[str, run_pb2.LocalRank]]:
+        """Return every reported rank with its node, in order."""
+        found = [(name, rank) for name, report in self.nodes.items() for rank in report.run.ranks]
+        return sorted(found, key=lambda item: item[1].rank)
+
+    @property
+    def alive_count(self) -> int:
+        """Ranks alive."""
+        return sum(rank.alive for _, rank in self.ranks())
+
+    @property
+    def is_hooked(self) -> bool:
+        """Whether every live rank has a hook."""
+        alive = [rank for _, rank in self.ranks() if rank.alive]
+        return bool(alive) and all(rank.hooked for rank in alive)
+
+    @property
+    def process_count(self) -> int:
+        """Processes over all nodes."""
+        return sum(report.run.process_count for report in self.nodes.values())
+
+    @property
+    def frozen_node_count(self) -> int:
+        """Nodes on which the run is stopped in place."""
+        return sum(
+            report.run.state == run_pb2.LOCAL_RUN_STATE_FROZEN for report in self.nodes.values()
+        )
+
+    @property
+    def fuse_deadline_unix_ns(self) -> int:
+        """Earliest end of a freeze; 0 when there is none."""
+        deadlines = [report.run.fuse_deadline_unix_ns for report in self.nodes.values()]
+        return min((deadline for deadline in deadlines if deadline), default=0)
+
+    def begin_attempt(self, attempt: int, now: float) -> None:
+        """Forget what belonged to the attempt before."""
+        self.attempt = attempt
+        self.progress = Progress()
+        self.step = self.durable.step if self.durable else None
+        self.attempt_seen = now
+        self.step_seen = 0.0
+        self.step_baseline = None
+        self.output_tail = ""
+        if self.durable is not None:
+            self.history.forget_after(self.durable.step)
+        self.generation += 1
+
+    def merge_facts(self, configured: Mapping[str, float]) -> None:
+        """Take up the facts that loops state; the site's settings win."""
+        for report in self.nodes.values():
+            try:
+                stated = json.loads(report.run.facts_json or "{}")
+            except ValueError:
+                continue
+            for name in RUN_FACTS:
+                value = stated.get(name) if isinstance(stated, dict) else None
+                if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+                    self.facts[name] = float(value)
+        self.facts |= configured
+
+    # --- the state that follows ------------------------------------------------------------
+
+    def derive_state(self, now: float) -> tuple[RunState, str]:
+        """Return the state that the facts and the intention give, and why."""
+        ranks = [rank for _, rank in self.ranks()]
+        if not ranks:
+            return self.state, ""
+        if any(rank.alive for rank in ranks):
+            return self._derive_alive(now)
+        if not all(rank.HasField("exit") for rank in ranks):
+            return self.state, ""  # gone, and nobody has said yet how
+        if self.state in (*_INTENDED, RunState.PAUSED, RunState.STOPPED):
+            return self.state, ""
+        if any(not rank.exit.known for rank in ranks):
+            return RunState.LOST, "its processes are gone and nobody saw how they ended"
+        wrong = [rank for rank in ranks if rank.exit.exit_code or rank.exit.detail]
+        if wrong:
+            return RunState.FAILED, describe_exit(wrong[0])
+        return RunState.COMPLETED, "every rank ended with exit code 0"
+
+    def _derive_alive(self, now: float) -> tuple[RunState, str]:
+        if self.frozen_node_count:
+            return RunState.FROZEN, "stopped in place"
+        if self.state in _INTENDED:
+            return self.state, ""
+        if self.state in (RunState.STARTING, RunState.RESUMING):
+            unhooked = now - self.attempt_seen > HOOK_PATIENCE_SECONDS and not self.is_hooked
+            if self.progress.last is None and not unhooked:
+                return self.state, ""
+        return RunState.RUNNING, "ranks are alive"
+
+    def wall_time_cause(self, now: float) -> str:
+        """Return what the second that just passed was spent on."""
+        match self.state:
+            case RunState.STARTING | RunState.RESUMING:
+                return "starting"
+            case RunState.PAUSED:
+                return "paused"
+            case RunState.FROZEN:
+                return "frozen"
+            case RunState.FAILED | RunState.LOST:
+                return "down"
+        if self.is_hanging(now):
+            return "stalled"
+        last = self.progress.last
+        if self.attempt > 1 and last is not None and last.step < self.top_step:
+            return "redone"
+        return PRODUCTIVE
+
+    def is_hanging(self, now: float) -> bool:
+        """Whether no step was finished for max(5 x the median, 120 s) though ranks are alive."""
+        if self.state is not RunState.RUNNING or not self.step_seen:
+            return False
+        median = self.progress.median_step_seconds() or 0.0
+        return now - self.step_seen > max(HANG_FACTOR * median, HANG_SECONDS)
+
+    # --- what survives the hub -------------------------------------------------------------
+
+    def state_json(self) -> str:
+        """Return what must survive the hub."""
+        durable = self.durable
+        return json.dumps(
+            {
+                "start_id": self.start_id,
+                "label": self.label,
+                "command": self.command,
+                "priority_class": self.priority_class,
+                "rank_count": self.rank_count,
+                "attempt": self.attempt,
+                "state": self.state,
+                "state_since_unix_ns": self.state_since_unix_ns,
+                "started_unix_ns": self.started_unix_ns,
+                "generation": self.generation,
+                "tokens": self.tokens,
+                "top_step": self.top_step,
+                "facts": self.facts,
+                "ledger": self.ledger.state(),
+                "durable": durable
+                and {
+                    "step": durable.step,
+                    "time_unix_ns": durable.time_unix_ns,
+                    "points": [[p.rank, p.step, p.path] for p in durable.points],
+                    "size_bytes": durable.size_bytes,
+                    "seconds": durable.seconds,
+                },
+            }
+        )
+
+    @classmethod
+    def from_json(cls, run_id: str, text: str) -> LiveRun:
+        """Take up what `state_json` returned."""
+        state: dict[str, Any] = json.loads(text)
+        run = cls(run_id)
+        for name in ("start_id", "label", "command"):
+            setattr(run, name, str(state[name]))
+        for name in ("rank_count", "attempt", "state_since_unix_ns", "started_unix_ns", "tokens"):
+            setattr(run, name, int(state[name]))
+        run.generation = int(state["generation"]) + 1  # a console's view may be of before
+        run.top_step = int(state["top_step"])
+        run.priority_class = PriorityClass(state["priority_class"])
+        run.state = RunState(state["state"])
+        run.facts = {name: float(value) for name, value in state["facts"].items()}
+        run.ledger.restore(state["ledger"])
+        if durable := state["durable"]:
+            points = tuple(ResumePoint(*point) for point in durable.pop("points"))
+            run.durable = Durable(points=points, **durable)
+            run.step = run.durable.step
+        return run
+
+
+def describe_exit(rank: run_pb2.LocalRank) -> str:
+    """Return in words how a rank ended."""
+    end = rank.exit
+    if end.detail:
+        return f"rank {rank.rank} did not start: {end.detail}"
+    if end.exit_signal:
+        return f"rank {rank.rank} was ended by signal {end.exit_signal}"
+    return f"rank {rank.rank} ended with exit code {end.exit_code}"
+
+
+def rank_exit(rank: run_pb2.LocalRank) -> RankExit | None:
+    """Return how a rank ended; None while it lives."""
+    if not rank.HasField("exit"):
+        return None
+    end = rank.exit
+    return RankExit(end.known, end.exit_code, end.exit_signal, end.detail)

@@ -1,0 +1,197 @@
+"""What the ranks of one attempt report, joined to steps that every rank has finished."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from colossus_protos.v1 import run_pb2
+from colossus_tui.hub.runs.history import StepPoint
+from colossus_tui.model import Checkpoint
+
+WINDOW = 20  # steps over which times and rates are taken
+PENDING_LIMIT = 2_048
+STRAGGLER_RATIO = 0.7
+STRAGGLER_REPORTS = 3
+
+
+@dataclass(slots=True)
+class RankProgress:
+    """One rank of the attempt."""
+
+    step: int | None = None
+    loss: float | None = None
+    step_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    received: float = 0.0  # hub's monotonic clock
+    checkpoint_step: int | None = None
+    checkpoint_path: str = ""
+    slow_reports: int = 0
+
+    @property
+    def step_seconds_p50(self) -> float | None:
+        """Median of the last steps, seconds."""
+        return statistics.median(self.step_seconds) if self.step_seconds else None
+
+
+@dataclass(slots=True)
+class _Part:
+    """A step that some ranks have finished."""
+
+    ranks: set[int] = field(default_factory=set)
+    losses: list[float] = field(default_factory=list)
+    grad_norm: float = math.nan
+    step_seconds: float = math.nan
+    tokens: int = 0
+    time_unix_ns: int = 0
+
+
+@dataclass(slots=True)
+class _Saved:
+    """A checkpoint that some ranks have reported."""
+
+    parts: dict[int, tuple[int, bool]] = field(default_factory=dict)  # rank: (bytes, on disk)
+    path: str = ""
+    time_unix_ns: int = 0
+    seconds: float = math.nan
+
+
+class Progress:
+    """Joins ranks' batches; reports that come twice change nothing."""
+
+    def __init__(self) -> None:
+        self.ranks: dict[int, RankProgress] = {}
+        self._pending: dict[int, _Part] = {}
+        self._recent: deque[StepPoint] = deque(maxlen=WINDOW)
+        self._saved: dict[int, _Saved] = {}
+
+    def add_steps(self, batch: run_pb2.StepBatch, rank_count: int, now: float) -> list[StepPoint]:
+        """Take a rank's steps; return the steps that are whole now."""
+        rank = self.ranks.setdefault(batch.rank, RankProgress())
+        rank.received = now
+        for step, time_ns, loss, grad_norm, tokens, seconds in zip(
+            batch.steps,
+            batch.times_unix_ns,
+            batch.losses,
+            batch.grad_norms,
+            batch.tokens,
+            batch.step_seconds,
+            strict=True,
+        ):
+            if rank.step is not None and step <= rank.step:
+                continue  # the agent read the page from its start again
+            rank.step = step
+            rank.loss = loss if math.isfinite(loss) else None
+            if math.isfinite(seconds):
+                rank.step_seconds.append(seconds)
+            part = self._pending.setdefault(step, _Part())
+            part.ranks.add(batch.rank)
+            part.losses.append(loss)
+            if not math.isfinite(part.grad_norm):
+                part.grad_norm = grad_norm
+            part.step_seconds = max(part.step_seconds, seconds) if part.losses[1:] else seconds
+            part.tokens += max(tokens, 0)
+            part.time_unix_ns = max(part.time_unix_ns, time_ns)
+        self._mark_straggler(rank)
+        return list(self._whole(rank_count))
+
+    def _whole(self, rank_count: int) -> Iterator[StepPoint]:
+        for step in sorted(self._pending):
+            part = self._pending[step]
+            if len(part.ranks) < rank_count and len(self._pending) <= PENDING_LIMIT:
+                return
+            del self._pending[step]
+            known = [loss for loss in part.losses if math.isfinite(loss)]
+            point = StepPoint(
+                step,
+                part.time_unix_ns,
+                sum(known) / len(known) if known else math.nan,
+                part.grad_norm,
+                part.step_seconds,
+                part.tokens,
+            )
+            self._recent.append(point)
+            yield point
+
+    def _mark_straggler(self, rank: RankProgress) -> None:
+        median, own = self.median_step_seconds(), rank.step_seconds_p50
+        if median and own and len(self.ranks) > 1 and median / own < STRAGGLER_RATIO:
+            rank.slow_reports += 1
+        else:
+            rank.slow_reports = 0
+
+    def median_step_seconds(self) -> float | None:
+        """Return the median rank's step time, seconds."""
+        times = [seconds for rank in self.ranks.values() if (seconds := rank.step_seconds_p50)]
+        return statistics.median(times) if times else None
+
+    def stragglers(self) -> list[int]:
+        """Return ranks under STRAGGLER_RATIO of the median for STRAGGLER_REPORTS reports."""
+        return [
+            rank
+            for rank, progress in sorted(self.ranks.items())
+            if progress.slow_reports >= STRAGGLER_REPORTS
+        ]
+
+    @property
+    def last(self) -> StepPoint | None:
+        """The last step that every rank finished."""
+        return self._recent[-1] if self._recent else None
+
+    @property
+    def newest_step(self) -> int | None:
+        """The last step that any rank finished."""
+        return max((r.step for r in self.ranks.values() if r.step is not None), default=None)
+
+    def step_seconds(self, quantile: float) -> float | None:
+        """Return a quantile of the last whole steps' times, seconds; None before the first."""
+        times = sorted(
+            point.step_seconds for point in self._recent if math.isfinite(point.step_seconds)
+        )
+        return times[min(len(times) - 1, int(quantile * len(times)))] if times else None
+
+    def tokens_per_second(self) -> float | None:
+        """Return the rate over the last whole steps; None where no tokens are given."""
+        points = list(self._recent)
+        if len(points) < 2 or not any(point.tokens for point in points):
+            return None
+        seconds = (points[-1].time_unix_ns - points[0].time_unix_ns) / 1e9
+        return sum(point.tokens for point in points[1:]) / seconds if seconds > 0 else None
+
+    def add_checkpoint(self, report: run_pb2.CheckpointReport) -> None:
+        """Take one rank's word that its part is safe."""
+        rank = self.ranks.setdefault(report.rank, RankProgress())
+        if report.on_disk and (rank.checkpoint_step is None or report.step > rank.checkpoint_step):
+            rank.checkpoint_step, rank.checkpoint_path = report.step, report.path
+        saved = self._saved.setdefault(report.step, _Saved())
+        saved.parts[report.rank] = (report.size_bytes, report.on_disk)
+        saved.time_unix_ns = max(saved.time_unix_ns, report.time_unix_ns)
+        if report.rank == min(saved.parts):
+            saved.path = report.path
+        if math.isfinite(report.save_seconds):
+            known = saved.seconds if math.isfinite(saved.seconds) else 0.0
+            saved.seconds = max(known, report.save_seconds)
+        while len(self._saved) > 64:
+            del self._saved[min(self._saved)]
+
+    def checkpoints(self, rank_count: int) -> list[Checkpoint]:
+        """Return the checkpoints of this attempt, newest first."""
+        return [
+            Checkpoint(
+                step,
+                saved.time_unix_ns,
+                len(saved.parts),
+                rank_count,
+                sum(sizes) if (sizes := [s for s, _ in saved.parts.values() if s >= 0]) else None,
+                saved.path,
+                all(on_disk for _, on_disk in saved.parts.values()),
+            )
+            for step, saved in sorted(self._saved.items(), reverse=True)
+        ]
+
+    def save_seconds(self, step: int) -> float | None:
+        """Return how long the slowest rank took to save this checkpoint, where it is known."""
+        saved = self._saved.get(step)
+        return saved.seconds if saved and math.isfinite(saved.seconds) else None

@@ -1,0 +1,416 @@
+"""All runs: takes in what agents report, derives states, keeps them on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from colossus_protos.v1 import common_pb2, run_pb2
+from colossus_tui.hub.actions.ports import EventLog, ObservedRank, ObservedRun
+from colossus_tui.hub.config import RunConfig
+from colossus_tui.hub.database import Database
+from colossus_tui.hub.runs.history import StepPoint
+from colossus_tui.hub.runs.live import Durable, LiveRun, NodeReport, rank_exit
+from colossus_tui.hub.runs.summary import RunGpus, summarise
+from colossus_tui.model import (
+    Event,
+    PriorityClass,
+    ResumePoint,
+    Run,
+    RunSpec,
+    RunState,
+    Severity,
+)
+
+LOG = logging.getLogger(__name__)
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+RUN_LIMIT = 10_000
+_CLASSES = {
+    common_pb2.PriorityClass.Value(f"PRIORITY_CLASS_{member.name}"): member
+    for member in PriorityClass
+}
+
+
+class GpuFigures(Protocol):
+    """What the registry needs to know of GPUs."""
+
+    def of(self, run_id: str) -> RunGpus:
+        """Return the figures of the GPUs that the run holds."""
+
+    def memory_of(self, run_id: str) -> int | None:
+        """Return the most memory in bytes that the run holds on any GPU; None without one."""
+
+
+class Registry:
+    """The hub's runs.
+
+    Args:
+        linked: Tells whether a node's agent is linked.
+        gpus: Tells what the GPUs do that a run holds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        events: EventLog,
+        configured: Mapping[str, RunConfig],
+        linked: Callable[[str], bool],
+        gpus: GpuFigures,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._database = database
+        self._events = events
+        self._configured = configured
+        self._linked = linked
+        self._gpus = gpus
+        self._clock = clock
+        self.runs: dict[str, LiveRun] = {}
+        self.revision = 1
+        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._restore()
+
+    def _restore(self) -> None:
+        for run_id, body in self._database.fetch_now("select run_id, body from runs"):
+            try:
+                self.runs[run_id] = LiveRun.from_json(run_id, body)
+            except (ValueError, KeyError, TypeError) as error:
+                LOG.warning("run=%r state=damaged error=%r", run_id, error)
+        for run_id, step, time_ns, *values, tokens in self._database.fetch_now(
+            "select run_id, step, time_ns, loss, grad_norm, step_seconds, tokens from steps "
+            "order by run_id, step"
+        ):
+            if run_id in self.runs:
+                point = StepPoint(step, time_ns, *_nan(values), tokens)
+                self.runs[run_id].history.restore([point])
+
+    # --- what agents report ----------------------------------------------------------------
+
+    def take_report(self, node_name: str, report: run_pb2.RunReport) -> None:
+        """Take a node's word on all its runs."""
+        now = self._clock()
+        reported = set()
+        for local in report.runs:
+            if not RUN_ID.fullmatch(local.run_id):
+                continue
+            run = self._run_of(local)
+            if run is None:
+                continue
+            reported.add(run.run_id)
+            self._take_local(run, node_name, local, now)
+        for run in self.runs.values():
+            if node_name in run.nodes and run.run_id not in reported:
+                self._lose(run, node_name)
+
+    def _run_of(self, local: run_pb2.LocalRun) -> LiveRun | None:
+        """Return the run that a report is about; None for one of another start."""
+        run = self.runs.get(local.run_id)
+        if run is None:
+            if len(self.runs) >= RUN_LIMIT:
+                return None
+            run = LiveRun(
+                local.run_id,
+                start_id=local.start_id,
+                label=local.label[:256],
+                command=local.command[:1024],
+                priority_class=_CLASSES.get(local.priority_class, PriorityClass.P2),
+                attempt=max(local.attempt, 1),
+                started_unix_ns=time.time_ns(),
+                state_since_unix_ns=time.time_ns(),
+                attempt_seen=self._clock(),
+            )
+            self.runs[run.run_id] = run
+            self._note(run, Severity.INFO, "run.adopted", "found on a node's record")
+        return run if local.start_id == run.start_id else None
+
+    def _take_local(
+        self, run: LiveRun, node_name: str, local: run_pb2.LocalRun, now: float
+    ) -> None:
+        if local.attempt < run.attempt:
+            return
+        if local.attempt > run.attempt:
+            run.begin_attempt(local.attempt, now)
+        before = run.nodes.get(node_name)
+        if before is None:
+            run.attempt_seen = run.attempt_seen or now
+        run.nodes[node_name] = NodeReport(local, now)
+        run.rank_count = max(sum(len(n.run.ranks) for n in run.nodes.values()), local.rank_count, 1)
+        run.command, run.label = run.command or local.command[:1024], run.label or local.label[:256]
+        run.output_tail = local.output_tail[:4096] or run.output_tail
+        run.merge_facts(self._configured.get(run.run_id, RunConfig()).facts)
+        self._note_ends(run, before.run if before else None, local)
+        self._update_state(run)
+        self._changed(run)
+
+    def _note_ends(
+        self, run: LiveRun, before: run_pb2.LocalRun | None, after: run_pb2.LocalRun
+    ) -> None:
+        if before is None or before.attempt != after.attempt:
+            return
+        alive = {rank.rank for rank in before.ranks if rank.alive}
+        for rank in after.ranks:
+            ended = rank.rank in alive and not rank.alive
+            if ended and rank.exit.exit_signal and run.state is RunState.RUNNING:
+                detail = f"rank {rank.rank} was ended by signal {rank.exit.exit_signal}"
+                self._note(run, Severity.CRITICAL, "run.rank_ended", detail, rank=rank.rank)
+
+    def _lose(self, run: LiveRun, node_name: str) -> None:
+        del run.nodes[node_name]
+        if not run.nodes and not run.state.is_over and run.state is not RunState.PAUSED:
+            self._enter(run, RunState.LOST, "its node has no record of it any more")
+        self._changed(run)
+
+    def take_steps(self, batch: run_pb2.StepBatch) -> None:
+        """Take a rank's steps."""
+        run = self.runs.get(batch.run_id)
+        if run is None or batch.attempt < run.attempt:
+            return
+        now = self._clock()
+        if batch.attempt > run.attempt:
+            run.begin_attempt(batch.attempt, now)
+        for point in run.progress.add_steps(batch, run.rank_count, now):
+            run.history.add(point)
+            run.step_seen = now
+            run.step, run.step_time_unix_ns = point.step, point.time_unix_ns
+            run.loss = point.loss if math.isfinite(point.loss) else None
+            run.grad_norm = point.grad_norm if math.isfinite(point.grad_norm) else None
+            if point.step > run.top_step:
+                run.top_step = point.step
+                run.tokens += point.tokens
+        self._update_state(run)
+        self._changed(run)
+
+    def take_checkpoint(self, report: run_pb2.CheckpointReport) -> None:
+        """Take a rank's word that its part of a checkpoint is safe."""
+        run = self.runs.get(report.run_id)
+        if run is None or report.attempt != run.attempt:
+            return
+        if not report.on_disk:
+            self._note(
+                run,
+                Severity.CRITICAL,
+                "run.checkpoint_missing",
+                f"rank {report.rank} calls step {report.step} safe, but its agent finds no file",
+                rank=report.rank,
+            )
+        run.progress.add_checkpoint(report)
+        self._update_durable(run)
+        self._changed(run)
+
+    def _update_durable(self, run: LiveRun) -> None:
+        ranks = run.progress.ranks
+        parts = {rank: r for rank, r in ranks.items() if r.checkpoint_step is not None}
+        if len(parts) < run.rank_count:
+            return
+        step = min(r.checkpoint_step or 0 for r in parts.values())
+        if any(r.checkpoint_step != step for r in parts.values()):
+            return  # a rank is ahead: wait until all have saved the same step
+        if run.durable is not None and step <= run.durable.step:
+            return
+        points = tuple(
+            ResumePoint(rank, step, r.checkpoint_path) for rank, r in sorted(parts.items())
+        )
+        saved = {c.step: c for c in run.progress.checkpoints(run.rank_count)}[step]
+        seconds = run.progress.save_seconds(step)
+        run.durable = Durable(step, saved.time_unix_ns, points, saved.size_bytes, seconds)
+        if seconds:
+            run.ledger.move("checkpointing", seconds, time.time())
+
+    # --- what follows ----------------------------------------------------------------------
+
+    def _update_state(self, run: LiveRun) -> None:
+        state, why = run.derive_state(self._clock())
+        if state is not run.state:
+            self._enter(run, state, why)
+
+    def _enter(self, run: LiveRun, state: RunState, why: str) -> None:
+        before, run.state = run.state, state
+        run.state_since_unix_ns = time.time_ns()
+        run.generation += 1
+        bad = state in (RunState.FAILED, RunState.LOST)
+        severity = Severity.CRITICAL if bad else Severity.INFO
+        self._note(run, severity, f"run.{state}", f"{before} to {state}: {why}")
+
+    def _note(
+        self, run: LiveRun, severity: Severity, kind: str, message: str, rank: int = -1
+    ) -> None:
+        self._events.add(
+            Event(severity=severity, kind=kind, message=message, run_id=run.run_id, rank=rank)
+        )
+
+    def _changed(self, run: LiveRun) -> None:
+        self.revision += 1
+        for waiter in self._waiters.get(run.run_id, ()):
+            waiter.set()
+
+    def tick(self, seconds: float) -> None:
+        """Account the seconds that just passed and look whether time alone changed a state."""
+        now, wall = self._clock(), time.time()
+        for run in self.runs.values():
+            if run.state.is_over and run.state not in (RunState.FAILED, RunState.LOST):
+                continue
+            run.ledger.add(run.wall_time_cause(now), seconds, wall)
+            rate = run.progress.tokens_per_second()
+            if rate is not None and run.state is RunState.RUNNING:
+                run.history.add_rate("tokens_per_second", time.time_ns(), rate)
+            self._update_state(run)
+
+    # --- RunRegistry: what actions use -----------------------------------------------------
+
+    def get(self, run_id: str) -> Run | None:
+        """Return the run as consoles see it, or None."""
+        run = self.runs.get(run_id)
+        return summarise(run, self._gpus.of(run_id), self._clock()) if run else None
+
+    def observed(self, run_id: str) -> ObservedRun | None:
+        """Return what agents report of the run now."""
+        run = self.runs.get(run_id)
+        if run is None:
+            return None
+        now = self._clock()
+        return ObservedRun(
+            run_id=run_id,
+            attempt=run.attempt,
+            ranks=tuple(self._observed_rank(run, node, rank) for node, rank in run.ranks()),
+            process_count=run.process_count,
+            frozen_node_count=run.frozen_node_count,
+            fuse_deadline_unix_ns=run.fuse_deadline_unix_ns,
+            node_ages_seconds={name: now - r.received for name, r in run.nodes.items()},
+            linked_nodes=frozenset(name for name in run.nodes if self._linked(name)),
+            gpu_memory_bytes=self._gpus.memory_of(run_id),
+            durable_step=run.durable.step if run.durable else None,
+            durable_paths=run.durable.points if run.durable else (),
+            newest_step=run.progress.newest_step,
+        )
+
+    def _observed_rank(self, run: LiveRun, node_name: str, rank: run_pb2.LocalRank) -> ObservedRank:
+        progress = run.progress.ranks.get(rank.rank)
+        return ObservedRank(
+            rank=rank.rank,
+            node_name=node_name,
+            alive=rank.alive,
+            hooked=rank.hooked,
+            step=progress.step if progress else None,
+            checkpoint_step=progress.checkpoint_step if progress else None,
+            checkpoint_path=progress.checkpoint_path if progress else "",
+            nice=rank.nice,
+            state=rank.state,
+            exit=rank_exit(rank),
+        )
+
+    async def wait_change(self, run_id: str, timeout_seconds: float) -> None:
+        """Return when something about the run changed, or after the timeout."""
+        waiter = asyncio.Event()
+        self._waiters.setdefault(run_id, set()).add(waiter)
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await waiter.wait()
+        except TimeoutError:
+            return
+        finally:
+            self._waiters[run_id].discard(waiter)
+
+    def register(self, spec: RunSpec, node_name: str) -> None:
+        """Take up a run that is about to start for the first time."""
+        before = self.runs.get(spec.run_id)
+        if before is not None and before.start_id == spec.start_id:
+            return
+        run = LiveRun(
+            spec.run_id,
+            start_id=spec.start_id,
+            label=spec.label[:256],
+            command=" ".join(spec.argv)[:1024],
+            priority_class=spec.priority_class,
+            rank_count=spec.rank_count,
+            started_unix_ns=time.time_ns(),
+            state_since_unix_ns=time.time_ns(),
+            generation=before.generation + 1 if before else 1,
+            attempt_seen=self._clock(),
+        )
+        run.history.thinned = True  # rewrites what an earlier run of this name left on disk
+        self.runs[spec.run_id] = run
+        self._note(run, Severity.INFO, "run.starting", f"starts on {node_name}")
+        self._changed(run)
+
+    def set_open_action(self, run_id: str, action_id: str) -> None:
+        """Name the action that holds the run; "" when it is free again."""
+        run = self.runs.get(run_id)
+        if run is not None and run.open_action_id != action_id:
+            run.open_action_id = action_id
+            self._changed(run)
+
+    def set_state(self, run_id: str, state: RunState, why: str) -> None:
+        """Record what an action is doing with the run or has made of it."""
+        run = self.runs.get(run_id)
+        if run is not None and run.state is not state:
+            self._enter(run, state, why)
+            if state is RunState.RUNNING:
+                self._update_state(run)
+            self._changed(run)
+
+    def settle(self, run_id: str, why: str) -> None:
+        """Drop what a failed action intended: the state follows from the facts again."""
+        run = self.runs.get(run_id)
+        intended = (RunState.PAUSING, RunState.STOPPING, RunState.RESUMING)
+        if run is not None and run.state in intended:
+            self._enter(run, RunState.RUNNING, why)
+            self._update_state(run)
+            self._changed(run)
+
+    def set_priority_class(self, run_id: str, priority_class: PriorityClass) -> None:
+        """Record the new class."""
+        run = self.runs.get(run_id)
+        if run is not None and run.priority_class is not priority_class:
+            before, run.priority_class = run.priority_class, priority_class
+            run.generation += 1
+            self._note(run, Severity.INFO, "run.class", f"class {before} to {priority_class}")
+            self._changed(run)
+
+    # --- the disk --------------------------------------------------------------------------
+
+    async def flush(self) -> None:
+        """Write every run and its new steps."""
+        for run in list(self.runs.values()):
+            points = run.history.take_unwritten()
+            if run.history.thinned:
+                run.history.thinned = False
+                await self._rewrite(run)
+            await self._write_steps(run.run_id, points)
+        await self._database.write(
+            "insert or replace into runs values (?, ?)",
+            [(run.run_id, run.state_json()) for run in self.runs.values()],
+        )
+
+    async def _rewrite(self, run: LiveRun) -> None:
+        stride, top = run.history.stride, run.top_step
+        await self._database.write(
+            "delete from steps where run_id = ? and (step % ? != 0 or step > ?)",
+            [(run.run_id, stride, top)],
+        )
+
+    async def _write_steps(self, run_id: str, points: Iterable[StepPoint]) -> None:
+        await self._database.write(
+            "insert or replace into steps values (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    run_id,
+                    point.step,
+                    point.time_unix_ns,
+                    point.loss,
+                    point.grad_norm,
+                    point.step_seconds,
+                    point.tokens,
+                )
+                for point in points
+            ],
+        )
+
+
+def _nan(row: Iterable[float | None]) -> tuple[float, float, float]:
+    """SQLite keeps NaN as null."""
+    loss, grad_norm, step_seconds = (math.nan if value is None else value for value in row)
+    return loss, grad_norm, step_seconds

@@ -1,0 +1,264 @@
+"""A run as consoles see it, from what the hub holds and the figures of its GPUs."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from colossus_protos.v1 import run_pb2
+from colossus_tui.hub.runs.alerts import alerts
+from colossus_tui.hub.runs.live import LiveRun, rank_exit
+from colossus_tui.model import (
+    Badput,
+    Gpu,
+    ProcessSample,
+    Rank,
+    Run,
+    RunState,
+    Spread,
+)
+
+SPARKLINE_POINTS = 60
+# Which end of a metric an operator looks at first.
+SPREADS = (
+    ("gpu_temperature", "max"),
+    ("power", "min"),
+    ("gpu_utilisation", "min"),
+    ("tensor_active", "min"),
+    ("memory_used", "max"),
+    ("sm_clock", "min"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunGpus:
+    """Figures of the GPUs that a run holds now."""
+
+    count: int = 0
+    reporting_count: int = 0
+    power_watts: float | None = None
+    peak_flops: float = 0.0  # sum over the GPUs; 0 when one is not known
+
+
+def summarise(run: LiveRun, gpus: RunGpus, now: float) -> Run:
+    """Return the run with all that the overview shows."""
+    progress, durable, wall = run.progress, run.durable, time.time()
+    hours, unit = work_at_risk(run, gpus)
+    tokens_per_second = progress.tokens_per_second() if _moves(run) else None
+    ages = [now - report.received for report in run.nodes.values()]
+    mfu, method = _mfu(run, gpus, tokens_per_second)
+    facts = run.facts
+    return Run(
+        run_id=run.run_id,
+        label=run.label,
+        state=run.state,
+        state_since_unix_ns=run.state_since_unix_ns,
+        priority_class=run.priority_class,
+        backend_priority=_nice(run),
+        generation=run.generation,
+        node_names=tuple(sorted(run.nodes)),
+        reporting_node_count=sum(age < 5.0 for age in ages),
+        gpu_count=gpus.count,
+        reporting_gpu_count=gpus.reporting_count,
+        rank_count=run.rank_count,
+        alive_rank_count=run.alive_count,
+        attempt=run.attempt,
+        hooked=run.is_hooked,
+        step=run.step,
+        step_time_unix_ns=run.step_time_unix_ns,
+        step_seconds_p50=progress.step_seconds(0.5),
+        step_seconds_p99=progress.step_seconds(0.99),
+        tokens_per_second=tokens_per_second,
+        tokens=run.tokens or None,
+        loss=run.loss,
+        grad_norm=run.grad_norm,
+        recent_losses=run.history.recent_losses(SPARKLINE_POINTS),
+        mfu_ratio=mfu,
+        mfu_method=method,
+        ettr_ratio_1h=run.ledger.window_ratio(60, wall),
+        ettr_ratio_24h=run.ledger.window_ratio(24 * 60, wall),
+        ettr_ratio=run.ledger.ratio(),
+        badput=tuple(
+            Badput(cause, seconds)
+            for cause, seconds in run.ledger.totals.items()
+            if cause != "productive" and seconds > 0
+        ),
+        durable_step=durable.step if durable else None,
+        durable_time_unix_ns=durable.time_unix_ns if durable else 0,
+        checkpoint_plan_seconds=facts.get("checkpoint_plan_seconds"),
+        checkpoint_bytes=durable.size_bytes if durable else None,
+        checkpoint_seconds=durable.seconds if durable else None,
+        work_at_risk_hours=hours,
+        work_unit=unit,
+        power_watts=gpus.power_watts,
+        joules_per_token=gpus.power_watts / tokens_per_second
+        if gpus.power_watts and tokens_per_second
+        else None,
+        target_steps=_count(facts.get("target_steps")),
+        target_tokens=_count(facts.get("target_tokens")),
+        eta_unix_ns=_eta(run, tokens_per_second),
+        parameters_count=_count(facts.get("parameters_count")),
+        watchdog_seconds=facts.get("watchdog_seconds"),
+        fuse_deadline_unix_ns=run.fuse_deadline_unix_ns,
+        alerts=alerts(run, hours if gpus.count else None, now),
+        open_action_id=run.open_action_id,
+        started_time_unix_ns=run.started_unix_ns,
+        command=run.command,
+        age_seconds=min(ages, default=0.0),
+    )
+
+
+def work_at_risk(run: LiveRun, gpus: RunGpus) -> tuple[float | None, str]:
+    """Return the hours since the durable step times GPUs, or ranks where there is no GPU."""
+    unit = "GPU·h" if gpus.count else "rank·h"
+    if run.step is None:
+        return None, unit
+    durable = run.durable
+    if durable is not None and run.step <= durable.step:
+        return 0.0, unit
+    since = durable.time_unix_ns if durable else run.started_unix_ns
+    until = time.time_ns() if _moves(run) else run.step_time_unix_ns
+    return max(until - since, 0) / 3.6e12 * (gpus.count or run.rank_count), unit
+
+
+def _moves(run: LiveRun) -> bool:
+    return run.state in (RunState.RUNNING, RunState.PAUSING)
+
+
+def _mfu(run: LiveRun, gpus: RunGpus, tokens_per_second: float | None) -> tuple[float | None, str]:
+    """6 FLOP a parameter and token (Kaplan et al. 2020), over the GPUs' dense bf16 peak."""
+    parameters = run.facts.get("parameters_count")
+    if not gpus.count:
+        return None, "n/a: the run holds no GPU"
+    if not parameters or not tokens_per_second:
+        return None, "n/a: parameters or tokens/s not known"
+    if not gpus.peak_flops:
+        return None, "n/a: peak rate of a GPU not known"
+    return 6 * parameters * tokens_per_second / gpus.peak_flops, "6 x parameters x tokens/s / peak"
+
+
+def _eta(run: LiveRun, tokens_per_second: float | None) -> int:
+    if not _moves(run):
+        return 0
+    target, median = run.facts.get("target_steps"), run.progress.step_seconds(0.5)
+    if target and median and run.step is not None:
+        return time.time_ns() + int(max(target - run.step, 0) * median * 1e9)
+    target = run.facts.get("target_tokens")
+    if target and tokens_per_second:
+        return time.time_ns() + int(max(target - run.tokens, 0) / tokens_per_second * 1e9)
+    return 0
+
+
+def _nice(run: LiveRun) -> str:
+    values = sorted({rank.nice for _, rank in run.ranks() if rank.alive})
+    return f"nice {', '.join(map(str, values))}" if values else ""
+
+
+def _count(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def ranks(
+    run: LiveRun, processes: dict[int, ProcessSample], gpus: Sequence[Gpu], now: float
+) -> tuple[Rank, ...]:
+    """Return the run's ranks.
+
+    Args:
+        processes: By pid, those of the run's nodes.
+        gpus: Those that the run holds.
+    """
+    median = run.progress.median_step_seconds()
+    uuids = {(gpu.node_name, gpu.gpu_index): gpu.gpu_uuid for gpu in gpus}
+    return tuple(
+        _rank(run, node, rank, processes.get(rank.pid), uuids, median, now)
+        for node, rank in run.ranks()
+    )
+
+
+def _rank(
+    run: LiveRun,
+    node_name: str,
+    rank: run_pb2.LocalRank,
+    process: ProcessSample | None,
+    uuids: dict[tuple[str, int], str],
+    median: float | None,
+    now: float,
+) -> Rank:
+    progress = run.progress.ranks.get(rank.rank)
+    own = progress.step_seconds_p50 if progress else None
+    return Rank(
+        rank=rank.rank,
+        node_name=node_name,
+        pid=rank.pid if rank.alive else 0,
+        alive=rank.alive,
+        state=rank.state,
+        exit=rank_exit(rank),
+        nice=rank.nice,
+        hooked=rank.hooked,
+        step=progress.step if progress else None,
+        step_seconds_p50=own,
+        loss=progress.loss if progress else None,
+        checkpoint_step=progress.checkpoint_step if progress else None,
+        relative_speed_ratio=median / own if median and own else None,
+        cpu_ratio=process.cpu_ratio if process else None,
+        resident_bytes=process.resident_bytes if process else None,
+        gpu_uuids=tuple(
+            uuid
+            for gpu in (process.gpu_indices if process else ())
+            if (uuid := uuids.get((node_name, gpu)))
+        ),
+        age_seconds=now - (progress.received if progress else run.nodes[node_name].received),
+    )
+
+
+def spreads(members: Sequence[Rank], gpus: Sequence[Gpu]) -> tuple[Spread, ...]:
+    """Return how the run's metrics are spread, the ends named."""
+    found = [
+        _spread(
+            "step_seconds",
+            "s",
+            "max",
+            len(members),
+            [(rank.step_seconds_p50, f"rank {rank.rank}") for rank in members],
+        ),
+        _spread(
+            "cpu",
+            "cores",
+            "max",
+            len(members),
+            [(rank.cpu_ratio, f"rank {rank.rank}") for rank in members],
+        ),
+        _spread(
+            "resident",
+            "B",
+            "max",
+            len(members),
+            [(rank.resident_bytes, f"rank {rank.rank}") for rank in members],
+        ),
+    ]
+    for name, worst in SPREADS:
+        values = [(gpu.metric(name), f"{gpu.node_name} GPU {gpu.gpu_index}") for gpu in gpus]
+        units = [metric.unit for metric, _ in values if metric]
+        found.append(
+            _spread(
+                name,
+                units[0] if units else "",
+                worst,
+                len(gpus),
+                [(metric.value if metric else None, where) for metric, where in values],
+            )
+        )
+    return tuple(spread for spread in found if spread is not None)
+
+
+def _spread(
+    name: str, unit: str, worst: str, count: int, members: Sequence[tuple[float | None, str]]
+) -> Spread | None:
+    known = sorted((value, where) for value, where in members if value is not None)
+    if not known:
+        return None
+    (low, low_where), (high, high_where) = known[0], known[-1]
+    median = statistics.median(value for value, _ in known)
+    return Spread(name, unit, low, median, high, low_where, high_where, worst, len(known), count)
