@@ -72,6 +72,7 @@ class LiveRun:
     attempt_seen: float = 0.0  # hub's monotonic clock: first report of this attempt
     step_seen: float = 0.0  # hub's monotonic clock: last whole step
     output_tail: str = ""
+    resumed_attempt: int = 0  # attempt that a resume is about to follow
     step_baseline: float | None = None  # step time that "slower by 10 %" is measured against
     slow_since: float = 0.0
 
@@ -150,6 +151,8 @@ class LiveRun:
             return self.state, ""  # gone, and nobody has said yet how
         if self.state in (*_INTENDED, RunState.PAUSED, RunState.STOPPED):
             return self.state, ""
+        if self.state is RunState.RESUMING and self.attempt == self.resumed_attempt:
+            return self.state, ""  # these are the ends of the attempt before
         if any(not rank.exit.known for rank in ranks):
             return RunState.LOST, "its processes are gone and nobody saw how they ended"
         wrong = [rank for rank in ranks if rank.exit.exit_code or rank.exit.detail]

@@ -348,6 +348,7 @@ class Registry:
         run = self.runs.get(run_id)
         if run is not None and run.state is not state:
             self._enter(run, state, why)
+            run.resumed_attempt = run.attempt if state is RunState.RESUMING else 0
             if state is RunState.RUNNING:
                 self._update_state(run)
             self._changed(run)

@@ -1,0 +1,370 @@
+"""The asyncio client: one channel, typed results, a deadline on every call."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import grpc.aio
+
+from colossus_protos.v1 import (
+    action_pb2,
+    action_pb2_grpc,
+    common_pb2,
+    console_pb2,
+    console_pb2_grpc,
+)
+from colossus_tui.client import address as addresses
+from colossus_tui.client.errors import DeadlineError, RefusedError, from_rpc
+from colossus_tui.model import (
+    Action,
+    ActionParameters,
+    ActionState,
+    Event,
+    Gpu,
+    Node,
+    NodeDetail,
+    Preflight,
+    PriorityClass,
+    Run,
+    RunDetail,
+    RunSpec,
+    Series,
+    Site,
+    Verb,
+    View,
+)
+from colossus_tui.wire import from_proto, to_proto
+
+T = TypeVar("T")
+OPTIONS = (
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+
+
+class AsyncClient:
+    """Talks to one hub.
+
+    Args:
+        address: unix:/path or HOST:PORT; default COLOSSUS_HUB, else this user's own hub.
+        timeout: Deadline of every call, seconds.
+        operator: Who is named in the journal; default the user's name.
+    """
+
+    def __init__(
+        self, address: str | None = None, *, timeout: float = 5.0, operator: str | None = None
+    ) -> None:
+        self.address = addresses.resolve(address)
+        self.timeout = timeout
+        self.operator = operator or _user()
+        self._channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
+        self._console = console_pb2_grpc.ConsoleStub(self._channel)
+        self._actions = action_pb2_grpc.ActionsStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the channel."""
+        await self._channel.close(None)
+
+    async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
+        try:
+            return await method(request, timeout=self.timeout)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, self.address, self.timeout) from None
+
+    # --- looking ---------------------------------------------------------------------------
+
+    async def runs(self) -> tuple[Run, ...]:
+        """Return every run, by class, then name."""
+        answer = await self._call(self._console.ListRuns, console_pb2.ListRunsRequest())
+        return tuple(from_proto(Run, run) for run in answer.runs)
+
+    async def site(self) -> Site:
+        """Return the site in one line."""
+        answer = await self._call(self._console.ListRuns, console_pb2.ListRunsRequest())
+        return from_proto(Site, answer.site)
+
+    async def run(self, run_id: str) -> RunDetail:
+        """Return one run down to its ranks."""
+        request = console_pb2.GetRunRequest(run_id=run_id)
+        return from_proto(RunDetail, (await self._call(self._console.GetRun, request)).detail)
+
+    async def nodes(self) -> tuple[Node, ...]:
+        """Return every node, by name."""
+        answer = await self._call(self._console.ListNodes, console_pb2.ListNodesRequest())
+        return tuple(from_proto(Node, node) for node in answer.nodes)
+
+    async def node(self, node_name: str) -> NodeDetail:
+        """Return one node down to its sensors and processes."""
+        request = console_pb2.GetNodeRequest(node_name=node_name)
+        return from_proto(NodeDetail, (await self._call(self._console.GetNode, request)).detail)
+
+    async def gpus(self, *, node_name: str = "", run_id: str = "") -> tuple[Gpu, ...]:
+        """Return GPUs, of all nodes or of one, of all runs or of one."""
+        request = console_pb2.ListGpusRequest(node_name=node_name, run_id=run_id)
+        answer = await self._call(self._console.ListGpus, request)
+        return tuple(from_proto(Gpu, gpu) for gpu in answer.gpus)
+
+    async def events(
+        self, *, run_id: str = "", node_name: str = "", limit: int = 0, after_event_id: int = 0
+    ) -> tuple[Event, ...]:
+        """Return events, newest first."""
+        request = console_pb2.ListEventsRequest(
+            run_id=run_id, node_name=node_name, limit=limit, after_event_id=after_event_id
+        )
+        answer = await self._call(self._console.ListEvents, request)
+        return tuple(from_proto(Event, event) for event in answer.events)
+
+    async def history(
+        self, run_id: str, series: Sequence[str], *, max_points: int = 0, since_unix_ns: int = 0
+    ) -> tuple[Series, ...]:
+        """Return series of a run, in the order asked for."""
+        request = console_pb2.GetHistoryRequest(
+            run_id=run_id, series=series, max_points=max_points, since_unix_ns=since_unix_ns
+        )
+        answer = await self._call(self._console.GetHistory, request)
+        return tuple(from_proto(Series, one) for one in answer.series)
+
+    async def watch(
+        self,
+        *,
+        runs: bool = True,
+        nodes: bool = False,
+        run_id: str = "",
+        node_name: str = "",
+        events: bool = False,
+        series: Sequence[str] = (),
+        max_points: int = 0,
+        period: float = 1.0,
+    ) -> AsyncIterator[View]:
+        """Yield the view each time it changes, at most once a period, until the hub goes away.
+
+        Raises:
+            HubUnreachableError: The hub went away; call again to go on.
+        """
+        request = console_pb2.WatchViewRequest(
+            runs=runs,
+            nodes=nodes,
+            run_id=run_id,
+            node_name=node_name,
+            events=events,
+            series=series,
+            max_points=max_points,
+            period_seconds=period,
+        )
+        try:
+            async for answer in self._console.WatchView(request):
+                yield from_proto(View, answer)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, self.address, self.timeout) from None
+
+    # --- acting ----------------------------------------------------------------------------
+
+    async def actions(
+        self, *, run_id: str = "", limit: int = 0, open_only: bool = False
+    ) -> tuple[Action, ...]:
+        """Return actions, newest first."""
+        request = action_pb2.ListRequest(run_id=run_id, limit=limit, open_only=open_only)
+        answer = await self._call(self._actions.List, request)
+        return tuple(from_proto(Action, action) for action in answer.actions)
+
+    async def preview(
+        self, verb: Verb | str, run_id: str, parameters: ActionParameters | None = None
+    ) -> Preflight:
+        """Return what an action would cost; changes nothing."""
+        request = action_pb2.PreviewRequest(
+            verb=_verb(verb),
+            run_id=run_id,
+            parameters=to_proto(action_pb2.ActionParameters, parameters or ActionParameters()),
+        )
+        answer = await self._call(self._actions.Preview, request)
+        return from_proto(Preflight, answer.preflight)
+
+    async def submit(
+        self,
+        verb: Verb | str,
+        run_id: str,
+        parameters: ActionParameters | None = None,
+        *,
+        reason: str = "",
+        expected_generation: int = 0,
+        action_id: str | None = None,
+    ) -> Action:
+        """Ask for an action and return it as the hub took it: accepted or refused.
+
+        Args:
+            action_id: The same id is carried out once; default a new one.
+        """
+        request = action_pb2.SubmitRequest(
+            action_id=action_id or str(uuid.uuid4()),
+            verb=_verb(verb),
+            run_id=run_id,
+            parameters=to_proto(action_pb2.ActionParameters, parameters or ActionParameters()),
+            expected_generation=expected_generation,
+            operator=self.operator,
+            reason=reason,
+        )
+        answer = await self._call(self._actions.Submit, request)
+        return from_proto(Action, answer.action)
+
+    async def follow(self, action_id: str) -> AsyncIterator[Action]:
+        """Yield an action each time it changes, until it has ended."""
+        try:
+            request = action_pb2.WatchRequest(action_id=action_id)
+            async for answer in self._actions.Watch(request):
+                yield from_proto(Action, answer.action)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc(error, self.address, self.timeout) from None
+
+    async def wait(self, action_id: str, timeout: float | None = None) -> Action:
+        """Return the action once it has ended.
+
+        Raises:
+            DeadlineError: It had not ended within `timeout` seconds; it goes on all the same.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                last: Action | None = None
+                async for action in self.follow(action_id):
+                    last = action
+        except TimeoutError:
+            raise DeadlineError(f"action {action_id} had not ended within {timeout:g} s") from None
+        assert last is not None
+        return last
+
+    async def act(
+        self,
+        verb: Verb | str,
+        run_id: str,
+        parameters: ActionParameters | None = None,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Ask for an action; with `wait`, return it once it has ended.
+
+        Raises:
+            RefusedError: The hub refused it.
+            DeadlineError: It had not ended within `timeout` seconds.
+        """
+        action = await self.submit(verb, run_id, parameters, reason=reason)
+        if action.state is ActionState.REFUSED:
+            raise RefusedError(action)
+        return await self.wait(action.action_id, timeout) if wait else action
+
+    async def checkpoint(
+        self, run_id: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
+    ) -> Action:
+        """Save now, keep running."""
+        return await self.act(Verb.CHECKPOINT, run_id, reason=reason, wait=wait, timeout=timeout)
+
+    async def pause(
+        self,
+        run_id: str,
+        *,
+        force: bool = False,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Save at a step, exit, release the GPUs."""
+        parameters = ActionParameters(force=force)
+        return await self.act(
+            Verb.PAUSE, run_id, parameters, reason=reason, wait=wait, timeout=timeout
+        )
+
+    async def freeze(
+        self,
+        run_id: str,
+        *,
+        fuse_seconds: float = 0.0,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Stop in place until a resume or the fuse."""
+        parameters = ActionParameters(fuse_seconds=fuse_seconds)
+        return await self.act(
+            Verb.FREEZE, run_id, parameters, reason=reason, wait=wait, timeout=timeout
+        )
+
+    async def resume(
+        self, run_id: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
+    ) -> Action:
+        """Undo a pause or a freeze."""
+        return await self.act(Verb.RESUME, run_id, reason=reason, wait=wait, timeout=timeout)
+
+    async def reprioritize(
+        self,
+        run_id: str,
+        priority_class: PriorityClass | str,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Change the class."""
+        parameters = ActionParameters(priority_class=PriorityClass(priority_class))
+        return await self.act(
+            Verb.REPRIORITIZE, run_id, parameters, reason=reason, wait=wait, timeout=timeout
+        )
+
+    async def stop(
+        self,
+        run_id: str,
+        *,
+        force: bool = False,
+        grace_seconds: float = 0.0,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """End the run."""
+        parameters = ActionParameters(force=force, grace_seconds=grace_seconds)
+        return await self.act(
+            Verb.STOP, run_id, parameters, reason=reason, wait=wait, timeout=timeout
+        )
+
+    async def start(
+        self,
+        spec: RunSpec,
+        *,
+        node_name: str = "",
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Start a run on the local backend."""
+        parameters = ActionParameters(spec=spec, node_name=node_name)
+        return await self.act(
+            Verb.START, spec.run_id, parameters, reason=reason, wait=wait, timeout=timeout
+        )
+
+
+def _verb(verb: Verb | str) -> common_pb2.Verb.ValueType:
+    return common_pb2.Verb.Value(f"VERB_{Verb(verb).name}")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

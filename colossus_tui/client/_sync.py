@@ -1,0 +1,325 @@
+"""The blocking client: the asyncio client on an event loop of its own thread.
+
+Every method takes and returns what the one of the same name in AsyncClient does; a test holds that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from colossus_tui.client._async import AsyncClient
+from colossus_tui.model import (
+    Action,
+    ActionParameters,
+    Event,
+    Gpu,
+    Node,
+    NodeDetail,
+    Preflight,
+    PriorityClass,
+    Run,
+    RunDetail,
+    RunSpec,
+    Series,
+    Site,
+    Verb,
+    View,
+)
+
+T = TypeVar("T")
+
+
+class Client:
+    """Talks to one hub, blocking; use it as a context manager, or close it.
+
+    Args:
+        address: unix:/path or HOST:PORT; default COLOSSUS_HUB, else this user's own hub.
+        timeout: Deadline of every call, seconds.
+        operator: Who is named in the journal; default the user's name.
+    """
+
+    def __init__(
+        self, address: str | None = None, *, timeout: float = 5.0, operator: str | None = None
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="colossus-client", daemon=True
+        )
+        self._thread.start()
+        try:
+            self._client = self._run(_make(address, timeout, operator))
+        except BaseException:
+            self._end()
+            raise
+        self.address = self._client.address
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel and end the thread."""
+        if not self._loop.is_closed():
+            self._run(self._client.close())
+            self._end()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def _iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
+        end = object()
+
+        async def following() -> T | object:
+            return await anext(source, end)
+
+        try:
+            while (value := self._run(following())) is not end:
+                yield value  # type: ignore[misc]  # `end` is the only other object
+        finally:
+            close = getattr(source, "aclose", None)
+            if close is not None and not self._loop.is_closed():
+                self._run(close())
+
+    def runs(self) -> tuple[Run, ...]:
+        """Return every run, by class, then name."""
+        return self._run(self._client.runs())
+
+    def site(self) -> Site:
+        """Return the site in one line."""
+        return self._run(self._client.site())
+
+    def run(self, run_id: str) -> RunDetail:
+        """Return one run down to its ranks."""
+        return self._run(self._client.run(run_id))
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Return every node, by name."""
+        return self._run(self._client.nodes())
+
+    def node(self, node_name: str) -> NodeDetail:
+        """Return one node down to its sensors and processes."""
+        return self._run(self._client.node(node_name))
+
+    def gpus(self, *, node_name: str = "", run_id: str = "") -> tuple[Gpu, ...]:
+        """Return GPUs, of all nodes or of one, of all runs or of one."""
+        return self._run(self._client.gpus(node_name=node_name, run_id=run_id))
+
+    def events(
+        self, *, run_id: str = "", node_name: str = "", limit: int = 0, after_event_id: int = 0
+    ) -> tuple[Event, ...]:
+        """Return events, newest first."""
+        return self._run(
+            self._client.events(
+                run_id=run_id, node_name=node_name, limit=limit, after_event_id=after_event_id
+            )
+        )
+
+    def history(
+        self, run_id: str, series: Sequence[str], *, max_points: int = 0, since_unix_ns: int = 0
+    ) -> tuple[Series, ...]:
+        """Return series of a run, in the order asked for."""
+        return self._run(
+            self._client.history(run_id, series, max_points=max_points, since_unix_ns=since_unix_ns)
+        )
+
+    def watch(
+        self,
+        *,
+        runs: bool = True,
+        nodes: bool = False,
+        run_id: str = "",
+        node_name: str = "",
+        events: bool = False,
+        series: Sequence[str] = (),
+        max_points: int = 0,
+        period: float = 1.0,
+    ) -> Iterator[View]:
+        """Yield the view each time it changes, at most once a period, until the hub goes away."""
+        return self._iterate(
+            self._client.watch(
+                runs=runs,
+                nodes=nodes,
+                run_id=run_id,
+                node_name=node_name,
+                events=events,
+                series=series,
+                max_points=max_points,
+                period=period,
+            )
+        )
+
+    def actions(
+        self, *, run_id: str = "", limit: int = 0, open_only: bool = False
+    ) -> tuple[Action, ...]:
+        """Return actions, newest first."""
+        return self._run(self._client.actions(run_id=run_id, limit=limit, open_only=open_only))
+
+    def preview(
+        self, verb: Verb | str, run_id: str, parameters: ActionParameters | None = None
+    ) -> Preflight:
+        """Return what an action would cost; changes nothing."""
+        return self._run(self._client.preview(verb, run_id, parameters))
+
+    def submit(
+        self,
+        verb: Verb | str,
+        run_id: str,
+        parameters: ActionParameters | None = None,
+        *,
+        reason: str = "",
+        expected_generation: int = 0,
+        action_id: str | None = None,
+    ) -> Action:
+        """Ask for an action and return it as the hub took it: accepted or refused."""
+        return self._run(
+            self._client.submit(
+                verb,
+                run_id,
+                parameters,
+                reason=reason,
+                expected_generation=expected_generation,
+                action_id=action_id,
+            )
+        )
+
+    def follow(self, action_id: str) -> Iterator[Action]:
+        """Yield an action each time it changes, until it has ended."""
+        return self._iterate(self._client.follow(action_id))
+
+    def wait(self, action_id: str, timeout: float | None = None) -> Action:
+        """Return the action once it has ended."""
+        return self._run(self._client.wait(action_id, timeout))
+
+    def act(
+        self,
+        verb: Verb | str,
+        run_id: str,
+        parameters: ActionParameters | None = None,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Ask for an action; with `wait`, return it once it has ended."""
+        return self._run(
+            self._client.act(verb, run_id, parameters, reason=reason, wait=wait, timeout=timeout)
+        )
+
+    def checkpoint(
+        self, run_id: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
+    ) -> Action:
+        """Save now, keep running."""
+        return self._run(self._client.checkpoint(run_id, reason=reason, wait=wait, timeout=timeout))
+
+    def pause(
+        self,
+        run_id: str,
+        *,
+        force: bool = False,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Save at a step, exit, release the GPUs."""
+        return self._run(
+            self._client.pause(run_id, force=force, reason=reason, wait=wait, timeout=timeout)
+        )
+
+    def freeze(
+        self,
+        run_id: str,
+        *,
+        fuse_seconds: float = 0.0,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Stop in place until a resume or the fuse."""
+        return self._run(
+            self._client.freeze(
+                run_id, fuse_seconds=fuse_seconds, reason=reason, wait=wait, timeout=timeout
+            )
+        )
+
+    def resume(
+        self, run_id: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
+    ) -> Action:
+        """Undo a pause or a freeze."""
+        return self._run(self._client.resume(run_id, reason=reason, wait=wait, timeout=timeout))
+
+    def reprioritize(
+        self,
+        run_id: str,
+        priority_class: PriorityClass | str,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Change the class."""
+        return self._run(
+            self._client.reprioritize(
+                run_id, priority_class, reason=reason, wait=wait, timeout=timeout
+            )
+        )
+
+    def stop(
+        self,
+        run_id: str,
+        *,
+        force: bool = False,
+        grace_seconds: float = 0.0,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """End the run."""
+        return self._run(
+            self._client.stop(
+                run_id,
+                force=force,
+                grace_seconds=grace_seconds,
+                reason=reason,
+                wait=wait,
+                timeout=timeout,
+            )
+        )
+
+    def start(
+        self,
+        spec: RunSpec,
+        *,
+        node_name: str = "",
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Start a run on the local backend."""
+        return self._run(
+            self._client.start(spec, node_name=node_name, reason=reason, wait=wait, timeout=timeout)
+        )
+
+
+async def _make(address: str | None, timeout: float, operator: str | None) -> AsyncClient:
+    return AsyncClient(address, timeout=timeout, operator=operator)

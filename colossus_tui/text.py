@@ -1,0 +1,173 @@
+"""Foreign text made harmless, and numbers with their units: what every screen and table prints."""
+
+from __future__ import annotations
+
+import math
+import time
+import unicodedata
+
+NOT_AVAILABLE = "n/a"
+TEXT_LIMIT = 1_024
+_KINDS_REMOVED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def safe(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Return foreign text on one line, without control, format or unassigned characters.
+
+    Escapes, newlines, direction marks and invisible characters become U+FFFD; what is cut ends
+    in an ellipsis. The result is still not markup: hand it to nothing that reads markup.
+    """
+    kept = "".join(
+        "\N{REPLACEMENT CHARACTER}"
+        if unicodedata.category(character) in _KINDS_REMOVED or _is_stacked(character)
+        else character
+        for character in text[: limit + 1]
+    )
+    return kept if len(text) <= limit else kept[: limit - 1] + "…"
+
+
+def _is_stacked(character: str) -> bool:
+    return unicodedata.combining(character) > 0
+
+
+def safe_lines(text: str, count: int) -> list[str]:
+    """Return the last lines of foreign text, each harmless."""
+    return [safe(line) for line in text.splitlines()[-count:]]
+
+
+def width(text: str) -> int:
+    """Return how many terminal cells a harmless text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+
+
+def fit(text: str, cells: int, *, right: bool = False) -> str:
+    """Return text of exactly so many cells: padded, or cut with an ellipsis."""
+    if text.isascii() and len(text) <= cells:
+        return text.rjust(cells) if right else text.ljust(cells)
+    if width(text) > cells:
+        kept, used = [], 0
+        for character in text:
+            used += width(character)
+            if used > cells - 1:
+                break
+            kept.append(character)
+        text = "".join(kept) + "…" if cells > 0 else ""
+    padding = " " * max(cells - width(text), 0)
+    return padding + text if right else text + padding
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """Return a number with thousands separators; n/a for None and NaN."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    return f"{value:,.{digits}f}"
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    """Return a number with so many significant digits."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    if value and not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.{max(digits - 2, 1)}e}"
+    whole = len(str(int(abs(value))))
+    return f"{value:,.{max(digits - whole, 0)}f}"
+
+
+def ratio(value: float | None, digits: int = 0) -> str:
+    """Return a ratio as percent."""
+    return NOT_AVAILABLE if value is None else f"{value * 100:.{digits}f} %"
+
+
+def scaled(value: float | None, unit: str, base: float = 1000.0) -> str:
+    """Return a value with the prefix that leaves one to four digits before the unit."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    prefixes = ("", "Ki", "Mi", "Gi", "Ti", "Pi") if base == 1024 else ("", "k", "M", "G", "T", "P")
+    sign, size = ("-" if value < 0 else ""), abs(value)
+    for prefix in prefixes:
+        if size < base or prefix == prefixes[-1]:
+            digits = 0 if not prefix or size >= 100 else 1
+            return f"{sign}{size:.{digits}f} {prefix}{unit}"
+        size /= base
+    raise AssertionError("the last prefix always returns")
+
+
+def watts(value: float | None) -> str:
+    """Return a power in W, kW, MW or GW."""
+    return scaled(value, "W")
+
+
+def bytes_(value: float | None) -> str:
+    """Return a size in binary units."""
+    return scaled(value, "B", 1024.0)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a span of time in the two units that matter."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOT_AVAILABLE
+    if seconds < 0:
+        return "-" + duration(-seconds)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else f"{seconds * 1e6:.0f} us"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 3600:
+        return (
+            f"{seconds // 60:.0f}m{seconds % 60:02.0f}s"
+            if seconds % 60 < 59.5
+            else (f"{seconds // 60 + 1:.0f}m00s")
+        )
+    if seconds < 86_400:
+        return f"{seconds // 3600:.0f}h{seconds % 3600 // 60:02.0f}m"
+    return f"{seconds // 86_400:.0f}d{seconds % 86_400 // 3600:02.0f}h"
+
+
+def age(unix_ns: int, now_ns: int | None = None) -> str:
+    """Return how long ago a time was; n/a for 0."""
+    if not unix_ns:
+        return NOT_AVAILABLE
+    return duration(max(((now_ns or time.time_ns()) - unix_ns) / 1e9, 0.0))
+
+
+def hours(value: float | None, unit: str) -> str:
+    """Return work in GPU-hours or rank-hours; small amounts keep two digits."""
+    if value is None:
+        return NOT_AVAILABLE
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{significant(value, 2)} {unit}"
+
+
+def clock(unix_ns: int) -> str:
+    """Return the local time of day."""
+    return time.strftime("%H:%M:%S", time.localtime(unix_ns / 1e9)) if unix_ns else NOT_AVAILABLE
+
+
+def measured(value: float | None, unit: str) -> str:
+    """Return a value of a metric with its unit, as the contracts name units."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    match unit:
+        case "ratio":
+            return ratio(value)
+        case "W":
+            return watts(value)
+        case "B":
+            return bytes_(value)
+        case "B/s":
+            return f"{bytes_(value)}/s"
+        case "J":
+            return scaled(value, "J")
+        case "C":
+            return f"{value:.0f} °C"
+        case "s":
+            return duration(value)
+        case "mask":
+            return f"0x{int(value):x}"
+        case "count" | "code" | "":
+            return number(value) if value == int(value) else number(value, 2)
+        case "GPU·h" | "rank·h":
+            return hours(value, unit)
+        case _:
+            return f"{significant(value)} {unit}"
