@@ -1,1 +1,1 @@
-"""colossus_tui.cli"""
+"""The `colossus` command."""

@@ -1,0 +1,105 @@
+"""Commands that only look: status, runs, nodes, gpus, events, actions, show."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from colossus_tui.cli import exit_codes, tables
+from colossus_tui.cli.output import as_json, note, show
+
+if TYPE_CHECKING:
+    from colossus_tui.client import Client
+
+Parts = tuple[dict[str, Any], str]  # for JSON, for people
+
+
+def status(client: Client, arguments: argparse.Namespace) -> Parts:
+    """The site and all runs."""
+    del arguments
+    site, runs = client.site(), client.runs()
+    text = tables.site_lines(site) + ("\n\n" + tables.runs_table(runs) if runs else "")
+    return {"site": site, "runs": runs}, text
+
+
+def runs(client: Client, arguments: argparse.Namespace) -> Parts:
+    """All runs."""
+    del arguments
+    found = client.runs()
+    return {"runs": found}, tables.runs_table(found) if found else "no runs"
+
+
+def nodes(client: Client, arguments: argparse.Namespace) -> Parts:
+    """All nodes."""
+    del arguments
+    found = client.nodes()
+    return {"nodes": found}, tables.nodes_table(found) if found else "no nodes"
+
+
+def gpus(client: Client, arguments: argparse.Namespace) -> Parts:
+    """GPUs of all nodes, of one node or of one run."""
+    found = client.gpus(node_name=arguments.node or "", run_id=arguments.run or "")
+    return {"gpus": found}, tables.gpus_table(found) if found else "no GPUs"
+
+
+def events(client: Client, arguments: argparse.Namespace) -> Parts:
+    """Events, newest first."""
+    found = client.events(
+        run_id=arguments.run or "", node_name=arguments.node or "", limit=arguments.limit
+    )
+    return {"events": found}, tables.events_table(found) if found else "no events"
+
+
+def actions(client: Client, arguments: argparse.Namespace) -> Parts:
+    """The journal of actions, newest first."""
+    found = client.actions(run_id=arguments.run or "", limit=arguments.limit)
+    return {"actions": found}, tables.actions_table(found) if found else "no actions"
+
+
+def show_one(client: Client, arguments: argparse.Namespace) -> Parts:
+    """One run, or one node."""
+    from colossus_tui.client import NotFoundError
+
+    try:
+        run = client.run(arguments.name)
+    except NotFoundError:
+        try:
+            node = client.node(arguments.name)
+        except NotFoundError:
+            raise NotFoundError(f"there is no run and no node {arguments.name!r}") from None
+        return {"kind": "node", "detail": node}, tables.node_text(node)
+    return {"kind": "run", "detail": run}, tables.run_text(run)
+
+
+def look(
+    client: Client,
+    arguments: argparse.Namespace,
+    command: Callable[[Client, argparse.Namespace], Parts],
+) -> int:
+    """Print once, or with --watch once a second until interrupted."""
+    first = True
+    while True:
+        parts, text = command(client, arguments)
+        if arguments.json:
+            show(as_json(**parts))
+        else:
+            if arguments.watch and not first:
+                show("\x1b[H\x1b[2J" if sys.stdout.isatty() else "")
+            show(text)
+        if not arguments.watch:
+            return exit_codes.OBSERVED
+        first = False
+        time.sleep(arguments.interval)
+
+
+def await_first_frame(client: Client, seconds: float = 10.0) -> None:
+    """Wait until a node reports, right after an own hub was started."""
+    deadline = time.monotonic() + seconds
+    while not any(node.linked and node.age_seconds < 5 for node in client.nodes()):
+        if time.monotonic() > deadline:
+            note("no node reports yet; showing what there is")
+            return
+        time.sleep(0.05)
