@@ -1,21 +1,21 @@
-"""The agent's composition: sensors, runs and link, joined by one tick."""
+"""The agent's composition: sensors, runs and link; a slow one of them never holds up another."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-import uuid
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import version
+from dataclasses import replace
 
-from colossus_agent import notify, wire
+from colossus_agent import VERSION, notify, wire
 from colossus_agent.config import AgentConfig
 from colossus_agent.directives import Directives
 from colossus_agent.link import Link
-from colossus_agent.outbox import Outbox
+from colossus_agent.outbox import FRAME_SECONDS, Outbox
 from colossus_agent.readings import GPU_COLUMNS, HOST_COLUMNS, Sample
-from colossus_agent.runs.state import LocalRun, LocalRunState, Poll
+from colossus_agent.runs.state import LocalRank, LocalRun, LocalRunState, Poll
 from colossus_agent.runs.supervisor import Supervisor
 from colossus_agent.sampler import Sampler
 from colossus_protos.v1 import agent_link_pb2, directive_pb2, frame_pb2
@@ -24,140 +24,148 @@ LOG = logging.getLogger(__name__)
 BUSY_SECONDS = 0.1  # between two looks at the runs while something is under way
 BUSY_AFTER_DIRECTIVE_SECONDS = 30.0
 PROCESS_REPORT_SECONDS = 2.0
+STUCK_SECONDS = 10.0
+RUNNABLE = frozenset("RSD")  # kernel's state letters that alternate while a rank works
 
 
 class Agent:
     """One node's agent."""
 
     def __init__(self, config: AgentConfig, sampler: Sampler) -> None:
-        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._config = config
         self._sampler = sampler
         self._supervisor = Supervisor(config.state_dir)
         self._directives = Directives(config.state_dir / "directives.jsonl", self._supervisor)
         self._hand = ThreadPoolExecutor(1, "runs")  # the one thread that touches the supervisor
-        self._outbox = Outbox()
-        self._link = Link(config.hub, self._outbox, self._hello, self._reports, self._take)
-        self._waiting: asyncio.Queue[directive_pb2.Directive] = asyncio.Queue()
-        self._wake = asyncio.Event()
-        self._instance_id = uuid.uuid4().hex
-        self._version = version("colossus-agent")
+        self._outbox = Outbox(frame_limit=max(1, round(FRAME_SECONDS / config.sample_seconds)))
+        self._link = Link(config.hub, self._outbox, self._hello, self._reports)
+        self._look = asyncio.Event()
+        self._instance_id = os.urandom(16).hex()
         self._sample: Sample | None = None
         self._runs: tuple[LocalRun, ...] = ()
+        self._has_runs = True
         self._busy_until = 0.0
+        self._hand_busy_since: float | None = None
         self._processes_sent = 0.0
-        self._dropped = 0
+        self._dropped_told = (0, 0)
 
     async def run(self) -> None:
         """Adopt, sample, link and obey until cancelled."""
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._hand, self._supervisor.adopt)
+        for identity in self._directives.interrupted:
+            text = f"directive {identity} was under way when the agent before this one ended"
+            self._tell("warning", "directive.interrupted", text)
         notify.notify("READY=1")
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._link.run())
                 tasks.create_task(self._obey())
+                tasks.create_task(self._watch_runs())
                 tasks.create_task(self._tick())
         finally:
             notify.notify("STOPPING=1")
             self._hand.shutdown(wait=False, cancel_futures=True)
 
     async def _tick(self) -> None:
-        loop = asyncio.get_running_loop()
         period = self._config.sample_seconds
-        due = loop.time()
-        beat = notify.watchdog_wanted()
+        watchdog = notify.watchdog_wanted()
+        gpus = self._sampler.gpu_inventory()
         while True:
-            if loop.time() >= due:
-                self._publish_sample(await self._sampler.sample())
-                due = max(due + period, loop.time())
-                if beat:
-                    notify.notify("WATCHDOG=1")
-            self._publish_runs(await loop.run_in_executor(self._hand, self._supervisor.poll))
-            now = loop.time()
-            wait = due - now if now > self._busy_until else min(BUSY_SECONDS, due - now)
-            self._wake.clear()
-            try:
-                async with asyncio.timeout(max(wait, 0.0)):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            self._publish(await self._sampler.sample())
+            self._tell_drops()
+            self._tell_stuck_hand()
+            if self._has_runs:
+                self._look.set()
+            if watchdog:
+                notify.notify("WATCHDOG=1")
+            if gpus != self._sampler.gpu_inventory():
+                gpus = self._sampler.gpu_inventory()
+                self._link.renew()
+            await asyncio.sleep(seconds_to_tick(time.time(), period))
 
-    def _publish_sample(self, sample: Sample) -> None:
+    def _publish(self, sample: Sample) -> None:
         before, self._sample = self._sample, sample
-        self._send_numbered(wire.frame(sample))
-        if before is None or before.sensors != sample.sensors:
-            self._link.send(agent_link_pb2.LinkRequest(sensor_report=wire.sensor_report(sample)))
+        self._link.send(wire.frame(sample))
+        if before is None or _health(before) != _health(sample):
+            self._link.report("sensors", _sensor_report(sample))
         now = time.monotonic()
-        if sample.processes and now - self._processes_sent >= PROCESS_REPORT_SECONDS:
+        due = now - self._processes_sent >= PROCESS_REPORT_SECONDS
+        if due and (before is None or before.processes is not sample.processes):
             self._processes_sent = now
-            self._link.send(self._process_report())
-        elif before is not None and before.processes and not sample.processes:
-            self._link.send(self._process_report())
+            self._link.report("processes", _process_report(sample))
         for happening in sample.events:
-            self._send_numbered(wire.event(happening))
-        if self._outbox.dropped_count > self._dropped and self._link.linked:
-            lost = self._outbox.dropped_count - self._dropped
-            self._dropped += lost
-            self._send_numbered(
-                wire.run_event(
-                    time.time_ns(),
-                    "warning",
-                    "agent.gap",
-                    "",
-                    f"{lost} messages were dropped while the hub could not be reached",
-                )
-            )
+            self._link.send(wire.event(happening))
+
+    def _tell_drops(self) -> None:
+        if not self._link.is_up:
+            return
+        dropped = (self._outbox.dropped_frames, self._outbox.dropped_others)
+        frames, others = (now - told for now, told in zip(dropped, self._dropped_told, strict=True))
+        if frames or others:
+            self._dropped_told = dropped
+            text = f"{frames} frames and {others} other messages outgrew the gap buffer"
+            self._tell("warning", "agent.gap", text)
+
+    def _tell_stuck_hand(self) -> None:
+        since = self._hand_busy_since
+        if since is not None and time.monotonic() - since > STUCK_SECONDS:
+            self._hand_busy_since = None
+            text = f"looking after runs has been held up for {STUCK_SECONDS:g} s; sensors go on"
+            self._tell("warning", "agent.stuck", text)
+
+    def _tell(self, severity: str, kind: str, text: str, run_id: str = "") -> None:
+        self._link.send(wire.run_event(time.time_ns(), severity, kind, run_id, text))
+        LOG.warning("event=%s run=%r detail=%r", kind, run_id, text)
+
+    async def _watch_runs(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._look.clear()
+            self._hand_busy_since = time.monotonic()
+            poll = await loop.run_in_executor(self._hand, self._supervisor.poll)
+            self._hand_busy_since = None
+            self._publish_runs(poll)
+            if loop.time() < self._busy_until:
+                await asyncio.sleep(BUSY_SECONDS)
+            else:
+                await self._look.wait()
 
     def _publish_runs(self, poll: Poll) -> None:
         for run_id in poll.thawed_run_ids:
-            self._send_numbered(
-                wire.run_event(
-                    time.time_ns(), "warning", "run.thawed", run_id, "thawed by its fuse"
-                )
-            )
+            self._tell("warning", "run.thawed", "thawed by its fuse", run_id)
         for run in poll.progress:
             for message in wire.progress(run):
-                self._send_numbered(message)
-        if poll.runs != self._runs:
-            self._runs = poll.runs
-            self._link.send(self._run_report())
-        if any(run.state is LocalRunState.STARTING for run in poll.runs):
+                self._link.send(message)
+        changed = _settled(poll.runs) != _settled(self._runs)
+        self._runs = poll.runs
+        self._has_runs = bool(poll.runs)
+        if changed:
+            self._link.report("runs", self._run_report())
+        if any(run.state in (LocalRunState.STARTING, LocalRunState.FROZEN) for run in poll.runs):
             self._hurry(1.0)
-
-    def _send_numbered(self, message: agent_link_pb2.LinkRequest) -> None:
-        self._outbox.add(message)
-        self._link.send(message)
-
-    def _take(self, directive: directive_pb2.Directive) -> None:
-        self._waiting.put_nowait(directive)
 
     async def _obey(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            directive = await self._waiting.get()
-            LOG.info(
-                "directive=%r run=%r order=%s",
-                directive.directive_id,
-                directive.run_id,
-                directive.WhichOneof("order"),
-            )
+            directive = await self._link.directives.get()
             answer = await loop.run_in_executor(self._hand, self._directives.execute, directive)
-            self._send_numbered(agent_link_pb2.LinkRequest(directive_result=answer))
-            self._hurry(BUSY_AFTER_DIRECTIVE_SECONDS)
+            self._link.send(agent_link_pb2.LinkRequest(directive_result=answer))
+            if answer.outcome != directive_pb2.DIRECTIVE_OUTCOME_REFUSED:
+                self._hurry(BUSY_AFTER_DIRECTIVE_SECONDS)
 
     def _hurry(self, seconds: float) -> None:
         """Look at the runs more often for a while: somebody waits for what an order does."""
         now = asyncio.get_running_loop().time()
         self._busy_until = max(self._busy_until, now + seconds)
-        self._wake.set()
+        self._look.set()
 
     def _hello(self) -> agent_link_pb2.LinkRequest:
         sampler, config = self._sampler, self._config
         return agent_link_pb2.LinkRequest(
             hello=frame_pb2.Hello(
                 node_name=config.node_name,
-                agent_version=self._version,
+                agent_version=VERSION,
                 instance_id=self._instance_id,
                 rack=config.rack,
                 hall=config.hall,
@@ -172,19 +180,46 @@ class Agent:
             )
         )
 
-    def _reports(self) -> list[agent_link_pb2.LinkRequest]:
+    def _reports(self) -> dict[str, agent_link_pb2.LinkRequest]:
         """What a new link starts with: everything that each later report only replaces."""
-        reports = [self._run_report()]
+        reports = {"runs": self._run_report()}
         if self._sample is not None:
-            reports.append(
-                agent_link_pb2.LinkRequest(sensor_report=wire.sensor_report(self._sample))
-            )
-            reports.append(self._process_report())
+            reports["sensors"] = _sensor_report(self._sample)
+            reports["processes"] = _process_report(self._sample)
         return reports
 
     def _run_report(self) -> agent_link_pb2.LinkRequest:
         return agent_link_pb2.LinkRequest(run_report=wire.run_report(self._runs))
 
-    def _process_report(self) -> agent_link_pb2.LinkRequest:
-        processes = self._sample.processes if self._sample else ()
-        return agent_link_pb2.LinkRequest(process_report=wire.process_report(processes))
+
+def seconds_to_tick(wall: float, period: float) -> float:
+    """Return the time to the next multiple of `period` on the wall clock.
+
+    At least half a period: a timer that fires a little early must not fire twice.
+    """
+    wait = period - wall % period
+    return wait if wait >= period / 2 else wait + period
+
+
+def _health(sample: Sample) -> tuple[object, ...]:
+    return sample.sensors, [(status.name, status.success) for status in sample.collectors]
+
+
+def _settled(runs: tuple[LocalRun, ...]) -> list[LocalRun]:
+    """Return the runs without what changes all the time: steps have messages of their own."""
+    return [
+        replace(run, ranks=tuple(replace(rank, step=-1, state=_calm(rank)) for rank in run.ranks))
+        for run in runs
+    ]
+
+
+def _calm(rank: LocalRank) -> str:
+    return "S" if rank.state in RUNNABLE else rank.state
+
+
+def _sensor_report(sample: Sample) -> agent_link_pb2.LinkRequest:
+    return agent_link_pb2.LinkRequest(sensor_report=wire.sensor_report(sample))
+
+
+def _process_report(sample: Sample) -> agent_link_pb2.LinkRequest:
+    return agent_link_pb2.LinkRequest(process_report=wire.process_report(sample.processes))

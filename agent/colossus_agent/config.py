@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import ipaddress
 import os
 import re
 import socket
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,14 +51,16 @@ def parse_hub(address: str) -> str:
     """
     if address.startswith("unix:"):
         path = address.removeprefix("unix:")
-        if not path.startswith("/") or len(path.encode()) > 107:
+        if not path.startswith("/") or len(os.fsencode(path)) > 107 or not path.isprintable():
             raise ConfigError(
-                f"hub {address!r}: an absolute path of at most 107 bytes must follow 'unix:'"
+                f"hub {address!r}: give an absolute path of at most 107 bytes after 'unix:'"
             )
         return address
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal() or not 0 < int(port) < 65536:
         raise ConfigError(f"hub {address!r}: give unix:/path or HOST:PORT")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ConfigError(f"hub {address!r}: put an IPv6 address in brackets, as in [::1]:{port}")
     bare = host.strip("[]")
     if bare != "localhost":
         try:
@@ -67,48 +69,80 @@ def parse_hub(address: str) -> str:
             is_loopback = False
         if not is_loopback:
             raise ConfigError(
-                f"hub {address!r}: TLS is not configured, so only unix:/path, localhost, 127.0.0.1 "
-                "or [::1] are allowed"
+                f"hub {address!r}: leaves this machine, which needs TLS; TLS is not configured, "
+                "so give unix:/path, localhost:PORT, 127.0.0.1:PORT or [::1]:PORT"
             )
     return address
 
 
 def resolve(
-    arguments: argparse.Namespace, environment: Mapping[str, str] = os.environ
+    arguments: argparse.Namespace,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    hub_needed: bool = True,
 ) -> AgentConfig:
-    """Return the settings.
+    """Return the settings; `hub` may be "" where it is not needed.
 
     Raises:
         ConfigError: One of them is wrong.
     """
-    values = _file(arguments.config) if arguments.config else {}
+    file = arguments.config or environment.get("COLOSSUS_CONFIG")
+    values = _file(file) if file else {}
     for name in SETTINGS:
         if text := environment.get(f"COLOSSUS_{name.upper()}"):
             values[name] = text
         if getattr(arguments, name, None) is not None:
             values[name] = getattr(arguments, name)
-    if not values.get("hub"):
+    hub = _text(values, "hub")
+    if not hub and hub_needed:
         raise ConfigError("hub: not given; use --hub unix:/path or HOST:PORT, or COLOSSUS_HUB")
-    node_name = str(values.get("node_name") or socket.gethostname())
-    if not NODE_NAME.fullmatch(node_name):
-        raise ConfigError(
-            f"node_name {node_name[:80]!r}: letters, digits, '.', '_' or '-', at most 253"
-        )
-    for label in ("rack", "hall"):
-        if values.get(label) and not NODE_NAME.fullmatch(str(values[label])):
-            raise ConfigError(
-                f"{label} {str(values[label])[:80]!r}: letters, digits, '.', '_', '-'"
-            )
+    node_name = _text(values, "node_name") or socket.gethostname()
+    state_dir = _text(values, "state_dir")
+    folder = Path(state_dir) if state_dir else default_state_dir(environment)
+    log_file = _text(values, "log_file")
     return AgentConfig(
-        hub=parse_hub(str(values["hub"])),
-        node_name=node_name,
-        state_dir=Path(values.get("state_dir") or default_state_dir(environment)) / "agent",
-        rack=str(values.get("rack", "")),
-        hall=str(values.get("hall", "")),
+        hub=parse_hub(hub) if hub else "",
+        node_name=_label("node_name", node_name),
+        state_dir=folder.absolute() / "agent",
+        rack=_label("rack", _text(values, "rack")),
+        hall=_label("hall", _text(values, "hall")),
         sample_seconds=_seconds(values.get("sample_seconds", 1.0)),
-        log_file=Path(values["log_file"]) if values.get("log_file") else None,
+        log_file=Path(log_file) if log_file else None,
         lifeline=arguments.lifeline,
     )
+
+
+def make_state_dir(config: AgentConfig) -> None:
+    """Make the folder of the agent's state, readable by its owner only.
+
+    Raises:
+        ConfigError: It cannot be made or written to.
+    """
+    try:
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(config.state_dir, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise ConfigError(
+            f"state_dir {str(config.state_dir.parent)!r}: {error.strerror}; "
+            "name a folder that this user can write to with --state-dir"
+        ) from None
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name, "")
+    if not isinstance(value, str) or "\0" in value:
+        raise ConfigError(f"{name} {value!r}: must be text without NUL")
+    return value
+
+
+def _label(name: str, value: str) -> str:
+    if value and not NODE_NAME.fullmatch(value):
+        raise ConfigError(
+            f"{name} {value[:80]!r}: give up to 253 letters, digits, '.', '_' or '-', "
+            "a letter or digit first"
+        )
+    return value
 
 
 def _seconds(value: Any) -> float:
@@ -117,16 +151,18 @@ def _seconds(value: Any) -> float:
     except (TypeError, ValueError):
         seconds = 0.0
     if not 0.1 <= seconds <= 60:
-        raise ConfigError(f"sample_seconds {value!r}: a number from 0.1 to 60")
+        raise ConfigError(f"sample_seconds {value!r}: give a number from 0.1 to 60")
     return seconds
 
 
 def _file(path: str) -> dict[str, Any]:
+    import tomllib  # only a node with a settings file pays for it
+
     try:
         with open(path, "rb") as file:
             values = tomllib.load(file)
-    except OSError as error:
-        raise ConfigError(f"config {path!r}: {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path!r}: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config {path!r}: {error}") from None
     unknown = sorted(set(values) - set(SETTINGS))

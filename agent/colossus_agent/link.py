@@ -1,161 +1,203 @@
-"""The agent's one outbound stream to its hub: live first, then what waited, for ever."""
+"""The agent's one outbound stream to its hub: what is so now first, then what waited; for ever."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import grpc
 import grpc.aio
 
 from colossus_agent.outbox import Outbox
-from colossus_protos.v1 import agent_link_pb2, agent_link_pb2_grpc, directive_pb2
+from colossus_protos.v1 import agent_link_pb2, directive_pb2
 
 LOG = logging.getLogger(__name__)
-REPLAY_BATCH = 64
-REPLAY_PAUSE_SECONDS = 0.02
-WELCOME_SECONDS = 10.0
+METHOD = f"/{agent_link_pb2.DESCRIPTOR.services_by_name['AgentLink'].full_name}/Link"
+BATCH = 32
+BATCH_PAUSE_SECONDS = 0.02  # between two batches: a long gap is no reason for a burst
+SETTLED_SECONDS = 30.0  # a link that lasted this long ends the backing off
+DIRECTIVE_LIMIT = 64  # beyond it the stream is not read on until some have been carried out
 OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.http2.bdp_probe", 0),  # one ping less for each message: a third of a link's cost
 )
 
-_Call: TypeAlias = (
-    "grpc.aio.StreamStreamCall[agent_link_pb2.LinkRequest, agent_link_pb2.LinkResponse]"
-)
+_Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, agent_link_pb2.LinkResponse]"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a link waits.
+
+    Attributes:
+        base_seconds: Before the first attempt to link again, at most.
+        cap_seconds: Before any attempt, at most.
+        welcome_seconds: For the hub's welcome.
+        write_seconds: For the hub to take one message.
+    """
+
+    base_seconds: float = 1.0
+    cap_seconds: float = 30.0
+    welcome_seconds: float = 10.0
+    write_seconds: float = 10.0
+
+
+LOCAL = Patience(base_seconds=0.2, cap_seconds=2.0)
+REMOTE = Patience()
 
 
 class Link:
-    """Keeps the stream up and everything numbered on its way.
+    """Keeps the stream up and everything in the outbox on its way.
 
     Args:
         address: The hub, as gRPC names it.
         outbox: What must not be lost.
-        greeting: Makes the Hello for a new link.
-        reports: Makes the reports that a new link starts with.
-        obey: Called with each directive.
+        hello: Makes the first message of a new link.
+        reports: Makes the reports that a new link starts with, by kind.
     """
 
     def __init__(
         self,
         address: str,
         outbox: Outbox,
-        greeting: Callable[[], agent_link_pb2.LinkRequest],
-        reports: Callable[[], list[agent_link_pb2.LinkRequest]],
-        obey: Callable[[directive_pb2.Directive], None],
+        hello: Callable[[], agent_link_pb2.LinkRequest],
+        reports: Callable[[], dict[str, agent_link_pb2.LinkRequest]],
+        patience: Patience | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._address = address
         self._outbox = outbox
-        self._greeting = greeting
-        self._reports = reports
-        self._obey = obey
+        self._hello = hello
+        self._make_reports = reports
+        self._patience = patience or (LOCAL if address.startswith("unix:") else REMOTE)
         self._random = rng or random.Random()
-        local = address.startswith("unix:")
-        self._backoff = (0.1, 2.0) if local else (1.0, 30.0)
-        self._live: asyncio.Queue[agent_link_pb2.LinkRequest] = asyncio.Queue(maxsize=256)
-        self._sent = 0
-        self.linked = False
+        self._reports: dict[str, agent_link_pb2.LinkRequest] = {}
+        self._wake = asyncio.Event()
+        self._renew = False
+        self.directives: asyncio.Queue[directive_pb2.Directive] = asyncio.Queue(DIRECTIVE_LIMIT)
+        self.is_up = False
 
     def send(self, message: agent_link_pb2.LinkRequest) -> None:
-        """Send a numbered message or a report now if the link is up and drains; else it waits.
+        """Send a numbered message: now if the hub takes it, else when it does."""
+        self._outbox.add(message)
+        self._wake.set()
 
-        A report that waits is not lost: a new link starts with all reports.
-        """
-        if not self.linked:
-            return
-        try:
-            self._live.put_nowait(message)
-        except asyncio.QueueFull:
-            self.linked = False  # the hub does not read: start over rather than pile up
+    def report(self, kind: str, message: agent_link_pb2.LinkRequest) -> None:
+        """Send a report; it takes the place of one of its kind that still waits."""
+        if self.is_up:  # a new link starts with all reports
+            self._reports[kind] = message
+            self._wake.set()
+
+    def renew(self) -> None:
+        """Link again, so that the hub gets a new Hello."""
+        self._renew = True
+        self._wake.set()
 
     async def run(self) -> None:
         """Link, and link again with full jitter, until cancelled."""
+        loop = asyncio.get_running_loop()
         attempt = 0
         while True:
-            started = asyncio.get_running_loop().time()
+            started = loop.time()
             try:
                 await self._once()
-            except grpc.aio.AioRpcError as error:
-                LOG.info("link=lost code=%s detail=%r", error.code().name, error.details())
-            except (TimeoutError, ConnectionError) as error:
-                LOG.info("link=lost detail=%r", str(error))
+            except* grpc.aio.AioRpcError as group:
+                for error in group.exceptions:
+                    if isinstance(error, grpc.aio.AioRpcError):
+                        LOG.info("link=lost code=%s detail=%r", error.code().name, error.details())
+            except* (TimeoutError, ConnectionError, asyncio.InvalidStateError) as group:
+                LOG.info("link=lost detail=%r", str(group.exceptions[0]))
             finally:
-                self.linked = False
-            lasted = asyncio.get_running_loop().time() - started
-            attempt = 0 if lasted > 30 else attempt + 1
-            base, cap = self._backoff
-            await asyncio.sleep(self._random.uniform(0, min(cap, base * 2**attempt)) + 0.05)
+                self.is_up = False
+            if self._renew:
+                self._renew = False
+                continue
+            attempt = 0 if loop.time() - started > SETTLED_SECONDS else attempt + 1
+            await asyncio.sleep(self._backoff_seconds(attempt))
+
+    def _backoff_seconds(self, attempt: int) -> float:
+        patience = self._patience
+        ceiling = min(patience.cap_seconds, patience.base_seconds * 2.0 ** min(attempt, 16))
+        return self._random.uniform(0.0, ceiling) + 0.05
 
     async def _once(self) -> None:
         async with grpc.aio.insecure_channel(self._address, options=OPTIONS) as channel:
-            stub = agent_link_pb2_grpc.AgentLinkStub(channel)
-            call = stub.Link(None)
-            await call.write(self._greeting())
-            async with asyncio.timeout(WELCOME_SECONDS):
-                answer = await call.read()
-            if isinstance(answer, agent_link_pb2.LinkResponse) and answer.HasField("welcome"):
-                self._outbox.acknowledge(answer.welcome.last_sequence)
+            call: _Call = channel.stream_stream(
+                METHOD,
+                request_serializer=None,
+                response_deserializer=agent_link_pb2.LinkResponse.FromString,
+            )(None)
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    await self._greet(call)
+                    tasks.create_task(self._write_all(call))
+                    tasks.create_task(self._read_all(call))
+            finally:
+                call.cancel()
+
+    async def _greet(self, call: _Call) -> None:
+        async with asyncio.timeout(self._patience.welcome_seconds):
+            await call.write(self._hello().SerializeToString())
+            answer = await call.read()
+        if not isinstance(answer, agent_link_pb2.LinkResponse) or not answer.HasField("welcome"):
+            raise ConnectionError("the hub answered Hello with something else than a welcome")
+        self._outbox.acknowledge(answer.welcome.last_sequence)
+        self._outbox.begin_link()
+        self._reports = self._make_reports()
+        self.is_up = True
+        LOG.info("link=up hub=%s version=%r", self._address, answer.welcome.hub_version)
+
+    async def _write_all(self, call: _Call) -> None:
+        for body in self._outbox.fillers():
+            await self._write(call, body)
+        while not self._renew:
+            self._wake.clear()
+            while self._reports:
+                kind = next(iter(self._reports))
+                await self._write(call, self._reports.pop(kind).SerializeToString())
+            if (frame := self._outbox.next_frame()) is not None:
+                await self._write(call, frame)
+            more = await self._write_some(call, self._outbox.next_other)
+            if not more and not self._wake.is_set():  # idle: nothing of now waits
+                more = await self._write_some(call, self._outbox.next_old_frame)
+            if more:
+                await asyncio.sleep(BATCH_PAUSE_SECONDS)
             else:
-                raise ConnectionError("the hub closed the link without a welcome")
-            LOG.info("link=up hub=%s version=%s", self._address, answer.welcome.hub_version)
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write(call))
-                tasks.create_task(self._read(call))
+                await self._wake.wait()
+        raise ConnectionError("the node's inventory has changed")
 
-    async def _write(self, call: _Call) -> None:
-        while not self._live.empty():
-            self._live.get_nowait()
-        before = self._outbox.last_sequence  # what is older waited for this link
-        self._sent = self._outbox.oldest_sequence - 1
-        for report in self._reports():
-            await call.write(report)
-        self.linked = True
-        replaying = self._sent < before
-        while True:
-            if replaying and self._live.empty():
-                replaying = await self._replay(call, before)
-                await asyncio.sleep(REPLAY_PAUSE_SECONDS)
-                continue
-            message = await self._live.get()
-            await call.write(message)
-            if not self.linked:
-                raise ConnectionError("the hub did not read in time")
-
-    async def _replay(self, call: _Call, before: int) -> bool:
-        """Send the next waiting messages; return whether more wait."""
-        batch = self._outbox.after(self._sent, REPLAY_BATCH)
-        for message in batch:
-            if message.sequence > before:
+    async def _write_some(self, call: _Call, following: Callable[[], bytes | None]) -> bool:
+        """Write a batch; return whether there may be more."""
+        for _ in range(BATCH):
+            body = following()
+            if body is None:
                 return False
-            waited = agent_link_pb2.LinkRequest()
-            waited.CopyFrom(message)
-            waited.replayed = True
-            await call.write(waited)
-            self._sent = message.sequence
-        return bool(batch)
+            await self._write(call, body)
+        return True
 
-    async def _read(self, call: _Call) -> None:
-        async for answer in _answers(call):
+    async def _write(self, call: _Call, body: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._patience.write_seconds):
+                await call.write(body)
+        except TimeoutError:
+            raise ConnectionError("the hub does not read") from None
+
+    async def _read_all(self, call: _Call) -> None:
+        while True:
+            answer = await call.read()
+            if not isinstance(answer, agent_link_pb2.LinkResponse):
+                raise ConnectionError("the hub closed the link")
             match answer.WhichOneof("body"):
                 case "acknowledgement":
                     self._outbox.acknowledge(answer.acknowledgement.sequence)
                 case "directive":
-                    self._obey(answer.directive)
-        raise ConnectionError("the hub closed the link")
-
-
-async def _answers(
-    call: _Call,
-) -> AsyncIterator[agent_link_pb2.LinkResponse]:
-    while True:
-        answer = await call.read()
-        if not isinstance(answer, agent_link_pb2.LinkResponse):
-            return
-        yield answer
+                    await self.directives.put(answer.directive)
