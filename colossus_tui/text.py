@@ -69,10 +69,10 @@ def significant(value: float | None, digits: int = 4) -> str:
     """Return a number with so many significant digits."""
     if value is None or not math.isfinite(value):
         return NOT_AVAILABLE
-    if value and not 1e-3 <= abs(value) < 1e6:
+    if value and not 1e-4 <= abs(value) < 1e6:
         return f"{value:.{max(digits - 2, 1)}e}"
-    whole = len(str(int(abs(value))))
-    return f"{value:,.{max(digits - whole, 0)}f}"
+    places = digits - 1 - math.floor(math.log10(abs(value))) if value else 0
+    return f"{value:,.{max(places, 0)}f}"
 
 
 def ratio(value: float | None, digits: int = 0) -> str:
@@ -165,6 +165,8 @@ def measured(value: float | None, unit: str) -> str:
             return duration(value)
         case "mask":
             return f"0x{int(value):x}"
+        case "step" | "steps" | "runs":
+            return f"{number(value)} {unit}"
         case "count" | "code" | "":
             return number(value) if value == int(value) else number(value, 2)
         case "GPU·h" | "rank·h":

@@ -1,1 +1,1 @@
-"""colossus_tui.tui"""
+"""The console: sees the hub through the client only, and shows what was measured."""

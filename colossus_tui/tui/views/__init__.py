@@ -1,0 +1,11 @@
+"""Pure functions from model values to lines and rows; tested without a terminal.
+
+A span is text with the name of a style in `theme.STYLES`; a line is spans.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+Span: TypeAlias = tuple[str, str]
+Line: TypeAlias = tuple[Span, ...]

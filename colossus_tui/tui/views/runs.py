@@ -1,0 +1,161 @@
+"""The overview: all runs as rows, the columns chosen by the width there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from colossus_tui.model import Run, Severity
+from colossus_tui.text import age, duration, hours, number, ratio, safe, significant, watts
+from colossus_tui.tui.theme import STATE_STYLES, Glyphs
+from colossus_tui.tui.views import Span
+from colossus_tui.tui.views.plot import sparkline
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        rank: Order in which columns are given room; the smallest first.
+        cell: Text and style of a run's cell.
+        key: What rows are sorted by.
+    """
+
+    name: str
+    head: str
+    cells: int
+    rank: int
+    cell: Callable[[Run, int, Glyphs], Span]
+    key: Callable[[Run], tuple[bool, float | str]]
+    right: bool = True
+
+
+def _some(value: float | None) -> tuple[bool, float | str]:
+    return (value is None, value if value is not None else math.inf)
+
+
+def _state(run: Run, cells: int, glyphs: Glyphs) -> Span:
+    del cells
+    return f"{glyphs.states[run.state]} {run.state}", STATE_STYLES[run.state]
+
+
+def _name(run: Run, cells: int, glyphs: Glyphs) -> Span:
+    del cells, glyphs
+    return safe(run.run_id, 63), "strong"
+
+
+def _alerts(run: Run, cells: int, glyphs: Glyphs) -> Span:
+    if not run.alerts:
+        return "-", "faint"
+    worst = run.alerts[0]
+    style = "bad" if worst.severity is Severity.CRITICAL else "warn"
+    return f"{glyphs.severities[worst.severity]} {safe(worst.message, max(cells, 8))}", style
+
+
+def _moving(run: Run) -> str:
+    return "plain" if run.state == "running" and run.age_seconds < 5 else "old"
+
+
+def _plain(text: Callable[[Run], str]) -> Callable[[Run, int, Glyphs], Span]:
+    def cell(run: Run, cells: int, glyphs: Glyphs) -> Span:
+        del cells, glyphs
+        shown = text(run)
+        return shown, "faint" if shown == "n/a" else _moving(run)
+
+    return cell
+
+
+def _devices(run: Run) -> str:
+    if run.gpu_count:
+        return f"{run.reporting_gpu_count}/{run.gpu_count} GPU"
+    return f"{run.alive_rank_count}/{run.rank_count} rank"
+
+
+def _risk(run: Run, cells: int, glyphs: Glyphs) -> Span:
+    del cells, glyphs
+    text = hours(run.work_at_risk_hours, run.work_unit)
+    return text, "faint" if text == "n/a" else "plain"
+
+
+COLUMNS = (
+    Column("state", "STATE", 11, 1, _state, lambda r: (False, r.state.value), right=False),
+    Column(
+        "class", "CL", 2, 2, lambda r, c, g: (r.priority_class.value, "plain"),
+        lambda r: (False, r.priority_class.value), right=False,
+    ),
+    Column("run", "RUN", 12, 0, _name, lambda r: (False, r.run_id), right=False),
+    Column(
+        "label", "LABEL", 5, 13, lambda r, c, g: (safe(r.label, 8), "dim"),
+        lambda r: (False, r.label), right=False,
+    ),
+    Column("devices", "DEVICES", 9, 9, _plain(_devices), lambda r: _some(r.gpu_count)),
+    Column("step", "STEP", 8, 3, _plain(lambda r: number(r.step)), lambda r: _some(r.step)),
+    Column(
+        "step_time", "STEP TIME", 9, 6, _plain(lambda r: duration(r.step_seconds_p50)),
+        lambda r: _some(r.step_seconds_p50),
+    ),
+    Column("loss", "LOSS", 6, 4, _plain(lambda r: significant(r.loss)), lambda r: _some(r.loss)),
+    Column(
+        "spark", "LOSS SO FAR", 20, 11,
+        lambda r, c, g: (sparkline(r.recent_losses, c, g), "accent"),
+        lambda r: _some(r.loss), right=False,
+    ),
+    Column(
+        "tokens", "TOK/S", 7, 8, _plain(lambda r: number(r.tokens_per_second)),
+        lambda r: _some(r.tokens_per_second),
+    ),
+    Column("mfu", "MFU", 6, 12, _plain(lambda r: ratio(r.mfu_ratio, 1)), lambda r: _some(r.mfu_ratio)),
+    Column("ettr", "ETTR", 7, 10, _plain(lambda r: ratio(r.ettr_ratio, 1)), lambda r: _some(r.ettr_ratio)),
+    Column(
+        "checkpoint", "CKPT AGE", 8, 5,
+        _plain(lambda r: age(r.durable_time_unix_ns)),
+        lambda r: _some(-r.durable_time_unix_ns if r.durable_time_unix_ns else None),
+    ),
+    Column("risk", "AT RISK", 12, 7, _risk, lambda r: _some(r.work_at_risk_hours)),
+    Column("power", "POWER", 8, 14, _plain(lambda r: watts(r.power_watts)), lambda r: _some(r.power_watts)),
+    Column(
+        "alerts", "ALERTS", 14, 6, _alerts,
+        lambda r: (not r.alerts, float(-len(r.alerts))), right=False,
+    ),
+)  # fmt: skip
+GAP = 2
+
+
+def columns_for(cells: int) -> list[tuple[Column, int]]:
+    """Return the columns that fit, in order, with their widths; alerts take what is left."""
+    chosen: list[Column] = []
+    used = 1
+    for column in sorted(COLUMNS, key=lambda column: column.rank):
+        if used + column.cells + GAP <= cells:
+            chosen.append(column)
+            used += column.cells + GAP
+    left = cells - used
+    return [
+        (column, column.cells + (max(left, 0) if column.name == "alerts" else 0))
+        for column in COLUMNS
+        if column in chosen
+    ]
+
+
+def chosen(runs: Sequence[Run], pattern: str, order: str, backwards: bool) -> list[Run]:
+    """Return the runs that fit the filter, in order; class and name decide between equals.
+
+    The filter is words that must all fit: `class=P0`, `state=paused`, or part of name, label or
+    command.
+    """
+    found = [run for run in runs if all(_fits(run, word) for word in pattern.lower().split())]
+    found.sort(key=lambda run: (run.priority_class, run.run_id))
+    column = next((column for column in COLUMNS if column.name == order), None)
+    if column is not None:
+        found.sort(key=column.key, reverse=backwards)
+    return found
+
+
+def _fits(run: Run, word: str) -> bool:
+    name, equals, value = word.partition("=")
+    if equals:
+        fields = {"class": run.priority_class.value, "state": run.state.value, "run": run.run_id}
+        return name in fields and value in fields[name].lower()
+    return any(word in text.lower() for text in (run.run_id, run.label, run.command))

@@ -1,0 +1,104 @@
+"""The site header, the strip of what happens, and the footer's keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from colossus_tui.model import Action, Event, RunState, View
+from colossus_tui.text import clock, duration, ratio, safe, watts
+from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
+from colossus_tui.tui.views import Line
+
+FRESH_SECONDS = 5.0
+RECENT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How the console stands with its hub."""
+
+    linked: bool = False
+    detail: str = "connecting"
+    since: float = 0.0  # monotonic
+
+
+def header(view: View | None, link: Link, title: str, glyphs: Glyphs) -> list[Line]:
+    """Return the two lines at the top of every screen."""
+    if view is None or view.site is None:
+        detail = safe(link.detail, 120)
+        return [((" colossus ", "title"), (f" {title}", "dim")), ((f" {detail}", "warn"),)]
+    site = view.site
+    counts: list[tuple[str, str]] = []
+    for state in RunState:
+        count = site.run_counts.get(state.value, 0)
+        if count:
+            style = STATE_STYLES[state]
+            counts.append((f"  {glyphs.states[state]} {count} {state}", style))
+    name = safe(site.site_name, 40)
+    top: Line = ((f" {name}", "title"), (f"  {title}", "dim"), *counts)
+    return [top, _figures(view, link)]
+
+
+def _figures(view: View, link: Link) -> Line:
+    site = view.site
+    assert site is not None
+    covered = site.reporting_node_count == site.node_count
+    power = watts(site.power_watts)
+    if site.power_watts is not None:
+        power += f" ({site.power_basis}, {site.power_node_count}/{site.node_count} nodes)"
+    spans = [
+        (f" nodes {site.reporting_node_count}/{site.node_count}", "plain" if covered else "warn"),
+        (f"   GPUs {site.reporting_gpu_count}/{site.gpu_count}", "plain"),
+        (f"   power {power}", "plain"),
+        (f"   CPU {ratio(site.cpu_utilisation_ratio)}", "plain"),
+    ]
+    if not link.linked:
+        away = duration(round(time.monotonic() - link.since))
+        spans.append((f"   hub lost {away} ago: figures are old", "bad"))
+    elif site.age_seconds >= FRESH_SECONDS:
+        spans.append((f"   age {duration(site.age_seconds)}", "warn"))
+    if view.header.role == "viewer":
+        spans.append(("   viewer: looks, changes nothing", "warn"))
+    alerts = sum(len(run.alerts) for run in view.runs) + len(site.alerts)
+    if alerts:
+        spans.append((f"   {alerts} alert{'s' if alerts > 1 else ''}", "warn"))
+    return tuple(spans)
+
+
+def strip(
+    events: Sequence[Event], actions: Sequence[Action], lines: int, glyphs: Glyphs
+) -> list[Line]:
+    """Return open actions first, then the latest events."""
+    found: list[Line] = [
+        (
+            (f" {glyphs.states[RunState.PAUSING]} ", "accent"),
+            (f"{action.verb} {safe(action.run_id, 63)}", "strong"),
+            (f"  {action.state}: {safe(action.detail, 120)}", "accent"),
+        )
+        for action in actions
+        if not action.state.is_end
+    ]
+    for event in events:
+        if len(found) >= lines:
+            break
+        style = SEVERITY_STYLES[event.severity]
+        where = safe(event.run_id or event.node_name, 63)
+        found.append(
+            (
+                (f" {clock(event.time_unix_ns)} ", "faint"),
+                (f"{glyphs.severities[event.severity]} ", style),
+                (f"{where}  ", "plain"),
+                (safe(event.message, 160), style),
+            )
+        )
+    return found[:lines]
+
+
+def keys(bindings: Sequence[tuple[str, str]]) -> Line:
+    """Return the footer: each key with what it does."""
+    spans: list[tuple[str, str]] = []
+    for key, label in bindings:
+        spans += [(f" {key}", "key"), (f" {label} ", "dim")]
+    return tuple(spans)
