@@ -17,7 +17,7 @@ from colossus_protos.v1 import agent_link_pb2, directive_pb2
 
 LOG = logging.getLogger(__name__)
 METHOD = f"/{agent_link_pb2.DESCRIPTOR.services_by_name['AgentLink'].full_name}/Link"
-BATCH = 32
+BATCH = 64
 BATCH_PAUSE_SECONDS = 0.02  # between two batches: a long gap is no reason for a burst
 SETTLED_SECONDS = 30.0  # a link that lasted this long ends the backing off
 DIRECTIVE_LIMIT = 64  # beyond it the stream is not read on until some have been carried out
@@ -161,12 +161,11 @@ class Link:
             await self._write(call, body)
         while not self._renew:
             self._wake.clear()
-            while self._reports:
-                kind = next(iter(self._reports))
-                await self._write(call, self._reports.pop(kind).SerializeToString())
             if (frame := self._outbox.next_frame()) is not None:
                 await self._write(call, frame)
             more = await self._write_some(call, self._outbox.next_other)
+            if not more:  # a report must not overtake the steps and checkpoints that led to it
+                await self._write_reports(call)
             if not more and not self._wake.is_set():  # idle: nothing of now waits
                 more = await self._write_some(call, self._outbox.next_old_frame)
             if more:
@@ -174,6 +173,11 @@ class Link:
             else:
                 await self._wake.wait()
         raise ConnectionError("the node's inventory has changed")
+
+    async def _write_reports(self, call: _Call) -> None:
+        while self._reports:
+            kind = next(iter(self._reports))
+            await self._write(call, self._reports.pop(kind).SerializeToString())
 
     async def _write_some(self, call: _Call, following: Callable[[], bytes | None]) -> bool:
         """Write a batch; return whether there may be more."""
