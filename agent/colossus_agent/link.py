@@ -122,9 +122,10 @@ class Link:
                 self._renew = False
                 continue
             attempt = 0 if loop.time() - started > SETTLED_SECONDS else attempt + 1
-            await asyncio.sleep(self._backoff_seconds(attempt))
+            await asyncio.sleep(self.backoff_seconds(attempt))
 
-    def _backoff_seconds(self, attempt: int) -> float:
+    def backoff_seconds(self, attempt: int) -> float:
+        """Return how long to wait before an attempt: somewhere below a growing ceiling."""
         patience = self._patience
         ceiling = min(patience.cap_seconds, patience.base_seconds * 2.0 ** min(attempt, 16))
         return self._random.uniform(0.0, ceiling) + 0.05
