@@ -1,0 +1,102 @@
+"""Every key of the console in one place: footer, help, palette and bindings are made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from colossus_tui.model import Verb
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing that an operator can ask for.
+
+    Attributes:
+        name: Method `action_NAME` of the app or the screen.
+        keys: Textual's names, comma separated; the first is shown.
+        shown: The key as it is written on the screen.
+        label: Word in the footer.
+        help: Sentence in help and palette.
+        scope: Screens that offer it: "all", "overview", "run", "nodes", "node".
+        verb: Verb of an action on the run under the cursor, if it is one.
+    """
+
+    name: str
+    keys: str
+    shown: str
+    label: str
+    help: str
+    scope: tuple[str, ...]
+    verb: Verb | None = None
+
+
+RUNS = ("overview", "run")
+COMMANDS = (
+    Command(
+        "open",
+        "enter",
+        "enter",
+        "open",
+        "Open the run or node under the cursor",
+        ("overview", "nodes"),
+    ),
+    Command(
+        "act('pause')",
+        "p",
+        "p",
+        "pause",
+        "Save at a step, exit, release the GPUs",
+        RUNS,
+        Verb.PAUSE,
+    ),
+    Command("act('resume')", "r", "r", "resume", "Undo a pause or a freeze", RUNS, Verb.RESUME),
+    Command("act('checkpoint')", "c", "c", "ckpt", "Save now, keep running", RUNS, Verb.CHECKPOINT),
+    Command(
+        "act('freeze')",
+        "f",
+        "f",
+        "freeze",
+        "Stop in place until a resume or the fuse",
+        RUNS,
+        Verb.FREEZE,
+    ),
+    Command(
+        "act('reprioritize')",
+        "e",
+        "e",
+        "class",
+        "Change the priority class",
+        RUNS,
+        Verb.REPRIORITIZE,
+    ),
+    Command("act('stop')", "S", "S", "stop", "End the run; nothing is saved", RUNS, Verb.STOP),
+    Command("nodes", "n", "n", "nodes", "All nodes", ("overview", "run")),
+    Command("next_gpu", "g", "g", "next GPU", "Show the next GPU in full", ("node",)),
+    Command(
+        "back",
+        "escape",
+        "esc",
+        "back",
+        "Back to the screen before",
+        ("run", "nodes", "node", "help"),
+    ),
+    Command(
+        "filter",
+        "slash",
+        "/",
+        "filter",
+        "Filter runs: words, class=P0, state=paused",
+        ("overview",),
+    ),
+    Command("order", "o", "o", "order", "Order by the next column", ("overview",)),
+    Command("reverse", "O", "O", "reverse", "Turn the order around", ("overview",)),
+    Command("command_palette", "ctrl+p", "^p", "palette", "Find any command by its name", ("all",)),
+    Command("help", "question_mark", "?", "help", "All keys", ("all",)),
+    Command("quit", "q,ctrl+c", "q", "quit", "Leave; runs go on", ("all",)),
+)
+
+
+def offered(scope: str) -> list[Command]:
+    """Return the commands of a screen, its own first."""
+    own = [command for command in COMMANDS if scope in command.scope]
+    return own + [command for command in COMMANDS if "all" in command.scope]

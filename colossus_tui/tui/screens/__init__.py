@@ -1,0 +1,1 @@
+"""One module a screen; each only places widgets and feeds them from views."""

@@ -1,0 +1,144 @@
+"""What every screen has: the site's header, its own body, what happens, and its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.widget import Widget
+
+from colossus_tui.tui.actions import Command, offered
+from colossus_tui.tui.feed import Wanted
+from colossus_tui.tui.views.site import header, keys, strip
+from colossus_tui.tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from colossus_tui.tui.app import ColossusApp
+
+STRIP_LINES = 5
+
+
+def bindings(scope: str) -> list[BindingType]:
+    """Return a screen's key bindings from the registry."""
+    return [
+        Binding(command.keys, command.name, command.label, show=False)
+        for command in offered(scope)
+        if scope in command.scope
+    ]
+
+
+class ColossusScreen(Screen[None]):
+    """Base of the console's screens."""
+
+    DEFAULT_CSS = """
+    ColossusScreen { layout: vertical; }
+    ColossusScreen > #header { height: 2; }
+    ColossusScreen > #strip { height: 5; }
+    ColossusScreen > #footer { height: 1; }
+    ColossusScreen > .body { height: 1fr; }
+    """
+    scope: ClassVar[str] = "all"
+    heading: ClassVar[str] = ""
+
+    @property
+    def console(self) -> ColossusApp:
+        """The app, with its own type."""
+        return cast("ColossusApp", self.app)
+
+    def compose(self) -> ComposeResult:
+        """Place header, body, strip and footer."""
+        yield Lines(id="header")
+        yield from self.body()
+        yield Lines(id="strip")
+        yield Lines(id="footer")
+
+    def body(self) -> Iterable[Widget]:
+        """Return what is between header and strip."""
+        raise NotImplementedError
+
+    def wanted(self) -> Wanted:
+        """Return what the hub must send for this screen."""
+        return Wanted()
+
+    def title_text(self) -> str:
+        """Return what stands beside the site's name."""
+        return self.heading
+
+    def on_mount(self) -> None:
+        """Show what is known already."""
+        self.show()
+
+    def on_screen_resume(self) -> None:
+        """Ask the hub for what this screen shows."""
+        self.console.feed.show(self.wanted())
+        self.show()
+
+    def on_resize(self) -> None:
+        """Fit the new size."""
+        self.show()
+
+    def show(self) -> None:
+        """Bring every part up to date."""
+        app = self.console
+        view, glyphs = app.view, app.glyphs
+        self.query_one("#header", Lines).set_lines(
+            header(view, app.link, self.title_text(), glyphs)
+        )
+        if view is not None:
+            self.query_one("#strip", Lines).set_lines(
+                strip(view.events, view.actions, STRIP_LINES, glyphs)
+            )
+        self.query_one("#footer", Lines).set_lines([keys(self._footer())])
+        self.show_body()
+
+    def show_body(self) -> None:
+        """Bring the body up to date."""
+        raise NotImplementedError
+
+    def _footer(self) -> list[tuple[str, str]]:
+        """Return as many keys as fit; the last, help and quit, always do."""
+        pairs = [(command.shown, command.label) for command in offered(self.scope)]
+        room = self.size.width
+        last = pairs[-2:]
+        room -= sum(_cells(pair) for pair in last)
+        kept = []
+        for pair in pairs[:-2]:
+            room -= _cells(pair)
+            if room < 0:
+                break
+            kept.append(pair)
+        return kept + last
+
+    def run_id(self) -> str | None:
+        """Return the run that an action would be about."""
+        return None
+
+    def action_act(self, verb: str) -> None:
+        """Open the preflight card for the run."""
+        run_id = self.run_id()
+        if run_id is None:
+            self.console.bell()
+            return
+        self.console.open_card(verb, run_id)
+
+    def action_nodes(self) -> None:
+        """Open the nodes."""
+        from colossus_tui.tui.screens.nodes import NodesScreen
+
+        self.app.push_screen(NodesScreen())
+
+    def action_back(self) -> None:
+        """Go back."""
+        self.app.pop_screen()
+
+
+def _cells(pair: tuple[str, str]) -> int:
+    return len(pair[0]) + len(pair[1]) + 3
+
+
+def described(command: Command) -> tuple[str, str]:
+    """Return a command's keys and its sentence, for help and palette."""
+    return command.shown, command.help

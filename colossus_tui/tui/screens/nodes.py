@@ -1,0 +1,108 @@
+"""All nodes, and one node down to a GPU and its processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from colossus_tui.text import safe
+from colossus_tui.tui.feed import Wanted
+from colossus_tui.tui.screens.base import ColossusScreen, bindings
+from colossus_tui.tui.views.nodes import NODE_COLUMNS, node_cells, node_lines
+from colossus_tui.tui.widgets.lines import Lines
+from colossus_tui.tui.widgets.table import GAP, Table, TableColumn
+
+
+class NodesScreen(ColossusScreen):
+    """Every node a row."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("nodes")
+    scope = "nodes"
+    heading = "nodes"
+
+    def body(self) -> Iterable[Widget]:
+        """The table."""
+        yield Table(id="nodes", empty="no node has linked yet")
+
+    def on_mount(self) -> None:
+        """Give the table the keys."""
+        self.query_one("#nodes", Table).add_class("body").focus()
+        super().on_mount()
+
+    def wanted(self) -> Wanted:
+        """All nodes."""
+        return Wanted(nodes=True)
+
+    def show_body(self) -> None:
+        """Fill the table with as many columns as fit."""
+        view = self.console.view
+        if view is None or (not view.nodes and view.site and view.site.node_count):
+            return  # the hub has not heard yet that nodes are wanted
+        columns, used = [], 1
+        for head, cells, right in NODE_COLUMNS:
+            used += cells + GAP
+            if used > self.size.width:
+                break
+            columns.append(TableColumn(head.lower(), head, cells, right))
+        self.query_one("#nodes", Table).set_rows(
+            columns,
+            [(node.node_name, node_cells(node)[: len(columns)]) for node in view.nodes],
+        )
+
+    def action_open(self) -> None:
+        """Open the node under the cursor."""
+        if (name := self.query_one("#nodes", Table).cursor_key) is not None:
+            self.app.push_screen(NodeScreen(name))
+
+    def on_table_opened(self) -> None:
+        """A double click opens."""
+        self.action_open()
+
+
+class NodeScreen(ColossusScreen):
+    """One node."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("node")
+    scope = "node"
+
+    def __init__(self, node_name: str) -> None:
+        super().__init__()
+        self._node_name = node_name
+        self._gpu_index = 0
+
+    def body(self) -> Iterable[Widget]:
+        """One scrolled text."""
+        yield Lines(id="node", focusable=True)
+
+    def on_mount(self) -> None:
+        """Give the text the keys."""
+        self.query_one("#node", Lines).add_class("body").focus()
+        super().on_mount()
+
+    def title_text(self) -> str:
+        """The node's name."""
+        return f"node {safe(self._node_name, 63)}"
+
+    def wanted(self) -> Wanted:
+        """This node."""
+        return Wanted(node_name=self._node_name)
+
+    def show_body(self) -> None:
+        """Fill the text."""
+        app = self.console
+        detail = app.view.node if app.view is not None else None
+        if detail is None or detail.node.node_name != self._node_name:
+            self.query_one("#node", Lines).set_lines([((" ...", "dim"),)])
+            return
+        lines = node_lines(detail, self._gpu_index, self.size.width - 1, app.glyphs)
+        self.query_one("#node", Lines).set_lines(lines)
+
+    def action_next_gpu(self) -> None:
+        """Show the next GPU in full."""
+        detail = self.console.view.node if self.console.view is not None else None
+        if detail is not None and detail.gpus:
+            self._gpu_index = (self._gpu_index + 1) % len(detail.gpus)
+            self.show()

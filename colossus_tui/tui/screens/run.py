@@ -1,0 +1,63 @@
+"""One run, down to its ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.binding import BindingType
+from textual.widget import Widget
+
+from colossus_tui.text import safe
+from colossus_tui.tui.feed import Wanted
+from colossus_tui.tui.screens.base import ColossusScreen, bindings
+from colossus_tui.tui.views.detail import SERIES, run_lines
+from colossus_tui.tui.widgets.lines import Lines
+
+MAX_POINTS = 400
+
+
+class RunScreen(ColossusScreen):
+    """Facts, plots, ranks, checkpoints, actions and events of one run."""
+
+    BINDINGS: ClassVar[list[BindingType]] = bindings("run")
+    scope = "run"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__()
+        self._run_id = run_id
+
+    def body(self) -> Iterable[Widget]:
+        """One scrolled text."""
+        yield Lines(id="run", focusable=True)
+
+    def on_mount(self) -> None:
+        """Give the text the keys."""
+        self.query_one("#run", Lines).add_class("body").focus()
+        super().on_mount()
+
+    def title_text(self) -> str:
+        """The run's name."""
+        return f"run {safe(self._run_id, 63)}"
+
+    def wanted(self) -> Wanted:
+        """The run with its series."""
+        return Wanted(run_id=self._run_id, series=SERIES, max_points=MAX_POINTS)
+
+    def run_id(self) -> str | None:
+        """This run."""
+        return self._run_id
+
+    def show_body(self) -> None:
+        """Fill the text."""
+        app = self.console
+        detail = app.view.run if app.view is not None else None
+        lines = self.query_one("#run", Lines)
+        if detail is None or detail.run.run_id != self._run_id:
+            gone = app.view is not None and not any(
+                run.run_id == self._run_id for run in app.view.runs
+            )
+            lines.set_lines([((" there is no such run any more" if gone else " ...", "dim"),)])
+            return
+        assert app.view is not None
+        lines.set_lines(run_lines(detail, app.view.series, self.size.width - 1, app.glyphs))

@@ -1,0 +1,265 @@
+"""One run down to its ranks: facts, plots, ranks, spreads, checkpoints, events and actions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import zip_longest
+
+from colossus_tui.model import Action, ActionState, RankExit, RunDetail, Series
+from colossus_tui.text import (
+    age,
+    bytes_,
+    clock,
+    duration,
+    fit,
+    hours,
+    measured,
+    number,
+    ratio,
+    safe,
+    safe_lines,
+    significant,
+    watts,
+    width,
+)
+from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
+from colossus_tui.tui.views import Line, Span
+from colossus_tui.tui.views.plot import plot
+
+SERIES = ("loss", "tokens_per_second")
+PLOT_LINES = 9
+_RANK_STATES = {"T": "stopped", "t": "traced", "D": "waits for disk"}
+
+
+def run_lines(
+    detail: RunDetail, series: Sequence[Series], cells: int, glyphs: Glyphs
+) -> list[Line]:
+    """Return the run screen's lines for this width."""
+    lines = [*_facts(detail, cells, glyphs), ()]
+    lines += _plots(series, cells, glyphs)
+    for title, part in (
+        ("RANKS", _ranks(detail)),
+        ("MIN / MEDIAN / MAX", _spreads(detail)),
+        ("CHECKPOINTS", _checkpoints(detail)),
+        ("LAST OUTPUT OF RANK 0", _output(detail)),
+        ("ACTIONS", _actions(detail.actions)),
+        ("EVENTS", _events(detail, glyphs)),
+    ):
+        if part:
+            lines += [(), ((title, "head"),), *part]
+    return lines
+
+
+def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
+    run = detail.run
+    head: Line = (
+        (f"{glyphs.states[run.state]} {run.state}", STATE_STYLES[run.state]),
+        (f" for {age(run.state_since_unix_ns)}", "dim"),
+        (f"   class {run.priority_class} {run.priority_class.meaning}", "plain"),
+        (f" ({run.backend_priority})" if run.backend_priority else "", "dim"),
+        (f"   attempt {run.attempt}", "plain"),
+        (f"   {safe(run.label, 16)}" if run.label else "", "dim"),
+    )
+    target = f" of {number(run.target_steps)}" if run.target_steps else ""
+    eta = (
+        f", done in {duration(max(0, run.eta_unix_ns - time.time_ns()) / 1e9)}"
+        if run.eta_unix_ns
+        else ""
+    )
+    badput = ", ".join(f"{part.cause} {duration(part.seconds)}" for part in run.badput)
+    pairs = [
+        ("step", f"{number(run.step)}{target}{eta}"),
+        (
+            "step time",
+            f"{duration(run.step_seconds_p50)} p50, {duration(run.step_seconds_p99)} p99",
+        ),
+        ("loss", f"{significant(run.loss)}, grad norm {significant(run.grad_norm)}"),
+        ("tokens/s", f"{number(run.tokens_per_second)}, {number(run.tokens)} so far"),
+        ("durable step", f"{number(run.durable_step)}, {age(run.durable_time_unix_ns)} old"),
+        ("work at risk", hours(run.work_at_risk_hours, run.work_unit)),
+        ("ETTR", f"{ratio(run.ettr_ratio_1h, 1)} 1 h, {ratio(run.ettr_ratio, 1)} whole run"),
+        ("lost to", badput or "nothing yet"),
+        ("MFU", f"{ratio(run.mfu_ratio, 1)} ({run.mfu_method})".replace("n/a (n/a: ", "n/a (")),
+        ("power", watts(run.power_watts)),
+        ("GPUs", f"{run.reporting_gpu_count}/{run.gpu_count} reporting"),
+        (
+            "ranks",
+            f"{run.alive_rank_count}/{run.rank_count} alive, "
+            f"{'hook on each' if run.hooked else 'no hook'}",
+        ),
+        (
+            "nodes",
+            f"{run.reporting_node_count}/{len(run.node_names)} reporting: "
+            f"{', '.join(safe(name, 40) for name in run.node_names[:4])}",
+        ),
+        ("watchdog", duration(run.watchdog_seconds)),
+        ("checkpoint", f"{bytes_(run.checkpoint_bytes)} in {duration(run.checkpoint_seconds)}"),
+        ("command", safe(run.command, 200)),
+    ]
+    per_line = 2 if cells >= 100 else 1
+    room = cells // per_line - 1
+    lines: list[Line] = [head]
+    rows = [pairs[index::per_line] for index in range(per_line)]
+    lines += [
+        tuple(span for pair in row if pair is not None for span in _pair(pair, room))
+        for row in zip_longest(*rows)
+    ]
+    lines += [
+        ((f"{glyphs.severities[a.severity]} {safe(a.message, 200)}", SEVERITY_STYLES[a.severity]),)
+        for a in run.alerts
+    ]
+    return lines
+
+
+def _pair(pair: tuple[str, str], cells: int) -> tuple[Span, Span]:
+    name, value = pair
+    return (fit(name, 14), "dim"), (fit(value, cells - 14) + " ", "plain")
+
+
+def _plots(series: Sequence[Series], cells: int, glyphs: Glyphs) -> list[Line]:
+    by_name = {one.name: one for one in series}
+    loss, rate = by_name.get("loss"), by_name.get("tokens_per_second")
+    side = cells >= 100
+    room = cells // 2 - 1 if side else cells
+    first = plot(
+        "LOSS BY STEP",
+        list(zip(loss.steps, loss.values, strict=True)) if loss else [],
+        room,
+        PLOT_LINES,
+        glyphs,
+        significant,
+        lambda step: f"step {step:,.0f}",
+    )
+    second = plot(
+        "TOKENS/S",
+        list(zip(rate.times_unix_ns, rate.values, strict=True)) if rate else [],
+        room,
+        PLOT_LINES,
+        glyphs,
+        number,
+        lambda time: clock(int(time)),
+    )
+    if not side:
+        return [*first, *second]
+    pad = [_padded(line, room) for line in first]
+    return [(*left, ("  ", "plain"), *right) for left, right in zip(pad, second, strict=True)]
+
+
+def _padded(line: Line, cells: int) -> Line:
+    used = sum(width(text) for text, _ in line)
+    return (*line, (" " * max(cells - used, 0), "plain"))
+
+
+def _ranks(detail: RunDetail) -> list[Line]:
+    head = (
+        "RANK  NODE                PID  STATE         STEP  STEP TIME    LOSS  SPEED   CPU"
+        "    MEMORY  NICE"
+    )
+    lines: list[Line] = [((head, "head"),)]
+    for rank in detail.ranks:
+        state = _RANK_STATES.get(rank.state, "alive") if rank.alive else _exit(rank.exit)
+        style = "plain" if rank.alive else "bad" if "signal" in state or "code" in state else "dim"
+        speed = ratio(rank.relative_speed_ratio)
+        lines.append(
+            (
+                (f"{rank.rank:>4}  {fit(safe(rank.node_name, 40), 14)}", "plain"),
+                (f"{rank.pid or '-':>9}  ", "plain"),
+                (fit(state, 11), style),
+                (f"{number(rank.step):>7}", "plain"),
+                (f"{duration(rank.step_seconds_p50):>11}", "plain"),
+                (f"{significant(rank.loss):>8}", "plain"),
+                (f"{speed:>7}", "warn" if (rank.relative_speed_ratio or 1) < 0.7 else "plain"),
+                (f"{number(rank.cpu_ratio, 2):>6}", "plain"),
+                (f"{bytes_(rank.resident_bytes):>10}", "plain"),
+                (f"{rank.nice:>6}", "plain"),
+                (f"   age {duration(rank.age_seconds)}" if rank.age_seconds > 5 else "", "old"),
+            )
+        )
+    return lines
+
+
+def _exit(end: RankExit | None) -> str:
+    if end is None or not end.known:
+        return "gone"
+    if end.detail:
+        return "not started"
+    return f"signal {end.exit_signal}" if end.exit_signal else f"exit code {end.exit_code}"
+
+
+def _spreads(detail: RunDetail) -> list[Line]:
+    lines: list[Line] = []
+    for spread in detail.spreads:
+        low, middle, high = (
+            measured(value, spread.unit) for value in (spread.min, spread.median, spread.max)
+        )
+        where = spread.max_where if spread.worst == "max" else spread.min_where
+        lines.append(
+            (
+                (fit(spread.name.replace("_", " "), 18), "dim"),
+                (f"{low:>12} {middle:>12} {high:>12}", "plain"),
+                (f"   {spread.reporting_count}/{spread.count}", "dim"),
+                (f"   worst: {safe(where, 60)}", "dim"),
+            )
+        )
+    return lines
+
+
+def _checkpoints(detail: RunDetail) -> list[Line]:
+    return [
+        (
+            (f"step {number(one.step):>9}", "plain"),
+            (f"{age(one.time_unix_ns):>9} old", "dim"),
+            (f"{one.reporting_rank_count:>4}/{one.rank_count} ranks", "plain"),
+            (f"{bytes_(one.size_bytes):>11}", "plain"),
+            ("  on disk  " if one.on_disk else "  NOT FOUND  ", "good" if one.on_disk else "bad"),
+            (safe(one.path, 160), "dim"),
+        )
+        for one in detail.checkpoints[:4]
+    ]
+
+
+def _output(detail: RunDetail) -> list[Line]:
+    return [((line, "plain"),) for line in safe_lines(detail.output_tail, 8)]
+
+
+def _actions(actions: Sequence[Action]) -> list[Line]:
+    lines: list[Line] = []
+    for action in actions[:6]:
+        took = duration((action.updated_time_unix_ns - action.requested_time_unix_ns) / 1e9)
+        lines.append(
+            (
+                (f"{clock(action.requested_time_unix_ns)}  ", "faint"),
+                (fit(f"{action.verb}", 13), "plain"),
+                (fit(f"{action.state}", 12), action_style(action.state)),
+                (f"{took:>8}  ", "dim"),
+                (f"{safe(action.operator, 24)}  ", "dim"),
+                (safe(action.detail, 160), "plain"),
+                (f"  [{safe(action.reason, 80)}]" if action.reason else "", "dim"),
+            )
+        )
+    return lines
+
+
+def action_style(state: ActionState) -> str:
+    """Return the style in which an action's state is shown."""
+    match state:
+        case ActionState.OBSERVED:
+            return "good"
+        case ActionState.FAILED | ActionState.PARTIAL:
+            return "bad"
+        case ActionState.REFUSED | ActionState.UNCONFIRMED:
+            return "warn"
+        case _:
+            return "accent"
+
+
+def _events(detail: RunDetail, glyphs: Glyphs) -> list[Line]:
+    return [
+        (
+            (f"{clock(event.time_unix_ns)}  ", "faint"),
+            (f"{glyphs.severities[event.severity]} ", SEVERITY_STYLES[event.severity]),
+            (safe(event.message, 200), SEVERITY_STYLES[event.severity]),
+        )
+        for event in detail.events[:20]
+    ]

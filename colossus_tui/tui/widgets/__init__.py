@@ -1,0 +1,1 @@
+"""What draws: lines and a table; both repaint only what has changed."""

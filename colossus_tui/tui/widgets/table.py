@@ -1,0 +1,184 @@
+"""A table on Textual's line interface: a cursor bound to its row, changed cells repainted alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from colossus_tui.text import fit
+from colossus_tui.tui.theme import CURSOR, STYLES
+from colossus_tui.tui.views import Span
+
+GAP = 2
+LEFT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """One column as it is drawn."""
+
+    name: str
+    head: str
+    cells: int
+    right: bool = False
+
+
+class Table(ScrollView, can_focus=True):
+    """Rows of cells; line 0 is the head and stays."""
+
+    DEFAULT_CSS = """
+    Table { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; overflow-x: hidden; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", show=False),
+        Binding("down,j", "move(1)", show=False),
+        Binding("pageup", "move(-10)", show=False),
+        Binding("pagedown", "move(10)", show=False),
+        Binding("home", "move(-1000000)", show=False),
+        Binding("end", "move(1000000)", show=False),
+    ]
+
+    class Opened(Message):
+        """A row was opened with the mouse."""
+
+    class HeadPressed(Message):
+        """A column's head was pressed."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self, *, id: str | None = None, empty: str = "") -> None:
+        super().__init__(id=id)
+        self._columns: tuple[TableColumn, ...] = ()
+        self._keys: list[str] = []
+        self._rows: list[tuple[Span, ...]] = []
+        self._cursor = 0
+        self._empty = empty
+        self._marked = ""
+
+    @property
+    def cursor_key(self) -> str | None:
+        """Key of the row under the cursor; None in an empty table."""
+        return self._keys[self._cursor] if self._keys else None
+
+    def set_empty(self, text: str) -> None:
+        """Change what is shown without rows."""
+        if text != self._empty:
+            self._empty = text
+            self.refresh()
+
+    def set_rows(
+        self,
+        columns: Sequence[TableColumn],
+        rows: Sequence[tuple[str, tuple[Span, ...]]],
+        marked: str = "",
+    ) -> None:
+        """Show these rows; the cursor stays on its row, and only changed cells are drawn again.
+
+        Args:
+            rows: Key and cells.
+            marked: Column by which the rows are ordered.
+        """
+        key, before = self.cursor_key, self._rows
+        same = tuple(columns) == self._columns and len(rows) == len(before)
+        same = same and marked == self._marked
+        self._columns, self._marked = tuple(columns), marked
+        self._keys = [name for name, _ in rows]
+        self._rows = [cells for _, cells in rows]
+        cursor = self._keys.index(key) if key in self._keys else min(self._cursor, len(rows) - 1)
+        cursor = max(cursor, 0)
+        if not same or cursor != self._cursor:
+            self._cursor = cursor
+            self.virtual_size = Size(self.size.width, len(rows) + 1)
+            self.refresh()
+            return
+        regions = self._changed(before)
+        if regions:
+            self.refresh(*regions)
+
+    def _changed(self, before: Sequence[tuple[Span, ...]]) -> list[Region]:
+        top, height = self.scroll_offset.y, self.size.height
+        regions = []
+        for index, (old, new) in enumerate(zip(before, self._rows, strict=True)):
+            y = index + 1 - top
+            if old == new or not 1 <= y < height:
+                continue
+            x = LEFT
+            for column, old_cell, new_cell in zip(self._columns, old, new, strict=True):
+                if old_cell != new_cell:
+                    regions.append(Region(x, y, column.cells, 1))
+                x += column.cells + GAP
+        return regions
+
+    def render_line(self, y: int) -> Strip:
+        """Return one line as Textual draws it."""
+        cells = self.size.width
+        if y == 0:
+            return self._head(cells)
+        index = y - 1 + self.scroll_offset.y
+        if index >= len(self._rows):
+            text = self._empty if index == 0 and not self._rows else ""
+            blank = Strip([Segment(f" {text}", STYLES["dim"])])
+            return blank.adjust_cell_length(cells).apply_style(self.rich_style)
+        segments = [Segment(" " * LEFT)]
+        for column, (text, style) in zip(self._columns, self._rows[index], strict=True):
+            segments.append(Segment(fit(text, column.cells, right=column.right), STYLES[style]))
+            segments.append(Segment(" " * GAP))
+        strip = Strip(segments).adjust_cell_length(cells).apply_style(self.rich_style)
+        if index == self._cursor:
+            # Under the cells' own colours, and told without colour by the mark at the left.
+            mark = Strip([Segment(">", STYLES["accent"])])
+            strip = Strip.join([mark, strip.crop(1, cells)])
+            strip = Strip(
+                [Segment(s.text, (s.style or CURSOR) + CURSOR, s.control) for s in strip], cells
+            )
+        return strip
+
+    def _head(self, cells: int) -> Strip:
+        segments = [Segment(" " * LEFT)]
+        for column in self._columns:
+            style = STYLES["accent" if column.name == self._marked else "head"]
+            segments.append(Segment(fit(column.head, column.cells, right=column.right), style))
+            segments.append(Segment(" " * GAP))
+        return Strip(segments).adjust_cell_length(cells).apply_style(self.rich_style)
+
+    def action_move(self, lines: int) -> None:
+        """Move the cursor."""
+        before = self._cursor
+        self._cursor = max(0, min(self._cursor + lines, len(self._rows) - 1))
+        if before == self._cursor:
+            return
+        top = self.scroll_offset.y
+        room = max(self.size.height - 1, 1)
+        if not top <= self._cursor < top + room:
+            target = self._cursor if self._cursor < top else self._cursor - room + 1
+            self.scroll_to(y=target, animate=False)
+            self.refresh()
+            return
+        wide = self.size.width
+        self.refresh(*(Region(0, row + 1 - top, wide, 1) for row in (before, self._cursor)))
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose a row, open it with a second click, or order by a head."""
+        if event.y == 0:
+            x = LEFT
+            for column in self._columns:
+                if x <= event.x < x + column.cells + GAP:
+                    self.post_message(self.HeadPressed(column.name))
+                x += column.cells + GAP
+            return
+        row = event.y - 1 + self.scroll_offset.y
+        if row < len(self._rows):
+            self.action_move(row - self._cursor)
+            if event.chain >= 2:
+                self.post_message(self.Opened())
