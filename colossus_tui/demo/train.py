@@ -43,6 +43,8 @@ class Trainer:
         self._folder.mkdir(parents=True, exist_ok=True)
         if run.durable_path:
             self._load(Path(run.durable_path))
+        else:
+            self._forget(keep=0)  # an earlier run's, which this one does not go on from
 
     def learn(self, ranks: Ranks) -> tuple[float, int, float]:
         """Do one step; return this rank's loss, tokens and the gradient's norm."""
@@ -72,12 +74,12 @@ class Trainer:
             file.flush()
             os.fsync(file.fileno())
         partial.rename(path)
-        self._forget_old()
+        self._forget(keep=KEPT_CHECKPOINTS)
         return path, path.stat().st_size
 
-    def _forget_old(self) -> None:
+    def _forget(self, keep: int) -> None:
         own = sorted(self._folder.glob(f"step-*-rank-{self._run.rank}.npz"))
-        for old in own[:-KEPT_CHECKPOINTS]:
+        for old in own[: len(own) - keep]:
             old.unlink(missing_ok=True)
 
     def _load(self, path: Path) -> None:

@@ -46,7 +46,12 @@ class Hub:
         self._links = Links()
         self._gpus = RunGpuFigures(self._store, self._nodes)
         self._registry = Registry(
-            self._database, self._events, config.runs, self._links.linked, self._gpus
+            self._database,
+            self._events,
+            config.runs,
+            self._links.linked,
+            self._nodes.age,
+            self._gpus,
         )
         self._engine = Engine(
             self._registry,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from colossus_protos.v1 import frame_pb2
@@ -84,8 +86,9 @@ class Sequences:
 class Nodes:
     """All nodes by name."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
+        self._clock = clock
         self.records: dict[str, NodeRecord] = {}
         self.revision = 1
 
@@ -103,6 +106,11 @@ class Nodes:
         self.records[hello.node_name] = record
         self.revision += 1
         return record
+
+    def age(self, node_name: str) -> float:
+        """Return the age of a node's newest frame, seconds; endless for one that is not known."""
+        record = self.records.get(node_name)
+        return self._store.age(record.rows, self._clock()) if record else float("inf")
 
     def gpu_memory_of(self, run_id: str) -> int | None:
         """Return the most memory that a run holds on any GPU; None where it holds none."""

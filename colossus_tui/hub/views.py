@@ -92,7 +92,7 @@ class Views:
             if (record := self._nodes.records.get(name)) is not None
             for process in record.processes
         }
-        ranks = summary.ranks(live, processes, gpus, self._clock())
+        ranks = summary.ranks(live, processes, gpus, self._registry.node_ages(live))
         return RunDetail(
             run=run,
             ranks=ranks,

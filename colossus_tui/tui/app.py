@@ -35,8 +35,9 @@ class ColossusApp(App[int]):
     """The console."""
 
     CSS = f"""
-    Screen {{ background: {BACKGROUND}; }}
-    Lines, Table {{ background: {BACKGROUND}; scrollbar-background: {BACKGROUND};
+    ColossusScreen {{ background: {BACKGROUND}; }}
+    CardScreen {{ background: #000000 60%; }}
+    ColossusScreen Lines, Table {{ background: {BACKGROUND}; scrollbar-background: {BACKGROUND};
         scrollbar-color: #30363d; scrollbar-color-hover: #484f58; scrollbar-color-active: #56b4e9;
         scrollbar-background-hover: {BACKGROUND}; scrollbar-background-active: {BACKGROUND}; }}
     """

@@ -68,7 +68,8 @@ def _choose(order: Order, registry: RunRegistry, lead_seconds: float) -> int:
     run = registry.get(order.action.run_id)
     if observed is None or run is None or observed.newest_step is None:
         raise ActionFailedError(ReasonCode.CONFLICT, "no step of this attempt was seen yet")
-    age = max(observed.node_ages_seconds.values(), default=0.0)
+    # Steps go on while the newest report of them is on its way and until the next one.
+    age = min(max(observed.node_ages_seconds.values(), default=0.0), 5.0)
     step_seconds = max(run.step_seconds_p50 or 1.0, 1e-4)
     return observed.newest_step + max(
         LEAD_STEPS, math.ceil((age + lead_seconds) / step_seconds) + LEAD_STEPS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from colossus_tui.hub.runs.live import LiveRun, describe_exit
 from colossus_tui.model import Alert, RunState, Severity
@@ -12,14 +13,17 @@ WORK_WARNING_GPU_HOURS, WORK_CRITICAL_GPU_HOURS = 10_000.0, 50_000.0
 SLOWER_RATIO, SLOWER_SECONDS = 1.10, 180.0
 BASELINE_STEPS = 20
 ETTR_WARNING, ETTR_CRITICAL = 0.95, 0.90
+LOST_SECONDS = 60.0
 ETTR_MIN_SECONDS = 3_600.0  # a young run's ratio says nothing yet
 
 
-def alerts(run: LiveRun, gpu_hours_at_risk: float | None, now: float) -> tuple[Alert, ...]:
+def alerts(
+    run: LiveRun, gpu_hours_at_risk: float | None, node_ages: Mapping[str, float], now: float
+) -> tuple[Alert, ...]:
     """Return what is so now, the worst first."""
     found = [
         *_ends(run),
-        *_lost_nodes(run, now),
+        *_lost_nodes(run, node_ages),
         *_progress(run, now),
         *_checkpoint_age(run),
         *_work(gpu_hours_at_risk),
@@ -47,13 +51,13 @@ def _ends(run: LiveRun) -> list[Alert]:
     return [_alert(Severity.CRITICAL, "run.rank_ended", describe_exit(rank)) for rank in gone[:1]]
 
 
-def _lost_nodes(run: LiveRun, now: float) -> list[Alert]:
+def _lost_nodes(run: LiveRun, node_ages: Mapping[str, float]) -> list[Alert]:
     if run.state.is_over or run.state is RunState.PAUSED:
         return []
-    silent = [name for name, report in run.nodes.items() if now - report.received > 60.0]
+    silent = [name for name, age in node_ages.items() if age > LOST_SECONDS]
     if not silent:
         return []
-    text = f"{len(silent)}/{len(run.nodes)} nodes silent for over 60 s, {silent[0]} among them"
+    text = f"{len(silent)}/{len(node_ages)} nodes silent for over 60 s, {silent[0]} among them"
     return [_alert(Severity.CRITICAL, "run.node_lost", text)]
 
 

@@ -51,6 +51,8 @@ class Registry:
 
     Args:
         linked: Tells whether a node's agent is linked.
+        node_age: Tells the age of a node's newest frame, seconds: agents report runs when they
+            change, so a silent report is fresh while frames come.
         gpus: Tells what the GPUs do that a run holds.
     """
 
@@ -60,6 +62,7 @@ class Registry:
         events: EventLog,
         configured: Mapping[str, RunConfig],
         linked: Callable[[str], bool],
+        node_age: Callable[[str], float],
         gpus: GpuFigures,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -67,6 +70,7 @@ class Registry:
         self._events = events
         self._configured = configured
         self._linked = linked
+        self._node_age = node_age
         self._gpus = gpus
         self._clock = clock
         self.runs: dict[str, LiveRun] = {}
@@ -264,14 +268,23 @@ class Registry:
     def get(self, run_id: str) -> Run | None:
         """Return the run as consoles see it, or None."""
         run = self.runs.get(run_id)
-        return summarise(run, self._gpus.of(run_id), self._clock()) if run else None
+        if run is None:
+            return None
+        return summarise(run, self._gpus.of(run_id), self.node_ages(run), self._clock())
+
+    def node_ages(self, run: LiveRun) -> dict[str, float]:
+        """Return how old the newest word of each of the run's nodes is, seconds."""
+        now = self._clock()
+        return {
+            name: min(now - report.received, self._node_age(name))
+            for name, report in run.nodes.items()
+        }
 
     def observed(self, run_id: str) -> ObservedRun | None:
         """Return what agents report of the run now."""
         run = self.runs.get(run_id)
         if run is None:
             return None
-        now = self._clock()
         return ObservedRun(
             run_id=run_id,
             attempt=run.attempt,
@@ -279,7 +292,7 @@ class Registry:
             process_count=run.process_count,
             frozen_node_count=run.frozen_node_count,
             fuse_deadline_unix_ns=run.fuse_deadline_unix_ns,
-            node_ages_seconds={name: now - r.received for name, r in run.nodes.items()},
+            node_ages_seconds=self.node_ages(run),
             linked_nodes=frozenset(name for name in run.nodes if self._linked(name)),
             gpu_memory_bytes=self._gpus.memory_of(run_id),
             durable_step=run.durable.step if run.durable else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from colossus_protos.v1 import run_pb2
@@ -42,12 +42,16 @@ class RunGpus:
     peak_flops: float = 0.0  # sum over the GPUs; 0 when one is not known
 
 
-def summarise(run: LiveRun, gpus: RunGpus, now: float) -> Run:
-    """Return the run with all that the overview shows."""
+def summarise(run: LiveRun, gpus: RunGpus, node_ages: Mapping[str, float], now: float) -> Run:
+    """Return the run with all that the overview shows.
+
+    Args:
+        node_ages: Age of each node's newest word, seconds.
+    """
     progress, durable, wall = run.progress, run.durable, time.time()
     hours, unit = work_at_risk(run, gpus)
     tokens_per_second = progress.tokens_per_second() if _moves(run) else None
-    ages = [now - report.received for report in run.nodes.values()]
+    ages = node_ages.values()
     mfu, method = _mfu(run, gpus, tokens_per_second)
     facts = run.facts
     return Run(
@@ -102,7 +106,7 @@ def summarise(run: LiveRun, gpus: RunGpus, now: float) -> Run:
         parameters_count=_count(facts.get("parameters_count")),
         watchdog_seconds=facts.get("watchdog_seconds"),
         fuse_deadline_unix_ns=run.fuse_deadline_unix_ns,
-        alerts=alerts(run, hours if gpus.count else None, now),
+        alerts=alerts(run, hours if gpus.count else None, node_ages, now),
         open_action_id=run.open_action_id,
         started_time_unix_ns=run.started_unix_ns,
         command=run.command,
@@ -161,7 +165,10 @@ def _count(value: float | None) -> int | None:
 
 
 def ranks(
-    run: LiveRun, processes: dict[int, ProcessSample], gpus: Sequence[Gpu], now: float
+    run: LiveRun,
+    processes: dict[int, ProcessSample],
+    gpus: Sequence[Gpu],
+    node_ages: Mapping[str, float],
 ) -> tuple[Rank, ...]:
     """Return the run's ranks.
 
@@ -172,7 +179,7 @@ def ranks(
     median = run.progress.median_step_seconds()
     uuids = {(gpu.node_name, gpu.gpu_index): gpu.gpu_uuid for gpu in gpus}
     return tuple(
-        _rank(run, node, rank, processes.get(rank.pid), uuids, median, now)
+        _rank(run, node, rank, processes.get(rank.pid), uuids, median, node_ages[node])
         for node, rank in run.ranks()
     )
 
@@ -184,7 +191,7 @@ def _rank(
     process: ProcessSample | None,
     uuids: dict[tuple[str, int], str],
     median: float | None,
-    now: float,
+    age_seconds: float,
 ) -> Rank:
     progress = run.progress.ranks.get(rank.rank)
     own = progress.step_seconds_p50 if progress else None
@@ -209,7 +216,7 @@ def _rank(
             for gpu in (process.gpu_indices if process else ())
             if (uuid := uuids.get((node_name, gpu)))
         ),
-        age_seconds=now - (progress.received if progress else run.nodes[node_name].received),
+        age_seconds=age_seconds,
     )
 
 

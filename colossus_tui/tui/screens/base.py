@@ -11,6 +11,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from colossus_tui.tui.actions import Command, offered
+from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.views.site import header, keys, strip
 from colossus_tui.tui.widgets.lines import Lines
@@ -42,6 +43,10 @@ class ColossusScreen(Screen[None]):
     """
     scope: ClassVar[str] = "all"
     heading: ClassVar[str] = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = CroppingCompositor()
 
     @property
     def console(self) -> ColossusApp:

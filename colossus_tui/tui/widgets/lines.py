@@ -55,7 +55,7 @@ class Lines(ScrollView, can_focus=True):
 def draw(line: Line, cells: int) -> Strip:
     """Return a line of exactly so many cells."""
     segments = [Segment(text, STYLES[style]) for text, style in line if text]
-    return Strip(segments).adjust_cell_length(cells)
+    return Strip(segments).simplify().adjust_cell_length(cells)
 
 
 def _difference(old: Line, new: Line, cells: int) -> tuple[int, int]:
