@@ -126,6 +126,7 @@ def test_a_run_without_a_hook_refuses_a_pause_and_says_why(product: Product) -> 
     script = "import time; time.sleep(300)"
     started = product.cli("run", "--name", "plain", "--", sys.executable, "-c", script)
     assert started.returncode == 0, started.stderr
+    product.wait_state("plain", "running")  # until then it might still show a hook
 
     result = product.cli("pause", "plain", "--yes")
 

@@ -36,7 +36,7 @@ def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) 
     if not RUN_ID.fullmatch(run_id):
         raise RefusalError(
             ReasonCode.INVALID,
-            "run_id: 1 to 63 letters, digits, '.', '_' or '-', a letter or digit first",
+            "run_id, the run's name: 1 to 63 letters, digits, '.', '_' or '-', the first no sign",
         )
     limits = (
         ("fuse_seconds", FUSE_LIMIT_SECONDS, 1.0),
