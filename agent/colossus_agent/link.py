@@ -83,6 +83,7 @@ class Link:
         self._reports: dict[str, agent_link_pb2.LinkRequest] = {}
         self._wake = asyncio.Event()
         self._renew = False
+        self._loss = ""
         self.directives: asyncio.Queue[directive_pb2.Directive] = asyncio.Queue(DIRECTIVE_LIMIT)
         self.is_up = False
 
@@ -113,9 +114,9 @@ class Link:
             except* grpc.aio.AioRpcError as group:
                 for error in group.exceptions:
                     if isinstance(error, grpc.aio.AioRpcError):
-                        LOG.info("link=lost code=%s detail=%r", error.code().name, error.details())
+                        self._note_loss(f"{error.code().name}: {error.details()}")
             except* (TimeoutError, ConnectionError, asyncio.InvalidStateError) as group:
-                LOG.info("link=lost detail=%r", str(group.exceptions[0]))
+                self._note_loss(str(group.exceptions[0]) or "the hub did not answer in time")
             finally:
                 self.is_up = False
             if self._renew:
@@ -123,6 +124,11 @@ class Link:
                 continue
             attempt = 0 if loop.time() - started > SETTLED_SECONDS else attempt + 1
             await asyncio.sleep(self.backoff_seconds(attempt))
+
+    def _note_loss(self, why: str) -> None:
+        if why != self._loss:  # an hour without a hub is one line, not a thousand
+            self._loss = why
+            LOG.warning("link=lost hub=%s detail=%r", self._address, why)
 
     def backoff_seconds(self, attempt: int) -> float:
         """Return how long to wait before an attempt: somewhere below a growing ceiling."""
@@ -155,6 +161,7 @@ class Link:
         self._outbox.begin_link()
         self._reports = self._make_reports()
         self.is_up = True
+        self._loss = ""
         LOG.info("link=up hub=%s version=%r", self._address, answer.welcome.hub_version)
 
     async def _write_all(self, call: _Call) -> None:

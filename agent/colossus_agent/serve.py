@@ -48,11 +48,15 @@ def hold(folder: Path) -> None:
 
 def serve(config: AgentConfig) -> bool:
     """Run the agent; return whether it ended because it was told to."""
-    sampler = Sampler()
     try:
-        return asyncio.run(_serve(config, sampler))
-    finally:
-        sampler.close()
+        sampler = Sampler()
+        try:
+            return asyncio.run(_serve(config, sampler))
+        finally:
+            sampler.close()
+    except Exception:  # the root of the process: log it and say so by the code
+        LOG.exception("agent=failed")
+        return False
 
 
 async def _serve(config: AgentConfig, sampler: Sampler) -> bool:
@@ -72,8 +76,6 @@ async def _serve(config: AgentConfig, sampler: Sampler) -> bool:
         await Agent(config, sampler).run()
     except asyncio.CancelledError:
         return True
-    except Exception:  # the root of the process: log it and say so by the code
-        LOG.exception("agent=failed")
     return False
 
 

@@ -1,0 +1,91 @@
+"""What every benchmark needs: processor time and memory of a process, a pty, and a table."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import struct
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS = ROOT / ".bench-venv" / "bin"
+ABSENT = "n/a: not installed (make bench installs it)"
+COLUMNS, ROWS = 200, 50
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of a process, all its threads, user and system.
+
+    The process's own clock (linux/posix-timers.h: CPUCLOCK_SCHED) has nanoseconds where
+    /proc/PID/stat has hundredths.
+    """
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def memory_kib(pid: int) -> dict[str, int]:
+    """Return "Rss" and "Pss" of a process in KiB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    fields = (line.split() for line in lines)
+    return {field[0][:-1]: int(field[1]) for field in fields if field[0] in ("Rss:", "Pss:")}
+
+
+class Terminal:
+    """A program in a terminal of 200x50 whose output is read and counted."""
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.byte_count = 0
+        self.tail = b""
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        self.process = subprocess.Popen(
+            argv,
+            env={**environment, "TERM": "xterm-256color"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self._master, 65536)
+            except OSError:  # the other side is closed
+                return
+            self.byte_count += len(data)
+            self.tail = (self.tail + data)[-4096:]
+
+    def close(self) -> None:
+        """End the program."""
+        end(self.process)
+        os.close(self._master)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that this benchmark started."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as aligned text; the first is the heading."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
