@@ -19,7 +19,8 @@ from colossus_tui.tui.widgets.lines import Lines
 if TYPE_CHECKING:
     from colossus_tui.tui.app import ColossusApp
 
-STRIP_LINES = 5
+STRIP_LINES, LOW_STRIP_LINES = 5, 3  # the fewer on a terminal of up to LOW_LINES
+LOW_LINES = 30
 
 
 def bindings(scope: str) -> list[BindingType]:
@@ -37,7 +38,7 @@ class ColossusScreen(Screen[None]):
     DEFAULT_CSS = """
     ColossusScreen { layout: vertical; }
     ColossusScreen > #header { height: 2; }
-    ColossusScreen > #strip { height: 5; }
+    ColossusScreen > #strip { height: 3; }
     ColossusScreen > #footer { height: 1; }
     ColossusScreen > .body { height: 1fr; }
     """
@@ -93,9 +94,10 @@ class ColossusScreen(Screen[None]):
             header(view, app.link, self.title_text(), glyphs)
         )
         if view is not None:
-            self.query_one("#strip", Lines).set_lines(
-                strip(view.events, view.actions, STRIP_LINES, glyphs)
-            )
+            count = STRIP_LINES if self.size.height > LOW_LINES else LOW_STRIP_LINES
+            part = self.query_one("#strip", Lines)
+            part.styles.height = count
+            part.set_lines(strip(view.events, view.actions, count, glyphs))
         self.query_one("#footer", Lines).set_lines([keys(self._footer())])
         self.show_body()
 

@@ -132,12 +132,12 @@ def _host(detail: NodeDetail, cells: int) -> list[Line]:
 
 
 def _in_columns(pairs: Sequence[tuple[str, str]], cells: int) -> list[Line]:
-    per_line = max(cells // 40, 1)
+    per_line = max(cells // 39, 1)
     return [
         tuple(
             span
             for name, value in pairs[index : index + per_line]
-            for span in ((fit(name, 24), "dim"), (fit(value, 16), "plain"))
+            for span in ((fit(name, 22), "dim"), (fit(value, 17), "plain"))
         )
         for index in range(0, len(pairs), per_line)
     ]

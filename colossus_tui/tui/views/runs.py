@@ -32,6 +32,9 @@ class Column:
     right: bool = True
 
 
+ALERT_TEXT_CELLS = 14  # under this an alert is a glyph and a count
+
+
 def _some(value: float | None) -> tuple[bool, float | str]:
     return (value is None, value if value is not None else math.inf)
 
@@ -51,6 +54,8 @@ def _alerts(run: Run, cells: int, glyphs: Glyphs) -> Span:
         return "-", "faint"
     worst = run.alerts[0]
     style = "bad" if worst.severity is Severity.CRITICAL else "warn"
+    if cells < ALERT_TEXT_CELLS:
+        return f"{glyphs.severities[worst.severity]} {len(run.alerts)}", style
     return f"{glyphs.severities[worst.severity]} {safe(worst.message, max(cells, 8))}", style
 
 
@@ -106,7 +111,7 @@ COLUMNS = (
         "step_time",
         "STEP TIME",
         9,
-        6,
+        7,
         _plain(lambda r: duration(r.step_seconds_p50)),
         lambda r: _some(r.step_seconds_p50),
     ),
@@ -147,7 +152,7 @@ COLUMNS = (
         _plain(lambda r: age(r.durable_time_unix_ns)),
         lambda r: _some(-r.durable_time_unix_ns if r.durable_time_unix_ns else None),
     ),
-    Column("risk", "AT RISK", 12, 7, _risk, lambda r: _some(r.work_at_risk_hours)),
+    Column("risk", "AT RISK", 12, 6, _risk, lambda r: _some(r.work_at_risk_hours)),
     Column(
         "power",
         "POWER",
@@ -159,8 +164,8 @@ COLUMNS = (
     Column(
         "alerts",
         "ALERTS",
-        14,
-        6,
+        7,
+        5,
         _alerts,
         lambda r: (not r.alerts, float(-len(r.alerts))),
         right=False,
