@@ -56,6 +56,7 @@ class Agent:
         for identity in self._directives.interrupted:
             text = f"directive {identity} was under way when the agent before this one ended"
             self._tell("warning", "directive.interrupted", text)
+        await self._sampler.sample()  # so that the first Hello has the whole inventory
         notify.notify("READY=1")
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -72,16 +73,17 @@ class Agent:
         watchdog = notify.watchdog_wanted()
         gpus = self._sampler.gpu_inventory()
         while True:
-            self._publish(await self._sampler.sample())
+            sample = await self._sampler.sample()
+            if gpus != self._sampler.gpu_inventory():
+                gpus = self._sampler.gpu_inventory()
+                self._link.renew()
+            self._publish(sample)
             self._tell_drops()
             self._tell_stuck_hand()
             if self._has_runs:
                 self._look.set()
             if watchdog:
                 notify.notify("WATCHDOG=1")
-            if gpus != self._sampler.gpu_inventory():
-                gpus = self._sampler.gpu_inventory()
-                self._link.renew()
             await asyncio.sleep(seconds_to_tick(time.time(), period))
 
     def _publish(self, sample: Sample) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 
 class MissingReason(StrEnum):
@@ -22,6 +23,9 @@ class MissingError(Exception):
     def __init__(self, reason: MissingReason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+Value: TypeAlias = float | MissingError  # NaN: none yet, without a reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from colossus_agent.collectors.gpu import GpuCollector
+from colossus_agent.collectors.gpu import GpuCollector, GpuSource
 from colossus_agent.collectors.host import host_calls, host_inventory
 from colossus_agent.collectors.processes import Processes
-from colossus_agent.nvml import NvmlAbsentError
 from colossus_agent.readings import (
     HOST_COLUMNS,
     CollectorStatus,
@@ -34,18 +33,18 @@ class Sampler:
     """All sensors of this node."""
 
     def __init__(self) -> None:
-        self._gpus, self._gpu_detail = _open_gpus()
+        self._gpu_source = GpuSource(DEADLINE_SECONDS)
         self._processes = Processes()
         self._samples: tuple[ProcessSample, ...] = ()
         self._host_table = Table(HOST_COLUMNS, 1)
         host = [*host_calls(), Call("processes", (), self._read_processes, PROCESS_SECONDS)]
-        self._workers = [Worker("host", host, self._host_table, DEADLINE_SECONDS)]
-        if self._gpus is not None:
-            self._workers.append(
-                Worker("gpu", self._gpus.calls(), self._gpus.table, DEADLINE_SECONDS)
-            )
+        self._host_worker = Worker("host", host, self._host_table, DEADLINE_SECONDS)
         self._inventory = host_inventory()
         self._known: dict[tuple[int, str], SensorStatus] = {}
+
+    @property
+    def _gpus(self) -> GpuCollector | None:
+        return self._gpu_source.collector
 
     def host_inventory(self) -> HostInventory:
         """Return what does not change about the node."""
@@ -58,18 +57,20 @@ class Sampler:
 
     def gpu_detail(self) -> str:
         """Return why there are no GPUs; "" when there are some."""
-        return self._gpu_detail
+        return self._gpu_source.detail
 
     @property
     def is_stuck(self) -> bool:
         """Whether a thread is inside a call that does not return: only exit can end it."""
-        return any(worker.is_stuck for worker in self._workers)
+        return self._host_worker.is_stuck or self._gpu_source.is_stuck
 
     async def sample(self) -> Sample:
         """Ask for a round, wait at most ROUND_SECONDS for it, and return what there is."""
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
-        left = len(self._workers)
+        gpus = self._gpus
+        workers = [self._host_worker, *([gpus.worker] if gpus else [])]
+        left = 1
 
         def one_done() -> None:
             nonlocal left
@@ -81,38 +82,34 @@ class Sampler:
             with contextlib.suppress(RuntimeError):  # the loop may have ended by now
                 loop.call_soon_threadsafe(one_done)
 
-        for worker in self._workers:
+        for worker in workers:
             worker.watch()
-            worker.begin(finished)
+            left += worker.begin(finished)
+        one_done()
         try:
             async with asyncio.timeout(ROUND_SECONDS):
                 await done.wait()
         except TimeoutError:
             pass
-        return self._gather()
+        return self._gather(gpus)
 
-    def _gather(self) -> Sample:
-        tables = [worker.table for worker in self._workers]
+    def _gather(self, gpus: GpuCollector | None) -> Sample:
+        tables = [self._host_table, *([gpus.table] if gpus else [])]
         sensors = tuple(status for table in tables for status in list(table.missing.values()))
         now = time.time_ns()
         return Sample(
             unix_ns=now,
-            gpu_values=self._gpus.table.values.tobytes() if self._gpus else b"",
+            gpu_values=gpus.table.values.tobytes() if gpus else b"",
             host_values=self._host_table.values.tobytes(),
             sensors=sensors,
             collectors=self._collectors(),
             processes=self._samples,
-            events=(*self._xids(), *self._changes(sensors, now)),
+            events=(*(gpus.take_events() if gpus else ()), *self._changes(sensors, now)),
         )
 
     def _collectors(self) -> tuple[CollectorStatus, ...]:
-        return tuple(worker.status for worker in self._workers)
-
-    def _xids(self) -> list[SensorEvent]:
-        if self._gpus is None or not self._gpus.events:
-            return []
-        events, self._gpus.events = self._gpus.events, []
-        return events
+        gpu_status = self._gpu_source.status()
+        return (self._host_worker.status, *([gpu_status] if gpu_status else []))
 
     def _changes(self, sensors: Iterable[SensorStatus], now: int) -> list[SensorEvent]:
         """Return an event for each sensor that went stuck, failed or lost, or came back."""
@@ -141,21 +138,14 @@ class Sampler:
         return _one_a_gpu(events)
 
     def _read_processes(self) -> tuple[float, ...]:
-        gpu_processes = dict(self._gpus.processes) if self._gpus else {}
+        gpu_processes = self._gpus.processes() if self._gpus else {}
         self._samples = tuple(self._processes.read(gpu_processes))
         return ()
 
     def close(self) -> None:
         """Let the workers end; returns at once."""
-        for worker in self._workers:
-            worker.close()
-
-
-def _open_gpus() -> tuple[GpuCollector | None, str]:
-    try:
-        return GpuCollector(), ""
-    except NvmlAbsentError as error:
-        return None, str(error)
+        self._host_worker.close()
+        self._gpu_source.close()
 
 
 def _one_a_gpu(events: list[SensorEvent]) -> list[SensorEvent]:

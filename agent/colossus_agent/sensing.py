@@ -1,18 +1,16 @@
-"""Carrying out sensor calls so that one that hangs, fails or is missing holds up nobody else.
-
-A worker thread goes through its calls once a tick. A call past its deadline is marked stuck, its
-thread is left behind and another takes over without that call, until it returns by itself.
-"""
+"""Reading sensors that may hang: calls with deadlines, carried out by a thread that is replaced."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from colossus_agent.readings import (
     CollectorStatus,
@@ -20,18 +18,22 @@ from colossus_agent.readings import (
     MissingError,
     MissingReason,
     SensorStatus,
+    Value,
 )
 
 LOG = logging.getLogger(__name__)
 NAN = float("nan")
-ABANDONED_LIMIT = 16  # threads left behind in calls that hang; beyond it the worker stands still
+ABANDONED_LIMIT = 16  # threads of one worker that are left behind in calls that hang
+HANGING_LIMIT = 2  # calls of one GPU that may hang before the GPU is left alone
+# Seconds until a call without a value is made again: at first, and at most after doubling.
 RETRY_SECONDS = {
-    MissingReason.UNSUPPORTED: 600.0,  # a new driver may bring it
-    MissingReason.NOT_PERMITTED: 60.0,
-    MissingReason.FAILED: 5.0,
-    MissingReason.LOST: 30.0,
-    MissingReason.STUCK: 0.0,
+    MissingReason.UNSUPPORTED: (600.0, 600.0),  # a new driver may bring it
+    MissingReason.NOT_PERMITTED: (60.0, 600.0),
+    MissingReason.FAILED: (1.0, 60.0),
+    MissingReason.LOST: (30.0, 30.0),
+    MissingReason.STUCK: (0.5, 60.0),  # counted from the late return
 }
+EARLY_SECONDS = 0.1  # a period may end this much before its tick
 
 
 @dataclass(slots=True, eq=False)
@@ -41,65 +43,103 @@ class Call:
     Attributes:
         name: What is called, for statuses.
         columns: Names of the columns that `read` returns values for, in order; may be none.
-        read: Returns the values; raises MissingError when there are none.
-        period_seconds: How often it is due; 0 is every tick.
+        read: Returns the values; raises MissingError when there are none. With nothing to return
+            it only says that the columns are no longer missing on its account.
+        period_seconds: How often it is due; 0 is every round, infinity until it succeeded once.
         gpu_index: GPU, or -1 for the host.
     """
 
     name: str
     columns: tuple[str, ...]
-    read: Callable[[], Sequence[float]]
+    read: Callable[[], Sequence[Value]]
     period_seconds: float = 0.0
     gpu_index: int = -1
     due: float = 0.0
     stuck: bool = False
+    failures: int = 0
+    succeeded: bool = False
+    cells: tuple[int, ...] = ()
+    has_missing: bool = False
+
+    def retry_after(self, reason: MissingReason) -> float:
+        """Return the seconds to wait before the next try."""
+        first, most = RETRY_SECONDS[reason]
+        return float(min(most, first * 2 ** min(self.failures - 1, 16)))
 
 
-@dataclass(slots=True, eq=False)
 class Table:
     """Latest values of one worker: a matrix [row, column] and why some have none.
 
     Only the worker's current thread writes values; readers copy whole buffers.
     """
 
-    columns: tuple[Column, ...]
-    row_count: int
-    values: array[float] = field(init=False)
-    missing: dict[tuple[int, str], SensorStatus] = field(default_factory=dict)
-    last_value: dict[tuple[int, str], int] = field(default_factory=dict)
-    _index: dict[str, int] = field(init=False)
+    def __init__(self, columns: Sequence[Column], row_count: int) -> None:
+        self._index = {column.name: index for index, column in enumerate(columns)}
+        self._width = len(columns)
+        self.values = array("f", [NAN]) * (self._width * row_count)
+        self.missing: dict[tuple[int, str], SensorStatus] = {}
+        self._times = array("q", [0]) * len(self.values)
 
-    def __post_init__(self) -> None:
-        self._index = {column.name: index for index, column in enumerate(self.columns)}
-        self.values = array("f", [NAN]) * (len(self.columns) * self.row_count)
+    def bind(self, call: Call) -> None:
+        """Let a call know where its values go."""
+        base = max(call.gpu_index, 0) * self._width
+        call.cells = tuple(base + self._index[name] for name in call.columns)
 
-    def put(self, call: Call, values: Sequence[float], unix_ns: int) -> None:
-        """Keep what a call returned; a NaN among it is left without a reason."""
-        base = max(call.gpu_index, 0) * len(self.columns)
-        for name, value in zip(call.columns, values, strict=True):
-            self.values[base + self._index[name]] = value
-            self.last_value[call.gpu_index, name] = unix_ns
-        if self.missing:
+    def put(self, call: Call, values: Sequence[Value], unix_ns: int) -> None:
+        """Keep what a call returned."""
+        if call.has_missing:
+            call.has_missing = False
             for name in call.columns or (call.name,):
                 self.missing.pop((call.gpu_index, name), None)
-
-    def miss(self, call: Call, reason: MissingReason, detail: str, unix_ns: int) -> None:
-        """Note that a call has no values now; since when is kept while the reason stays."""
-        base = max(call.gpu_index, 0) * len(self.columns)
-        for name in call.columns or (call.name,):
-            if name in self._index:
-                self.values[base + self._index[name]] = NAN
-            key = (call.gpu_index, name)
-            known = self.missing.get(key)
-            if known is not None and known.reason is reason:
+        if not values:
+            return
+        for position, (cell, value) in enumerate(zip(call.cells, values, strict=True)):
+            if isinstance(value, MissingError):
+                self._miss(call, call.columns[position], cell, value, unix_ns)
                 continue
+            self.values[cell] = value
+            if value == value:  # a NaN is none yet
+                self._times[cell] = unix_ns
+
+    def miss(self, call: Call, error: MissingError, unix_ns: int) -> None:
+        """Note that a call has no values now; since when is kept while the reason stays."""
+        for name, cell in zip(call.columns, call.cells, strict=True):
+            self._miss(call, name, cell, error, unix_ns)
+        if not call.columns:
+            self._miss(call, call.name, None, error, unix_ns)
+
+    def _miss(
+        self, call: Call, name: str, cell: int | None, error: MissingError, unix_ns: int
+    ) -> None:
+        call.has_missing = True
+        if cell is not None:
+            self.values[cell] = NAN
+        key = (call.gpu_index, name)
+        known = self.missing.get(key)
+        if known is None or known.reason is not error.reason:
+            last = self._times[cell] if cell is not None else 0
             self.missing[key] = SensorStatus(
-                call.gpu_index, name, reason, unix_ns, self.last_value.get(key, 0), detail[:256]
+                call.gpu_index, name, error.reason, unix_ns, last, str(error)[:256]
             )
+
+
+@dataclass(slots=True)
+class _Gpu:
+    """What the calls about one GPU share."""
+
+    calls: list[Call] = field(default_factory=list)
+    hanging_count: int = 0
+    is_lost: bool = False
+
+
+_Current: TypeAlias = tuple[Call, int, float]  # the call under way, its position, since when
 
 
 class Worker:
     """Goes through its calls each time it is asked to, in a thread of its own.
+
+    A thread whose call passes the deadline is left behind with it, and another one goes on with
+    the other calls. Such threads are daemons inside the driver: only `os._exit` ends them.
 
     Args:
         name: Collector's name.
@@ -113,30 +153,48 @@ class Worker:
     ) -> None:
         self.name = name
         self.table = table
-        self._calls = list(calls)
+        self.status = CollectorStatus(name, 0.0, True, 0)
         self._deadline = deadline_seconds
+        self._calls: list[Call] = []
+        self._gpus: dict[int, _Gpu] = {}
         self._go = threading.Event()
         self._lock = threading.Lock()
         self._generation = 0
-        self._current: tuple[Call, float] | None = None
+        self._current: _Current | None = None
         self._abandoned = 0
+        self._stands_still = False
         self._closed = False
+        self._next_due = 0.0
         self._finished: Callable[[], None] = lambda: None
-        self.status = CollectorStatus(name, 0.0, True, 0)
-        self._start(0)
+        self.add(calls)
+        self._start(0, 0.0)
 
-    def _start(self, position: int) -> None:
+    def add(self, calls: Sequence[Call]) -> None:
+        """Take on more calls; a round under way makes them too."""
+        for call in calls:
+            self.table.bind(call)
+            if call.gpu_index >= 0:
+                self._gpus.setdefault(call.gpu_index, _Gpu()).calls.append(call)
+        self._calls += calls
+
+    def _start(self, position: int, began: float) -> None:
         threading.Thread(
             target=self._run,
-            args=(self._generation, position),
+            args=(self._generation, position, began),
             name=f"{self.name}-{self._generation}",
             daemon=True,
         ).start()
 
-    def begin(self, finished: Callable[[], None]) -> None:
-        """Ask for a round; `finished` is called from the worker's thread at its end."""
+    def begin(self, finished: Callable[[], None]) -> bool:
+        """Ask for a round; `finished` is called from the worker's thread at its end.
+
+        Returns whether there is anything to do; if not, `finished` is not called.
+        """
+        if time.monotonic() < self._next_due:
+            return False
         self._finished = finished
         self._go.set()
+        return True
 
     def close(self) -> None:
         """Let the thread end; one that hangs is left to the process's exit."""
@@ -148,50 +206,84 @@ class Worker:
         """Whether a thread of this worker is inside a call that does not return."""
         return self._abandoned > 0 or self._overdue() is not None
 
-    def _overdue(self) -> Call | None:
+    def _overdue(self) -> _Current | None:
         current = self._current
-        if current is None or time.monotonic() - current[1] < self._deadline:
-            return None
-        return current[0]
+        late = current is not None and time.monotonic() - current[2] >= self._deadline
+        return current if late else None
 
     def watch(self) -> None:
         """Mark a call past its deadline as stuck and let another thread take over."""
-        call = self._overdue()
-        if call is None:
+        if self._overdue() is None:
             return
         with self._lock:
-            if self._overdue() is not call or self._abandoned >= ABANDONED_LIMIT:
+            current = self._overdue()
+            if current is None:
                 return
-            call.stuck = True
-            detail = f"{call.name} has not returned for {self._deadline:g} s"
-            self.table.miss(call, MissingReason.STUCK, detail, time.time_ns())
-            LOG.warning("sensor=stuck gpu=%d call=%s", call.gpu_index, call.name)
+            call, position, since = current
+            if not call.stuck:
+                self._hold(call)
+            if self._abandoned + 1 >= ABANDONED_LIMIT:
+                self._stand_still()
+                return
             self._generation += 1
             self._abandoned += 1
             self._current = None
-            self._start(self._calls.index(call) + 1)
+            self._start(position + 1, since)
 
-    def _run(self, generation: int, position: int) -> None:
+    def _hold(self, call: Call) -> None:
+        call.stuck = True
+        call.failures += 1
+        text = f"{call.name} has not returned for {self._deadline:g} s"
+        now = time.time_ns()
+        self.table.miss(call, MissingError(MissingReason.STUCK, text), now)
+        LOG.warning("sensor=stuck gpu=%d call=%s", call.gpu_index, call.name)
+        gpu = self._gpus.get(call.gpu_index)
+        if gpu is None:
+            return
+        gpu.hanging_count += 1
+        if gpu.hanging_count == HANGING_LIMIT:
+            error = MissingError(MissingReason.STUCK, f"not asked, since {text}")
+            for other in gpu.calls:
+                if not other.stuck and other.due != math.inf:
+                    self.table.miss(other, error, now)
+
+    def _stand_still(self) -> None:
+        if self._stands_still:
+            return
+        self._stands_still = True
+        LOG.warning("collector=stuck name=%s hanging=%d", self.name, ABANDONED_LIMIT)
+        error = MissingError(MissingReason.STUCK, f"{ABANDONED_LIMIT} calls do not return")
+        for call in self._calls:
+            if not call.stuck and call.due != math.inf:
+                self.table.miss(call, error, time.time_ns())
+
+    def _run(self, generation: int, position: int, began: float) -> None:
         while True:
             if position == 0:
                 self._go.wait()
                 self._go.clear()
+                began = time.monotonic()
             if self._closed:
                 return
-            started = time.monotonic()
-            for call in self._calls[position:]:
-                if call.stuck or call.due > started:
-                    continue
-                if not self._read(call, generation):
+            while position < len(self._calls):
+                call = self._calls[position]
+                due = call.due <= began and self._is_free(call)
+                if due and not self._make(call, position, generation):
                     return
+                position += 1
             position = 0
-            self._report(time.monotonic() - started)
+            self._next_due = min((call.due for call in self._calls if not call.stuck), default=0.0)
+            self._report(time.monotonic() - began)
             self._finished()
 
-    def _read(self, call: Call, generation: int) -> bool:
+    def _is_free(self, call: Call) -> bool:
+        gpu = self._gpus.get(call.gpu_index)
+        return not call.stuck and (gpu is None or gpu.hanging_count < HANGING_LIMIT)
+
+    def _make(self, call: Call, position: int, generation: int) -> bool:
         """Make one call; return False when this thread was left behind meanwhile."""
-        self._current = (call, time.monotonic())
-        values: Sequence[float] = ()
+        self._current = (call, position, time.monotonic())
+        values: Sequence[Value] = ()
         missing: MissingError | None = None
         try:
             values = call.read()
@@ -201,30 +293,75 @@ class Worker:
             LOG.warning("sensor=failed call=%s error=%r", call.name, error)
             missing = MissingError(MissingReason.FAILED, repr(error))
         with self._lock:
-            if generation != self._generation:
-                call.stuck = False
-                call.due = 0.0
+            left_behind = generation != self._generation
+            if call.stuck:
+                self._let_go(call)
+            if left_behind:
                 self._abandoned -= 1
                 return False
             self._current = None
-        now = time.monotonic()
+        if self._stands_still:
+            self._stands_still = False
+            _make_due(self._calls)
         if missing is None:
-            call.due = now + call.period_seconds - 0.05 if call.period_seconds else 0.0
-            self.table.put(call, values, time.time_ns())
+            self._succeeded(call, values)
         else:
-            call.due = now + RETRY_SECONDS[missing.reason]
-            self.table.miss(call, missing.reason, str(missing), time.time_ns())
+            self._missed(call, missing)
         return True
+
+    def _let_go(self, call: Call) -> None:
+        call.stuck = False
+        call.due = time.monotonic() + call.retry_after(MissingReason.STUCK)
+        self._next_due = 0.0
+        gpu = self._gpus.get(call.gpu_index)
+        if gpu is not None:
+            gpu.hanging_count -= 1
+            if gpu.hanging_count == HANGING_LIMIT - 1:
+                _make_due(other for other in gpu.calls if other is not call)
+
+    def _succeeded(self, call: Call, values: Sequence[Value]) -> None:
+        call.failures = 0
+        if call.period_seconds:
+            now, period = time.monotonic(), call.period_seconds
+            if not call.succeeded and period != math.inf:
+                # Rare calls of many GPUs are spread over the period, each at a place of its own.
+                period *= 1 - self._calls.index(call) * 0.618 % 1
+            call.due = now + period - EARLY_SECONDS
+        call.succeeded = True
+        self.table.put(call, values, time.time_ns())
+        gpu = self._gpus.get(call.gpu_index)
+        if gpu is not None and gpu.is_lost:
+            gpu.is_lost = False
+            _make_due(gpu.calls)
+
+    def _missed(self, call: Call, error: MissingError) -> None:
+        call.failures += 1
+        call.due = time.monotonic() + call.retry_after(error.reason)
+        self.table.miss(call, error, time.time_ns())
+        gpu = self._gpus.get(call.gpu_index)
+        if gpu is None or error.reason is not MissingReason.LOST:
+            return
+        gpu.is_lost = True
+        for other in gpu.calls:
+            if other is not call and not other.stuck and other.due != math.inf:
+                other.due = call.due
+                self.table.miss(other, error, time.time_ns())
 
     def _report(self, seconds: float) -> None:
         failing = [
             status
             for status in list(self.table.missing.values())
-            if status.reason is not MissingReason.UNSUPPORTED
+            if status.reason not in (MissingReason.UNSUPPORTED, MissingReason.NOT_PERMITTED)
         ]
         detail = f"{len(failing)} sensors without a value" if failing else ""
         last = self.status.last_success_unix_ns if failing else time.time_ns()
         self.status = CollectorStatus(self.name, seconds, not failing, last, detail)
+
+
+def _make_due(calls: Iterable[Call]) -> None:
+    for call in calls:
+        if call.due != math.inf:
+            call.due = 0.0
 
 
 @contextlib.contextmanager

@@ -132,6 +132,7 @@ def test_a_recycled_pid_is_never_taken_for_a_rank(supervisor: Supervisor, tmp_pa
     record = tmp_path / "agent/runs/r/attempt-1/rank-0.json"
     original = record.read_text()
     write_json(record, {"pid": rank.pid, "start_time_ticks": rank.start_time_ticks - 1})
+    (record.parent / "keeper.json").unlink()  # whose living children are the run's, whatever else
     second = Supervisor(tmp_path / "agent")
     second.adopt()
 

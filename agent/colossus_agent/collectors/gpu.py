@@ -1,210 +1,239 @@
-"""GPU figures: which NVML call fills which columns, how often, and XID events."""
+"""GPU figures: which NVML call fills which columns, and how often."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from colossus_agent import nvml
-from colossus_agent.collectors.host import Rate
-from colossus_agent.nvml import Nvml
-from colossus_agent.readings import GPU_COLUMNS, MissingError, MissingReason, SensorEvent
-from colossus_agent.sensing import Call, Table
+from colossus_agent.collectors.rate import Rate
+from colossus_agent.collectors.xids import Xids
+from colossus_agent.nvml import Nvml, NvmlAbsentError, Read
+from colossus_agent.readings import (
+    GPU_COLUMNS,
+    CollectorStatus,
+    GpuInventory,
+    MissingError,
+    MissingReason,
+    SensorEvent,
+    Value,
+)
+from colossus_agent.sensing import Call, Table, Worker
 
-# NVIDIA's XID catalogue, as far as an operator must act: the hardware's, and the application's.
-CRITICAL_XIDS = frozenset({48, 79, 95, 119})
-WARNING_XIDS = frozenset({13, 31, 94})
 SLOW_SECONDS = 10.0
 PROCESS_SECONDS = 5.0
-EVENT_WAIT_MS = 5_000
+PROCESS_CALL = "nvmlDeviceGetComputeRunningProcesses"
+REOPEN_SECONDS = 60.0  # a driver may be loaded, or replaced, while the agent runs
+
+
+class GpuSource:
+    """Opens NVML in a thread of its own, since even that may hang; again later when it failed.
+
+    Args:
+        deadline_seconds: How long one call may take.
+
+    Attributes:
+        collector: The GPUs; None while there are none.
+        detail: Why there are none; "" when there are some.
+    """
+
+    def __init__(self, deadline_seconds: float) -> None:
+        self.collector: GpuCollector | None = None
+        self.detail = "NVML has not answered yet"
+        self._deadline = deadline_seconds
+        self._fails = False
+        self._closed = threading.Event()
+        self._asked = time.monotonic()
+        self._answered = threading.Event()
+        threading.Thread(target=self._open, name="gpu-open", daemon=True).start()
+        self._answered.wait(deadline_seconds)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether a thread is inside a call that does not return."""
+        if self.collector is not None:
+            return self.collector.worker.is_stuck
+        return not self._answered.is_set() and time.monotonic() - self._asked > self._deadline
+
+    def status(self) -> CollectorStatus | None:
+        """Return how the GPUs fare; None where there is no NVML, which is no fault."""
+        if self.collector is not None:
+            return self.collector.worker.status
+        if self.is_stuck or self._fails:
+            return CollectorStatus("gpu", 0.0, False, 0, self.detail)
+        return None
+
+    def close(self) -> None:
+        """Let the threads end; returns at once."""
+        self._closed.set()
+        if self.collector is not None:
+            self.collector.close()
+
+    def _open(self) -> None:
+        while not self._closed.is_set():
+            self._answered.clear()
+            self._asked = time.monotonic()
+            try:
+                self.collector = GpuCollector(Nvml(), self._deadline)
+                self.detail = ""
+            except NvmlAbsentError as error:
+                self.detail, self._fails = str(error), False
+            except MissingError as error:
+                self.detail, self._fails = str(error), True
+            self._answered.set()
+            if self.collector is not None:
+                return
+            self._closed.wait(REOPEN_SECONDS)
 
 
 class GpuCollector:
-    """All GPUs of this node.
+    """All GPUs of this node; each is opened by its worker, so one that hangs holds up no other.
+
+    Args:
+        nvml: Initialised.
+        deadline_seconds: How long one call may take.
 
     Raises:
-        nvml.NvmlAbsentError: There is no NVML here.
+        MissingError: NVML does not even say how many GPUs there are.
     """
 
-    def __init__(self) -> None:
-        self._nvml = Nvml()
-        self._handles = self._nvml.handles()
-        self.driver_version = self._nvml.driver_version()
+    def __init__(self, nvml: Nvml, deadline_seconds: float) -> None:
+        self._nvml = nvml
+        self.driver_version = nvml.driver_version()
+        count = nvml.gpu_count()
         self.inventory = tuple(
-            self._nvml.inventory(index, handle) for index, handle in enumerate(self._handles)
+            GpuInventory(index, f"unknown-{index}", "unknown GPU") for index in range(count)
         )
-        self.table = Table(GPU_COLUMNS, len(self._handles))
-        self.processes: dict[int, list[tuple[int, int]]] = {}
-        self.events: list[SensorEvent] = []
-        self._xids: dict[int, float] = {}
-        if self._handles:
-            threading.Thread(target=self._watch_xids, name="gpu-xid", daemon=True).start()
-
-    def calls(self) -> list[Call]:
-        """Return the calls of every GPU."""
-        return [
-            call
-            for index, handle in enumerate(self._handles)
-            for call in self._calls_of(index, handle)
+        self.table = Table(GPU_COLUMNS, count)
+        self._processes: dict[int, list[tuple[int, int]]] = {}
+        self._xids = Xids(nvml)
+        names = tuple(column.name for column in GPU_COLUMNS)
+        opening = [
+            Call("nvmlDeviceGetHandleByIndex", names, self._opener(index), math.inf, index)
+            for index in range(count)
         ]
+        self.worker = Worker("gpu", opening, self.table, deadline_seconds)
 
-    def _calls_of(self, index: int, handle: Any) -> list[Call]:
-        api = self._nvml
-        if handle is None:
-            return [Call("nvmlDeviceGetHandleByIndex", ("power",), _lost, 30.0, index)]
+    def processes(self) -> dict[int, list[tuple[int, int]]]:
+        """Return (pid, bytes) of the processes on each GPU that tells them."""
+        return {
+            index: found
+            for index, found in list(self._processes.items())
+            if (index, PROCESS_CALL) not in self.table.missing
+        }
 
-        def one(name: str, *arguments: Any, scale: float = 1.0) -> Callable[[], Sequence[float]]:
-            return lambda: (api.get(name, handle, *arguments) * scale,)
+    def take_events(self) -> list[SensorEvent]:
+        """Return the XID events since the last time."""
+        return self._xids.take()
 
-        def utilisation() -> Sequence[float]:
-            rates = api.get("nvmlDeviceGetUtilizationRates", handle)
-            return (rates.gpu / 100.0, rates.memory / 100.0)
+    def close(self) -> None:
+        """Let the threads end; returns at once."""
+        self.worker.close()
+        self._xids.close()
 
-        def remapped() -> Sequence[float]:
-            _, _, pending, failed = api.get("nvmlDeviceGetRemappedRows", handle)
-            return (float(pending), float(failed))
-
-        def processes() -> Sequence[float]:
-            self.processes[index] = api.processes(handle)
+    def _opener(self, index: int) -> Callable[[], Sequence[Value]]:
+        def open_gpu() -> Sequence[Value]:
+            handle = self._nvml.handle(index)
+            found = self._nvml.inventory(index, handle)
+            self._xids.register(index, handle)
+            self.inventory = (*self.inventory[:index], found, *self.inventory[index + 1 :])
+            self.worker.add(self._calls(found, handle))
             return ()
 
-        nvlink = Rate()
-        table: list[tuple[str, tuple[str, ...], Callable[[], Sequence[float]], float]] = [
-            (
-                "nvmlDeviceGetTemperature",
-                ("gpu_temperature",),
-                one("nvmlDeviceGetTemperature", nvml.TEMPERATURE_GPU),
-                0,
-            ),
-            (
-                "nvmlDeviceGetFieldValues",
-                ("memory_temperature",),
-                lambda: (api.memory_temperature(handle),),
-                0,
-            ),
-            (
+        return open_gpu
+
+    def _calls(self, gpu: GpuInventory, handle: Any) -> list[Call]:
+        api, index = self._nvml, gpu.gpu_index
+
+        def call(name: str, columns: str, read: Read, period_seconds: float = 0.0) -> Call:
+            return Call(name, tuple(columns.split()), read, period_seconds, index)
+
+        def number(name: str, column: str, *arguments: int) -> Call:
+            return call(name, column, api.number(name, handle, *arguments))
+
+        return [
+            number("nvmlDeviceGetTemperature", "gpu_temperature", nvml.TEMPERATURE_GPU),
+            call("memory temperature", "memory_temperature", api.memory_temperature(handle)),
+            call(
                 "nvmlDeviceGetMarginTemperature",
-                ("temperature_margin",),
-                one("nvmlDeviceGetMarginTemperature"),
-                0,
+                "temperature_margin",
+                api.temperature_margin(handle),
             ),
-            *self._power(index, handle),
-            (
-                "nvmlDeviceGetClockInfo",
-                ("sm_clock",),
-                one("nvmlDeviceGetClockInfo", nvml.CLOCK_SM),
-                0,
-            ),
-            (
-                "nvmlDeviceGetClockInfo",
-                ("memory_clock",),
-                one("nvmlDeviceGetClockInfo", nvml.CLOCK_MEM),
-                0,
-            ),
-            (
+            self._power(gpu, handle),
+            number("nvmlDeviceGetClockInfo", "sm_clock", nvml.CLOCK_SM),
+            number("nvmlDeviceGetClockInfo", "memory_clock", nvml.CLOCK_MEM),
+            call(
                 "nvmlDeviceGetUtilizationRates",
-                ("gpu_utilisation", "memory_copy_utilisation"),
-                utilisation,
-                0,
+                "gpu_utilisation memory_copy_utilisation",
+                api.utilisation(handle),
             ),
-            (
-                "nvmlDeviceGetMemoryInfo",
-                ("memory_used",),
-                lambda: (float(api.get("nvmlDeviceGetMemoryInfo", handle).used),),
-                0,
-            ),
-            (
+            call("nvmlDeviceGetMemoryInfo", "memory_used", api.memory_used(handle)),
+            call(
                 "nvmlDeviceGetCurrentClocksEventReasons",
-                ("clock_event_reasons",),
-                lambda: (api.clock_event_reasons(handle),),
-                0,
+                "clock_event_reasons",
+                api.clock_event_reasons(handle),
             ),
-            ("xid", ("xid",), lambda: (self._xids.get(index, 0.0),), 0),
-            (
-                "nvmlGpmMetricsGet",
-                ("sm_active", "tensor_active", "dram_active"),
-                lambda: api.gpm(index, handle),
-                0,
-            ),
-            (
-                "nvmlDeviceGetFieldValues nvlink",
-                ("nvlink_tx", "nvlink_rx"),
-                lambda: nvlink.of(api.nvlink_bytes(handle)),
-                SLOW_SECONDS,
-            ),
-            (
-                "nvmlDeviceGetTotalEccErrors",
-                ("ecc_sbe_volatile", "ecc_dbe_volatile"),
-                lambda: api.ecc_counts(handle),
-                SLOW_SECONDS,
-            ),
-            (
-                "nvmlDeviceGetRemappedRows",
-                ("row_remap_pending", "row_remap_failed"),
-                remapped,
-                SLOW_SECONDS,
-            ),
-            # PCIe counters are measured over 20 ms inside the call.
-            (
-                "nvmlDeviceGetPcieThroughput",
-                ("pcie_tx",),
-                one("nvmlDeviceGetPcieThroughput", nvml.PCIE_TX, scale=1024.0),
-                SLOW_SECONDS,
-            ),
-            (
-                "nvmlDeviceGetPcieThroughput",
-                ("pcie_rx",),
-                one("nvmlDeviceGetPcieThroughput", nvml.PCIE_RX, scale=1024.0),
-                SLOW_SECONDS,
-            ),
-            ("nvmlDeviceGetComputeRunningProcesses", (), processes, PROCESS_SECONDS),
+            call("XID events", "xid", self._xids.reader(index)),
+            call("GPM", "sm_active tensor_active dram_active", api.gpm(handle)),
+            *self._slow_calls(index, handle, call),
         ]
-        return [Call(name, columns, read, period, index) for name, columns, read, period in table]
 
-    def _power(
-        self, index: int, handle: Any
-    ) -> list[tuple[str, tuple[str, ...], Callable[[], Sequence[float]], float]]:
-        """Power from the energy counter where there is one, else as the device says it now."""
+    def _slow_calls(self, index: int, handle: Any, call: Callable[..., Call]) -> list[Call]:
         api = self._nvml
-        if not self.inventory[index].has_energy_counter:
-            call = "nvmlDeviceGetPowerUsage"
-            return [(call, ("power",), lambda: (api.get(call, handle) / 1000.0,), 0)]
-        rate = Rate()
-        started: list[float] = []
+        links, link_rate = api.nvlink_bytes(handle), Rate()
 
-        def energy() -> Sequence[float]:
-            joules = api.get("nvmlDeviceGetTotalEnergyConsumption", handle) / 1000.0
-            if not started or joules < started[0]:  # the counter starts anew with the driver
-                started[:] = [joules]
+        def processes() -> Sequence[Value]:
+            self._processes[index] = api.processes(handle)
+            return ()
+
+        def pcie(counter: int) -> Read:  # measured over 20 ms, inside the call
+            return api.number("nvmlDeviceGetPcieThroughput", handle, counter, scale=1024.0)
+
+        return [
+            call("NVLink", "nvlink_tx nvlink_rx", lambda: link_rate.of(links()), SLOW_SECONDS),
+            call("ECC", "ecc_sbe_volatile ecc_dbe_volatile", api.ecc_counts(handle), SLOW_SECONDS),
+            call(
+                "nvmlDeviceGetRemappedRows",
+                "row_remap_pending row_remap_failed",
+                api.remapped_rows(handle),
+                SLOW_SECONDS,
+            ),
+            call("nvmlDeviceGetPcieThroughput", "pcie_tx", pcie(nvml.PCIE_TX), SLOW_SECONDS),
+            call("nvmlDeviceGetPcieThroughput", "pcie_rx", pcie(nvml.PCIE_RX), SLOW_SECONDS),
+            call(PROCESS_CALL, "", processes, PROCESS_SECONDS),
+        ]
+
+    def _power(self, gpu: GpuInventory, handle: Any) -> Call:
+        """Power from the energy counter where there is one, else as the device says it now."""
+        api, index = self._nvml, gpu.gpu_index
+        instant = api.number("nvmlDeviceGetPowerUsage", handle, scale=0.001)
+        if not gpu.has_energy_counter:
+            no_energy = MissingError(MissingReason.UNSUPPORTED, "the device counts no energy")
+            return Call(
+                "nvmlDeviceGetPowerUsage",
+                ("power", "energy"),
+                lambda: (*instant(), no_energy),
+                0.0,
+                index,
+            )
+        counter, rate = api.energy_joules(handle), Rate()
+        total, before = 0.0, math.nan
+
+        def from_counter() -> Sequence[Value]:
+            nonlocal total, before
+            joules = counter()
             (watts,) = rate.of((joules,))
-            return (watts, joules - started[0])
+            if joules >= before:
+                total += joules - before
+            before = joules
+            if math.isnan(watts):  # the first read, or the counter started anew
+                with contextlib.suppress(MissingError):
+                    return (*instant(), total)
+            return (watts, total)
 
-        return [("nvmlDeviceGetTotalEnergyConsumption", ("power", "energy"), energy, 0)]
-
-    def _watch_xids(self) -> None:
-        try:
-            events, indices = self._nvml.event_set(self._handles)
-        except MissingError:
-            return
-        while True:
-            try:
-                found = self._nvml.wait_xid(events, EVENT_WAIT_MS)
-            except MissingError:
-                time.sleep(EVENT_WAIT_MS / 1000)
-                continue
-            if found is None:
-                continue
-            index, xid = indices.get(found[0], -1), found[1]
-            self._xids[index] = float(xid)
-            severity = (
-                "critical" if xid in CRITICAL_XIDS else "warning" if xid in WARNING_XIDS else "info"
-            )
-            self.events.append(
-                SensorEvent(time.time_ns(), severity, "gpu.xid", f"XID {xid}", index)
-            )
-
-
-def _lost() -> Sequence[float]:
-    raise MissingError(MissingReason.LOST, "the GPU could not be opened")
+        name = "nvmlDeviceGetTotalEnergyConsumption"
+        return Call(name, ("power", "energy"), from_counter, 0.0, index)

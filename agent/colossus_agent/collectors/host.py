@@ -1,63 +1,54 @@
-"""Host figures through psutil, power through RAPL and hwmon."""
+"""Host figures through psutil."""
 
 from __future__ import annotations
 
 import os
 import platform
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 
-from colossus_agent.readings import HostInventory, MissingError, MissingReason
-from colossus_agent.sensing import Call, system_errors
+from colossus_agent.collectors.power import board_power_reader, cpu_power_reader
+from colossus_agent.collectors.rate import Rate
+from colossus_agent.readings import HostInventory, MissingError, MissingReason, Value
+from colossus_agent.sensing import Call
 
-
-class Rate:
-    """Turns growing counters into rates; the first read has none."""
-
-    def __init__(self) -> None:
-        self._before: tuple[float, tuple[float, ...]] | None = None
-
-    def of(self, counters: tuple[float, ...]) -> tuple[float, ...]:
-        """Return the counters' growth a second since the last call."""
-        now = time.monotonic()
-        before, self._before = self._before, (now, counters)
-        if before is None or now <= before[0]:
-            return (float("nan"),) * len(counters)
-        seconds = now - before[0]
-        return tuple(
-            max(0.0, after - earlier) / seconds
-            for after, earlier in zip(counters, before[1], strict=True)
-        )
+SECONDS = 2.0
+SLOW_SECONDS = 5.0
+DISK_USED_SECONDS = 30.0
 
 
 def host_calls(sys: Path = Path("/sys")) -> list[Call]:
     """Return the calls that read this host."""
-    disk, network = Rate(), Rate()
+    disk, network, processor = Rate(), Rate(), Rate()
 
-    def cpu() -> Sequence[float]:
-        return (psutil.cpu_percent() / 100.0,)
+    def cpu() -> Sequence[Value]:
+        times = psutil.cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        busy = sum(times) - times.guest - times.guest_nice - idle  # guests are in user and nice
+        busy_rate, idle_rate = processor.of((busy, idle))
+        whole = busy_rate + idle_rate
+        return (busy_rate / whole if whole else float("nan"),)
 
-    def memory() -> Sequence[float]:
+    def memory() -> Sequence[Value]:
         figures = psutil.virtual_memory()
         return (float(figures.total - figures.available), float(figures.total))
 
-    def load() -> Sequence[float]:
+    def load() -> Sequence[Value]:
         return (os.getloadavg()[0],)
 
-    def disk_rates() -> Sequence[float]:
+    def disk_rates() -> Sequence[Value]:
         counters = psutil.disk_io_counters()
         if counters is None:
             raise MissingError(MissingReason.UNSUPPORTED, "the kernel counts no disk")
         return disk.of((counters.read_bytes, counters.write_bytes))
 
-    def disk_used() -> Sequence[float]:
+    def disk_used() -> Sequence[Value]:
         figures = os.statvfs("/")
         return (1.0 - figures.f_bavail / figures.f_blocks if figures.f_blocks else float("nan"),)
 
-    def network_rates() -> Sequence[float]:
+    def network_rates() -> Sequence[Value]:
         links = psutil.net_io_counters(pernic=True)
         outside = [counters for name, counters in links.items() if name != "lo"]
         return network.of(
@@ -68,60 +59,15 @@ def host_calls(sys: Path = Path("/sys")) -> list[Call]:
         )
 
     return [
-        Call("psutil.cpu_percent", ("cpu_utilisation",), cpu),
-        Call("psutil.virtual_memory", ("memory_used", "memory_total"), memory),
-        Call("getloadavg", ("load_1m",), load, 5.0),
-        Call("psutil.disk_io_counters", ("disk_read", "disk_write"), disk_rates, 5.0),
-        Call("statvfs", ("disk_used_ratio",), disk_used, 30.0),
-        Call("psutil.net_io_counters", ("network_rx", "network_tx"), network_rates, 5.0),
-        Call("rapl", ("cpu_power",), rapl_reader(sys / "class" / "powercap")),
-        Call("hwmon", ("board_power",), hwmon_reader(sys / "class" / "hwmon"), 5.0),
+        Call("psutil.cpu_times", ("cpu_utilisation",), cpu, SECONDS),
+        Call("psutil.virtual_memory", ("memory_used", "memory_total"), memory, SECONDS),
+        Call("RAPL", ("cpu_power",), cpu_power_reader(sys), SECONDS),
+        Call("getloadavg", ("load_1m",), load, SLOW_SECONDS),
+        Call("psutil.disk_io_counters", ("disk_read", "disk_write"), disk_rates, SLOW_SECONDS),
+        Call("psutil.net_io_counters", ("network_rx", "network_tx"), network_rates, SLOW_SECONDS),
+        Call("board power", ("board_power",), board_power_reader(sys), SLOW_SECONDS),
+        Call("statvfs", ("disk_used_ratio",), disk_used, DISK_USED_SECONDS),
     ]
-
-
-def rapl_reader(root: Path) -> Callable[[], Sequence[float]]:
-    """Return a reader of the packages' power in watts, from their energy counters.
-
-    Linux powercap ABI: `intel-rapl:N/energy_uj` counts microjoules up to `max_energy_range_uj`.
-    """
-    before: dict[Path, tuple[float, int]] = {}
-
-    def read() -> Sequence[float]:
-        packages = [path for path in sorted(root.glob("intel-rapl:*")) if path.name.count(":") == 1]
-        if not packages:
-            raise MissingError(MissingReason.UNSUPPORTED, f"no package below {root}")
-        watts = 0.0
-        for package in packages:
-            with system_errors("RAPL"):
-                energy = int((package / "energy_uj").read_text())
-                span = int((package / "max_energy_range_uj").read_text())
-            now = time.monotonic()
-            earlier = before.get(package)
-            before[package] = (now, energy)
-            if earlier is None or now <= earlier[0]:
-                watts = float("nan")
-                continue
-            grown = energy - earlier[1]
-            watts += (grown if grown >= 0 else grown + span) / 1e6 / (now - earlier[0])
-        return (watts,)
-
-    return read
-
-
-def hwmon_reader(root: Path) -> Callable[[], Sequence[float]]:
-    """Return a reader of the board's power in watts.
-
-    Linux hwmon ABI: `power*_average` or `power*_input` in microwatts; the largest is the board's.
-    """
-
-    def read() -> Sequence[float]:
-        paths = [*root.glob("hwmon*/power*_average"), *root.glob("hwmon*/power*_input")]
-        if not paths:
-            raise MissingError(MissingReason.UNSUPPORTED, f"no power sensor below {root}")
-        with system_errors("hwmon"):
-            return (max(int(path.read_text()) for path in paths) / 1e6,)
-
-    return read
 
 
 def host_inventory() -> HostInventory:

@@ -16,7 +16,9 @@ COMMAND_LIMIT = 1024
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SLURM_GROUP = re.compile(r"/job_(\d+)(?:/|$)")
-_OWN_GROUP = re.compile(r"/colossus/([A-Za-z0-9][A-Za-z0-9._-]{0,62})-(\d+)$", re.MULTILINE)
+_OWN_GROUP = re.compile(
+    r"/colossus/([A-Za-z0-9][A-Za-z0-9._-]{0,62})-(\d+)-[0-9a-f]{8}(?:/|$)", re.M
+)
 _RANKS = ("COLOSSUS_RANK", "RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,45 +13,59 @@ WEIGHTS = {"P0": 1000, "P1": 400, "P2": 100, "P3": 25, "P4": 5}
 def base(mountinfo: str = "/proc/self/mountinfo") -> Path | None:
     """Return the folder below which groups of runs may be made, or None.
 
-    It is the agent's own group in the version 2 tree, or the tree's root where that is its group.
+    The tree's root before the agent's own group: who ends a service ends all that is in its group,
+    and runs outlive the agent.
     """
     mount = _mount_point(mountinfo)
     if mount is None:
         return None
-    own = _own_group()
-    for folder in (mount / own.lstrip("/"), mount):
-        candidate = folder / "colossus"
+    for parent in (mount, mount / _own_group().lstrip("/")):
+        candidate = parent / "colossus"
         try:
             candidate.mkdir(exist_ok=True)
         except OSError:
             continue
-        if (candidate / "cgroup.procs").exists():
+        if os.access(candidate / "cgroup.procs", os.W_OK):
+            _share_processors(candidate)
             return candidate
     return None
 
 
+def _share_processors(folder: Path) -> None:
+    """Let groups below have weights; refused where the parent itself holds processes."""
+    for path in (folder.parent, folder):
+        with suppress(OSError):
+            if "cpu" in (path / "cgroup.controllers").read_text().split():
+                (path / "cgroup.subtree_control").write_text("+cpu")
+
+
 def _mount_point(mountinfo: str) -> Path | None:
-    with open(mountinfo, encoding="utf-8", errors="replace") as file:
-        for line in file:
-            left, _, right = line.partition(" - ")
-            if right.startswith("cgroup2 "):
-                return Path(left.split()[4])
+    try:
+        text = Path(mountinfo).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        left, _, right = line.partition(" - ")
+        if right.startswith("cgroup2 "):
+            return Path(left.split()[4])
     return None
 
 
 def _own_group() -> str:
-    with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if line.startswith("0::"):
-                return line[3:].strip()
+    for line in Path("/proc/self/cgroup").read_text(errors="replace").splitlines():
+        if line.startswith("0::"):
+            return line[3:]
     return "/"
 
 
 def create(parent: Path, name: str) -> Path | None:
-    """Make a group, or return None where that is not possible or it could not be frozen."""
-    group = parent / name
+    """Make a group, or return None where that is not possible or it could not be frozen.
+
+    Its name is nobody else's: another agent of this machine may hold a run of the same name.
+    """
+    group = parent / f"{name}-{secrets.token_hex(4)}"
     try:
-        group.mkdir(exist_ok=True)
+        group.mkdir()
     except OSError:
         return None
     if not (group / "cgroup.freeze").exists():
@@ -60,17 +75,19 @@ def create(parent: Path, name: str) -> Path | None:
 
 
 def remove(group: Path) -> None:
-    """Remove an empty group; one that is not empty stays."""
-    with suppress(OSError):
-        group.rmdir()
+    """Remove a group and the groups below it; what is not empty stays."""
+    for folder, _, _ in os.walk(group, topdown=False):
+        with suppress(OSError):
+            os.rmdir(folder)
 
 
 def members(group: Path) -> list[int]:
-    """Return the pids in the group; none when it is gone."""
-    try:
-        return [int(pid) for pid in (group / "cgroup.procs").read_text().split()]
-    except (OSError, ValueError):
-        return []
+    """Return the pids in the group and below it; none when it is gone."""
+    pids: list[int] = []
+    with suppress(OSError):
+        for folder, _, _ in os.walk(group):
+            pids += [int(pid) for pid in Path(folder, "cgroup.procs").read_bytes().split()]
+    return [pid for pid in pids if pid > 0]  # 0 is a process of another pid namespace
 
 
 def set_frozen(group: Path, frozen: bool) -> None:

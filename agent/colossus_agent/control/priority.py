@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 
 from colossus_agent.control.process import ProcessStat
 
 NICE = {"P0": 0, "P1": 2, "P2": 5, "P3": 10, "P4": 19}
+_PASSES = 5  # threads that are born meanwhile bear their parent's old value
 
 
-def set_nice(stats: Iterable[ProcessStat], nice: int) -> list[str]:
-    """Give every thread of the processes this nice value; return what the system refused."""
-    refused = []
-    for stat in stats:
-        try:
-            threads = [int(name) for name in os.listdir(f"/proc/{stat.pid}/task")]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        for thread in threads:
+def set_nice(read: Callable[[], Iterable[ProcessStat]], nice: int) -> list[str]:
+    """Give every thread of the processes this nice value.
+
+    Args:
+        read: Reads the processes again.
+        nice: The value.
+
+    Returns:
+        What the system refused; empty when every thread was seen to have the value.
+    """
+    for _ in range(_PASSES):
+        changed, refused = False, []
+        for stat in read():
             try:
-                os.setpriority(os.PRIO_PROCESS, thread, nice)
-            except ProcessLookupError:
-                continue
-            except PermissionError as error:
+                changed |= _set_threads(stat.pid, nice)
+            except OSError as error:
                 refused.append(f"pid {stat.pid}: {error.strerror}")
-                break
-    return refused
+        if refused or not changed:
+            return refused
+    return ["it starts threads faster than they can be set"]
+
+
+def _set_threads(pid: int, nice: int) -> bool:
+    """Return whether any thread had another value."""
+    try:
+        threads = [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    changed = False
+    for thread in threads:
+        try:
+            if os.getpriority(os.PRIO_PROCESS, thread) != nice:
+                os.setpriority(os.PRIO_PROCESS, thread, nice)
+                changed = True
+        except ProcessLookupError:
+            continue
+    return changed
 
 
 def read_nice(pid: int) -> int | None:
@@ -36,11 +56,3 @@ def read_nice(pid: int) -> int | None:
         return os.getpriority(os.PRIO_PROCESS, pid)
     except ProcessLookupError:
         return None
-
-
-def may_raise() -> bool:
-    """Return whether this agent may lower nice values (CAP_SYS_NICE, bit 23)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> 23 & 1)
-    return False

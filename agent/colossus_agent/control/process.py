@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """Identity of one process for ever: pid and start time in kernel ticks since boot."""
+    """Identity of one process until the next boot: pid and start time in kernel ticks."""
 
     pid: int
     start_time_ticks: int
@@ -33,13 +36,30 @@ class ProcessStat:
         return ProcessId(self.pid, self.start_time_ticks)
 
 
+Table = Mapping[int, ProcessStat]
+
+
+@functools.cache
+def boot_id() -> str:
+    """Return this boot's identity: start times of different boots may be equal."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
 def read_stat(pid: int) -> ProcessStat | None:
     """Return the process's state, or None when it is gone (a zombie counts as gone)."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # gone, or hidden from this user
         return None
+    try:
+        fields = os.read(descriptor, 4096).rpartition(b")")[2].split()
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
     if len(fields) < 20 or fields[0] in (b"Z", b"X"):
         return None
     return ProcessStat(
@@ -58,48 +78,79 @@ def find(identity: ProcessId) -> ProcessStat | None:
     return stat if stat and stat.start_time_ticks == identity.start_time_ticks else None
 
 
-def all_stats() -> Iterator[ProcessStat]:
-    """Yield every process of the machine."""
-    for name in os.listdir("/proc"):
-        if name.isdecimal() and (stat := read_stat(int(name))) is not None:
-            yield stat
+def table() -> Table:
+    """Return every process of the machine."""
+    pids = (int(name) for name in os.listdir("/proc") if name.isdecimal())
+    return {pid: stat for pid in pids if (stat := read_stat(pid)) is not None}
 
 
-def family(roots: Iterable[ProcessId], members: Iterable[int] = ()) -> list[ProcessStat]:
+def family(
+    roots: Iterable[ProcessId],
+    members: Iterable[int] = (),
+    *,
+    keeper: ProcessId | None = None,
+    mark: bytes = b"",
+    read: Callable[[], Table] = table,
+) -> list[ProcessStat]:
     """Return every process of a run.
 
     Args:
         roots: The ranks. Each is the leader of a session of its own.
         members: Pids that a control group names.
+        keeper: Parent of the ranks and of all that they leave behind; not part of the run.
+        mark: What stands in the environment of the run's processes alone.
+        read: Reads all processes.
 
-    Whoever is in a rank's session, descends from a rank or is a member belongs to the run.
+    Who is in a rank's session, descends from a rank or from the keeper, or is a member, belongs to
+    the run. A session whose rank is gone may be a stranger's by now, so there the mark decides.
     """
-    stats = {stat.pid: stat for stat in all_stats()}
-    # The kernel gives a pid out again only when no session bears its number any more.
-    own = [root for root in roots if root.pid not in stats or stats[root.pid].identity == root]
-    sessions = {root.pid for root in own}
-    found = sessions & stats.keys() | set(members)
-    found |= {pid for pid, stat in stats.items() if stat.session in sessions}
-    grown = True
-    while grown:
+    stats = read()
+    roots = list(roots)
+    living = {root.pid for root in roots if _is(stats, root)}
+    orphaned = {root.pid for root in roots if root.pid not in stats}
+    found = living | {pid for pid in members if pid in stats}
+    found |= {
+        pid
+        for pid, stat in stats.items()
+        if stat.session in living or (stat.session in orphaned and _bears(pid, mark))
+    }
+    parents = found | ({keeper.pid} if keeper is not None and _is(stats, keeper) else set())
+    while True:
         children = {
-            pid for pid, stat in stats.items() if stat.parent_pid in found and pid not in found
+            pid for pid, stat in stats.items() if stat.parent_pid in parents and pid not in found
         }
+        if not children:
+            return [stats[pid] for pid in sorted(found)]
         found |= children
-        grown = bool(children)
-    return [stats[pid] for pid in sorted(found) if pid in stats]
+        parents |= children
+
+
+def _is(stats: Table, identity: ProcessId) -> bool:
+    stat = stats.get(identity.pid)
+    return stat is not None and stat.identity == identity
+
+
+def _bears(pid: int, mark: bytes) -> bool:
+    try:
+        return bool(mark) and mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 def send(identity: ProcessId, number: int) -> bool:
     """Send a signal to exactly this process; return whether it was there to get it.
 
     Raises:
-        PermissionError: The system denied it.
+        OSError: The system denied it.
     """
     try:
         descriptor = os.pidfd_open(identity.pid)
-    except (ProcessLookupError, OSError):
+    except ProcessLookupError:
         return False
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.EPERM):  # an old kernel, or a strict sandbox
+            raise
+        return _send_by_pid(identity, number)
     try:
         # The descriptor holds the process, so the check below cannot be overtaken by a new pid.
         if find(identity) is None:
@@ -110,3 +161,24 @@ def send(identity: ProcessId, number: int) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _send_by_pid(identity: ProcessId, number: int) -> bool:
+    if find(identity) is None:
+        return False
+    try:
+        os.kill(identity.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def send_all(stats: Iterable[ProcessStat], number: int) -> tuple[int, list[str]]:
+    """Send a signal to each; return how many got it, and what the system denied."""
+    count, denied = 0, []
+    for stat in stats:
+        try:
+            count += send(stat.identity, number)
+        except OSError as error:
+            denied.append(f"pid {stat.pid}: {error.strerror}")
+    return count, denied

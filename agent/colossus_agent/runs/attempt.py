@@ -67,7 +67,8 @@ class Attempt:
     def family(self) -> list[ProcessStat]:
         """Return every process of the run on this node."""
         members = cgroup.members(self.group) if self.group else []
-        return family(self.processes.values(), members)
+        mark = f"COLOSSUS_PAGE_DIR={self.path}".encode()
+        return family(self.processes.values(), members, keeper=self._keeper(), mark=mark)
 
     @property
     def freezer(self) -> Freezer:
@@ -191,15 +192,18 @@ class Attempt:
                 self.ends[rank] = RankExit(False, detail="its keeper is gone too")
         return self.ends.get(rank)
 
-    def _keeper_lives(self) -> bool:
+    def _keeper(self) -> ProcessId | None:
         try:
             record = read_json(self.path / "keeper.json")
         except RecordError:
-            return False
+            return None
         if record is None:
-            return False
-        identity = ProcessId(_integer(record, "pid"), _integer(record, "start_time_ticks"))
-        return find(identity) is not None
+            return None
+        return ProcessId(_integer(record, "pid"), _integer(record, "start_time_ticks"))
+
+    def _keeper_lives(self) -> bool:
+        keeper = self._keeper()
+        return keeper is not None and find(keeper) is not None
 
     def _tail(self) -> str:
         try:

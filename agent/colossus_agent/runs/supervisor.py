@@ -19,7 +19,7 @@ from pathlib import Path
 from colossus_agent.control import cgroup
 from colossus_agent.control.freeze import FreezeError
 from colossus_agent.control.priority import NICE, read_nice, set_nice
-from colossus_agent.control.process import send
+from colossus_agent.control.process import send_all
 from colossus_agent.runs import keeper
 from colossus_agent.runs.attempt import Attempt
 from colossus_agent.runs.pages import RankAnswer
@@ -180,10 +180,9 @@ class Supervisor:
             return _unknown(run_id)
         if attempt.freezer.deadline_unix_ns():
             attempt.freezer.thaw()  # a stopped process would not hear SIGTERM
-        try:
-            count = sum(send(stat.identity, signal.SIGTERM) for stat in attempt.family())
-        except PermissionError as error:
-            return Outcome(FAILED, f"the system denied it: {error}")
+        count, denied = send_all(attempt.family(), signal.SIGTERM)
+        if denied:
+            return Outcome(FAILED, f"the system denied it: {'; '.join(denied[:3])}")
         attempt.kill_time = time.monotonic() + grace_seconds if force else None
         return Outcome(DONE, f"SIGTERM to {count} processes")
 
@@ -220,7 +219,7 @@ class Supervisor:
         if attempt is None:
             return _unknown(run_id)
         nice = NICE[priority_class]
-        refused = set_nice(attempt.family(), nice)
+        refused = set_nice(attempt.family, nice)
         results = tuple(
             RankOutcome(rank, value == nice, f"nice {value}", attempt.pages.step(rank), value)
             for rank, identity in sorted(attempt.processes.items())
@@ -267,8 +266,7 @@ class Supervisor:
         if attempt.kill_time is None or time.monotonic() < attempt.kill_time:
             return
         attempt.kill_time = None
-        for stat in attempt.family():
-            send(stat.identity, signal.SIGKILL)
+        send_all(attempt.family(), signal.SIGKILL)
 
     def _fuse_ended(self, attempt: Attempt) -> bool:
         sign = attempt.path / "thawed.json"

@@ -1,0 +1,52 @@
+"""Builds the NVML library that stands in for a driver, and makes trouble in it on request."""
+
+from __future__ import annotations
+
+import functools
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("nvml") / "fake_nvml.c"
+NAME = "libnvidia-ml.so.1"
+
+
+def build(folder: Path) -> Path:
+    """Build the library into a folder and return the folder, for LD_LIBRARY_PATH."""
+    command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-pthread"]
+    subprocess.run([*command, "-o", str(folder / NAME), str(SOURCE)], check=True)
+    return folder
+
+
+@functools.cache
+def _built() -> Path:
+    return build(Path(tempfile.mkdtemp(prefix="fake-nvml-")))
+
+
+class FakeNvml:
+    """One process's driver: its environment, and what is wrong with it from now on.
+
+    Args:
+        folder: Where the control file lies.
+        gpu_count: GPUs.
+        mig_gpu: A GPU that is divided, or None.
+    """
+
+    def __init__(self, folder: Path, gpu_count: int = 8, mig_gpu: int | None = None) -> None:
+        self._control = folder / "nvml-control"
+        self.environment = {
+            **os.environ,
+            "LD_LIBRARY_PATH": str(_built()),
+            "FAKE_NVML_GPUS": str(gpu_count),
+            "FAKE_NVML_CONTROL": str(self._control),
+        }
+        if mig_gpu is not None:
+            self.environment["FAKE_NVML_MIG"] = str(mig_gpu)
+        self.have()
+
+    def have(self, *lines: str) -> None:
+        """Let exactly these control lines hold; see fake_nvml.c for their words."""
+        partial = self._control.with_suffix(".part")
+        partial.write_text("".join(f"{line}\n" for line in lines))
+        partial.replace(self._control)
