@@ -49,7 +49,7 @@ def _dispatch(words: list[str]) -> int:
 
             return run(arguments, f"unix:{hub_socket()}")
         case "demo":
-            from colossus_tui.demo.command import demo
+            from colossus_tui.cli.demo import demo
 
             return demo(arguments)
     return _with_errors(arguments)
