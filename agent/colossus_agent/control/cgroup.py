@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def create(parent: Path, name: str) -> Path | None:
 
     Its name is nobody else's: another agent of this machine may hold a run of the same name.
     """
-    group = parent / f"{name}-{secrets.token_hex(4)}"
+    group = parent / f"{name}-{os.urandom(4).hex()}"
     try:
         group.mkdir()
     except OSError:

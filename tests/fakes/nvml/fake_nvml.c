@@ -549,7 +549,7 @@ int nvmlEventSetWait_v2(void *set, event_t *event, unsigned timeout_ms)
             return OK;
         if (now() >= deadline)
             return TIMEOUT;
-        usleep(20000);
+        usleep(200000);  // the real one sleeps; this one must look at the control file
     }
 }
 
