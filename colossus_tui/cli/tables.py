@@ -269,8 +269,7 @@ def node_text(detail: NodeDetail) -> str:
         "",
         gpus_table(detail.gpus) if detail.gpus else f"no GPU: {safe(detail.gpu_detail, 200)}",
     ]
-    failing = [sensor for sensor in detail.sensors if sensor.reason != "unsupported"]
-    if failing:
+    if failing := detail.failing_sensors():
         parts += ["", table(
             ("SENSOR", "OF", "WHY", "SINCE", "DETAIL"),
             [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from colossus_tui.model.event import Alert, Event
@@ -148,6 +148,9 @@ class Node:
     alerts: tuple[Alert, ...] = ()
 
 
+WHOLE = 4  # so many sensors of one GPU without a value for one reason are shown as one
+
+
 @dataclass(frozen=True, slots=True)
 class NodeDetail:
     """One node down to its sensors and processes."""
@@ -161,3 +164,18 @@ class NodeDetail:
     processes: tuple[ProcessSample, ...] = ()
     events: tuple[Event, ...] = ()
     gpu_detail: str = ""
+
+    def failing_sensors(self) -> list[SensorStatus]:
+        """Return what should have a value and has none; a GPU that fails whole is one entry."""
+        groups: dict[tuple[int, MissingReason | None], list[SensorStatus]] = {}
+        for sensor in self.sensors:
+            if sensor.reason is not MissingReason.UNSUPPORTED:
+                groups.setdefault((sensor.gpu_index, sensor.reason), []).append(sensor)
+        shown: list[SensorStatus] = []
+        for group in groups.values():
+            if len(group) < WHOLE or group[0].gpu_index < 0:
+                shown += group
+                continue
+            first = min(group, key=lambda sensor: sensor.since_unix_ns)
+            shown.append(replace(first, sensor=f"{len(group)} sensors"))
+        return shown

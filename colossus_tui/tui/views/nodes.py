@@ -99,10 +99,7 @@ def node_lines(detail: NodeDetail, gpu_index: int, cells: int, glyphs: Glyphs) -
     if detail.gpus:
         chosen = next((g for g in detail.gpus if g.gpu_index == gpu_index), detail.gpus[0])
         lines += [(), ((f"GPU {chosen.gpu_index} IN FULL", "head"),), *_one_gpu(chosen, cells)]
-    failing = [
-        sensor for sensor in detail.sensors if sensor.reason is not MissingReason.UNSUPPORTED
-    ]
-    if failing:
+    if failing := detail.failing_sensors():
         lines += [(), (("SENSORS WITHOUT A VALUE", "head"),)]
         lines += [
             (

@@ -1,0 +1,112 @@
+"""Eight GPUs of a driver that lies on request, seen through agent, hub and command line."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.product import Product
+from tests.fakes.fake_nvml import FakeNvml
+from tests.support import until
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def nvml() -> Iterator[tuple[Product, FakeNvml]]:
+    with tempfile.TemporaryDirectory(prefix="colossus-") as folder:
+        product, nvml = Product(Path(folder)), FakeNvml(Path(folder))
+        product.environment = {**nvml.environment, **product.environment}
+        try:
+            product.start_hub()
+            product.start_agent()
+            yield product, nvml
+        finally:
+            product.close()
+
+
+def figures(product: Product) -> list[dict[str, Any]]:
+    """Return each GPU's metrics by name."""
+    return [
+        {metric["name"]: metric for metric in gpu["values"]} for gpu in product.json("gpus")["gpus"]
+    ]
+
+
+def test_trouble_of_one_gpu_is_visible_while_the_rest_updates(
+    nvml: tuple[Product, FakeNvml],
+) -> None:
+    product, driver = nvml
+    until(lambda: figures(product)[7]["gpu_temperature"]["value"] == 47, message="GPU 7")
+    trouble = (
+        "5 lost",
+        "2 hang nvmlDeviceGetMarginTemperature",
+        "4 error nvmlDeviceGetTotalEccErrors 3",
+    )
+
+    driver.have(*trouble)
+    until(lambda: figures(product)[5]["power"]["missing"] == "lost", message="GPU 5 lost")
+    until(
+        lambda: figures(product)[2]["temperature_margin"]["missing"] == "stuck",
+        message="the stuck call",
+    )
+    until(
+        lambda: figures(product)[4]["ecc_dbe_volatile"]["missing"] == "unsupported",
+        message="what is not supported",
+    )
+    for celsius in (61, 62, 63):  # the rest goes on, value for value
+        driver.have(*trouble, f"* set temperature_c {celsius}")
+        until(
+            lambda wanted=celsius: (
+                [  # type: ignore[misc]
+                    figures(product)[gpu]["gpu_temperature"]["value"]
+                    for gpu in (0, 1, 2, 3, 4, 6, 7)
+                ]
+                == [wanted] * 7
+            ),
+            3,
+            message=f"{celsius} C on seven GPUs",
+        )
+
+    (node,) = product.json("nodes")["nodes"]
+    assert (node["reporting_gpu_count"], node["gpu_count"]) == (7, 8)
+    assert node["gpu_power_watts"] == pytest.approx(
+        sum(300 + 10 * g for g in range(8) if g != 5), rel=0.1
+    )
+    shown = product.cli("show", "node-1").stdout
+    assert "lost" in shown
+    assert "stuck" in shown
+    assert "7/8" in shown
+    kinds = {event["kind"] for event in product.json("events")["events"]}
+    assert {"sensor.lost", "sensor.stuck"} <= kinds
+
+
+def test_an_agent_with_a_hung_driver_call_ends_when_told(nvml: tuple[Product, FakeNvml]) -> None:
+    product, driver = nvml
+    driver.have("2 hang nvmlDeviceGetTemperature")
+    until(
+        lambda: figures(product)[2]["gpu_temperature"]["missing"] == "stuck",
+        message="the stuck call",
+    )
+    assert product.agent is not None
+
+    product.agent.send_signal(signal.SIGTERM)
+
+    assert product.agent.wait(5) == 0
+
+
+def test_gpus_that_appear_late_are_announced(nvml: tuple[Product, FakeNvml]) -> None:
+    product, driver = nvml
+    product.kill("agent")
+    driver.have("- hang nvmlInitWithFlags")
+    product.start_agent()
+    assert product.json("gpus")["gpus"] == []
+
+    driver.have()
+
+    until(lambda: len(product.json("gpus")["gpus"]) == 8, 15, message="eight GPUs")
+    until(lambda: figures(product)[0]["gpu_temperature"]["value"] == 40, message="their values")
