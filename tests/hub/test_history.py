@@ -23,9 +23,7 @@ def test_a_long_life_is_thinned_evenly_and_keeps_its_ends() -> None:
 
     assert history.thinned
     assert len(steps) <= STEP_LIMIT
-    assert {later - earlier for earlier, later in itertools.pairwise(steps)} == {
-        history.stride
-    }
+    assert {later - earlier for earlier, later in itertools.pairwise(steps)} == {history.stride}
     assert steps[0] == history.stride
     assert steps[-1] > 3 * STEP_LIMIT - 2 * history.stride
 
