@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--config", metavar="FILE", help="TOML file with these settings")
     root.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     root.add_argument("--check", action="store_true", help="read every sensor and say how it is")
+    root.add_argument("--json", action="store_true", help="of --check: one JSON object")
     root.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     return root
 
@@ -62,7 +63,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     if arguments.check:
         from colossus_agent.check import check
 
-        return check(config)
+        return check(config, as_json=arguments.json)
     from colossus_agent.serve import InUseError, hold, serve
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import socket
@@ -15,15 +16,15 @@ from colossus_agent.config import AgentConfig
 from colossus_agent.readings import GPU_COLUMNS, HOST_COLUMNS, Column, MissingReason, Sample
 from colossus_agent.sampler import Sampler
 
-RATE_SECONDS = 7.0  # the slowest rates are read every 5 s, and need two reads
+RATE_SECONDS = 12.0  # the slowest rates are read every 10 s, and need two reads
 CONNECT_SECONDS = 3.0
 WRONG = frozenset(MissingReason) - {MissingReason.UNSUPPORTED}
 
 Row = tuple[str, str, str, str]  # where, what, how it is, value or reason
 
 
-def check(config: AgentConfig) -> int:
-    """Print a table of what works here; return 0 when nothing is wrong, else 1.
+def check(config: AgentConfig, *, as_json: bool = False) -> int:
+    """Print what works here as a table or as JSON; return 0 when nothing is wrong, else 1.
 
     What a device does not have is no fault.
     """
@@ -34,11 +35,17 @@ def check(config: AgentConfig) -> int:
     rows += _gpu_rows(sampler, sample) if sampler.gpu_inventory() else []
     if sampler.gpu_detail():
         rows.append(("GPU", "NVML", "none", sampler.gpu_detail()))
+    wrong = any(row[2] in WRONG or row[2] == "failed" for row in rows)
+    if as_json:
+        names = ("where", "what", "state", "detail")
+        found = [dict(zip(names, row, strict=True)) for row in rows]
+        sys.stdout.write(json.dumps({"schema_version": 1, "checks": found}) + "\n")
+        return int(wrong)
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
         sys.stdout.write("  ".join([*cells, _printable(row[3])]).rstrip() + "\n")
-    return int(any(row[2] in WRONG or row[2] == "failed" for row in rows))
+    return int(wrong)
 
 
 async def _settled_sample(sampler: Sampler) -> Sample:
@@ -47,9 +54,14 @@ async def _settled_sample(sampler: Sampler) -> Sample:
     while True:
         sample = await sampler.sample()
         missing = {(status.gpu_index, status.sensor) for status in sample.sensors}
+        values = _floats(sample.gpu_values)
+        width = len(GPU_COLUMNS)
         pending = any(
             math.isnan(value) and (-1, column.name) not in missing
             for column, value in zip(HOST_COLUMNS, _floats(sample.host_values), strict=True)
+        ) or any(
+            math.isnan(value) and (index // width, GPU_COLUMNS[index % width].name) not in missing
+            for index, value in enumerate(values)
         )
         if not pending or time.monotonic() > deadline:
             return sample

@@ -97,11 +97,20 @@ def perform(
         expected_generation=preflight.generation if verb is not Verb.START else 0,
     )
     if arguments.wait and not action.state.is_end:
+        action = _followed(client, action, quiet=arguments.json)
+    return _show_action(action, arguments)
+
+
+def _followed(client: Client, action: Action, *, quiet: bool) -> Action:
+    try:
         for newer in client.follow(action.action_id):
             action = newer
-            if not arguments.json and not action.state.is_end:
+            if not quiet and not action.state.is_end:
                 note(f"  {action.state}: {safe(action.detail, 200)}")
-    return _show_action(action, arguments)
+    except KeyboardInterrupt:
+        note(f"\nnot waited for: action {action.action_id} goes on; see colossus actions")
+        raise
+    return action
 
 
 def _show_preflight(preflight: Preflight, arguments: argparse.Namespace) -> int:

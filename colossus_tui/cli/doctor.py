@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from colossus_tui.paths import PathError, make_private, runtime_dir, state_dir
 from colossus_tui.text import safe
 
 OK, WARN, FAIL = "ok", "warn", "fail"
+BROKEN = frozenset({"failed", "stuck", "lost", "not_permitted"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +73,38 @@ def _here() -> Iterator[Finding]:
 
 
 def _sensors() -> Iterator[Finding]:
-    """Ask the agent's own check, which reads every sensor once."""
+    """Ask the agent's own check, which reads every sensor."""
+    command = [sys.executable, "-m", "colossus_agent", "--check", "--json"]
     try:
-        result = subprocess.run(
-            [sys.executable, "-m", "colossus_agent", "--check"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        checks = json.loads(result.stdout)["checks"]
     except subprocess.TimeoutExpired:
-        yield Finding(
-            "agent", FAIL, "its check did not end within 20 s", "see colossus-agent --check"
-        )
+        yield Finding("agent", FAIL, "its check did not end within 30 s", "colossus-agent --check")
         return
-    if result.returncode:
+    except (ValueError, KeyError):
         yield Finding("agent", FAIL, result.stderr[-100:], "reinstall colossus-agent")
         return
-    for line in result.stdout.splitlines():
-        absent = line.startswith("no GPU") or "unsupported" in line
-        broken = any(word in line for word in ("failed", "stuck", "lost", "not_permitted"))
-        yield Finding("sensor", WARN if broken else OK, line, "see the agent's log" if broken else (
-            "not an error: this machine has none" if absent else ""
-        ))  # fmt: skip
+    groups: dict[str, list[dict[str, str]]] = {}
+    for check in checks:
+        if check["what"] in ("state_dir", "hub"):
+            continue  # reported below, as this command sees them
+        groups.setdefault(check["where"], []).append(check)
+    for where, found in groups.items():
+        yield _sensor_finding(where, found)
+
+
+def _sensor_finding(where: str, checks: list[dict[str, str]]) -> Finding:
+    """Return one line on all sensors of the host or of a GPU."""
+    name = f"{where} sensors"
+    if [check["what"] for check in checks] == ["NVML"]:
+        return Finding(name, OK, checks[0]["detail"], "not an error: no NVIDIA driver here")
+    working = sum(check["state"] == "ok" for check in checks)
+    absent = [check["what"] for check in checks if check["state"] == "unsupported"]
+    broken = [f"{c['what']} {c['state']}" for c in checks if c["state"] in BROKEN]
+    detail = f"{working}/{len(checks)} have values"
+    if broken:
+        return Finding(name, WARN, f"{detail}; {', '.join(broken)}", "colossus-agent --check")
+    return Finding(name, OK, f"{detail}; not there: {', '.join(absent)}" if absent else detail)
 
 
 def _hub(given: str | None) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from colossus_protos.v1 import (
     console_pb2_grpc,
 )
 from colossus_tui.client import address as addresses
-from colossus_tui.client.errors import DeadlineError, RefusedError, from_rpc
+from colossus_tui.client.errors import DeadlineError, HubUnreachableError, RefusedError, from_rpc
 from colossus_tui.model import (
     Action,
     ActionParameters,
@@ -42,6 +42,8 @@ from colossus_tui.model import (
 from colossus_tui.wire import from_proto, to_proto
 
 T = TypeVar("T")
+RESTART_SECONDS = 20.0  # how long a hub may be away while an action is followed
+RETRY_SECONDS = 0.25
 OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -225,13 +227,27 @@ class AsyncClient:
         return from_proto(Action, answer.action)
 
     async def follow(self, action_id: str) -> AsyncIterator[Action]:
-        """Yield an action each time it changes, until it has ended."""
-        try:
-            request = action_pb2.WatchRequest(action_id=action_id)
-            async for answer in self._actions.Watch(request):
-                yield from_proto(Action, answer.action)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, self.address, self.timeout) from None
+        """Yield an action each time it changes, until it has ended; also when the hub restarts.
+
+        Raises:
+            NotFoundError: There is no such action.
+            HubUnreachableError: The hub was away for RESTART_SECONDS.
+        """
+        loop = asyncio.get_running_loop()
+        request = action_pb2.WatchRequest(action_id=action_id)
+        seen = loop.time()
+        while True:
+            try:
+                async for answer in self._actions.Watch(request):
+                    seen = loop.time()
+                    yield from_proto(Action, answer.action)
+                return
+            except grpc.aio.AioRpcError as error:
+                failure = from_rpc(error, self.address, self.timeout)
+                away = isinstance(failure, HubUnreachableError)
+                if not away or loop.time() - seen > RESTART_SECONDS:
+                    raise failure from None
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def wait(self, action_id: str, timeout: float | None = None) -> Action:
         """Return the action once it has ended.

@@ -83,7 +83,7 @@ class FakeAgent:
         self.call: Any = agent_link_pb2_grpc.AgentLinkStub(blocking).Link(
             self._requests(), timeout=60
         )
-        self._answers: Iterator[agent_link_pb2.LinkResponse] = self.call
+        self._answers: Any = self.call
         self._sequence = 0
 
     def __enter__(self) -> Self:
@@ -114,7 +114,8 @@ class FakeAgent:
             grpc.RpcError: The hub refused it.
         """
         self._outgoing.put(agent_link_pb2.LinkRequest(hello=message or hello()))
-        return next(self._answers).welcome
+        welcome: agent_link_pb2.Welcome = next(self._answers).welcome
+        return welcome
 
     def send(self, *, sequence: int | None = None, replayed: bool = False, **body: Any) -> int:
         """Send one numbered message and return its number."""
@@ -156,7 +157,8 @@ class FakeAgent:
         """Return the next directive."""
         for answer in self._answers:
             if answer.HasField("directive"):
-                return answer.directive
+                directive: directive_pb2.Directive = answer.directive
+                return directive
         raise AssertionError("the link ended")
 
     def answer(self, directive: directive_pb2.Directive, detail: str = "", **changes: Any) -> None:
