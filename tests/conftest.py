@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["tests.hub_fixtures"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a change of the contracts be accepted knowingly."""
