@@ -1,7 +1,7 @@
 # Everything runs in .venv, which `make setup` makes; nothing global is touched.
 PY := .venv/bin/python
 
-.PHONY: help setup demo run test lint format types bench lock protos clean
+.PHONY: help setup demo run test lint format types bench lock protos pages clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -25,13 +25,16 @@ format: setup ## rewrite the sources in the project's format
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 types: setup ## strict types only
-	@.venv/bin/mypy && .venv/bin/mypy tests bench examples protos/generate.py
+	@.venv/bin/mypy && .venv/bin/mypy tests bench examples docs protos/generate.py
 
 bench: setup ## all benchmarks, beside nvitop and glances
 	@scripts/bench
 
 protos: setup ## regenerate the contracts' Python modules
 	@$(PY) protos/generate.py
+
+pages: setup ## regenerate docs/cli.md and docs/json.md
+	@$(PY) docs/generate.py
 
 lock: ## pin the newest allowed dependencies (needs uv)
 	@scripts/lock

@@ -1,0 +1,166 @@
+"""Write docs/cli.md and docs/json.md from the command line's own help and from the contracts.
+
+`python docs/generate.py` writes them; `--check` fails when the checked-in ones differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import re
+import sys
+import types
+import typing
+from enum import StrEnum
+from pathlib import Path
+
+from colossus_tui import model
+from colossus_tui.cli import parser as grammar
+from colossus_tui.cli.doctor import Finding
+from colossus_tui.cli.output import SCHEMA_VERSION
+
+DOCS = Path(__file__).resolve().parent
+PROTOS = DOCS.parent / "protos" / "colossus_protos" / "v1"
+MADE = "<!-- Made by docs/generate.py; edit the source instead. -->"
+# What each command prints beside schema_version: part, its type, what it is.
+PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
+    "status": (("site", model.Site, "the site"), ("runs", list[model.Run], "all runs")),
+    "runs": (("runs", list[model.Run], "all runs"),),
+    "nodes": (("nodes", list[model.Node], "all nodes"),),
+    "gpus": (("gpus", list[model.Gpu], "the GPUs asked for"),),
+    "events": (("events", list[model.Event], "newest first"),),
+    "actions": (("actions", list[model.Action], "the journal, newest first"),),
+    "show RUN": (("kind", str, '"run"'), ("detail", model.RunDetail, "the run")),
+    "show NODE": (("kind", str, '"node"'), ("detail", model.NodeDetail, "the node")),
+    "run, checkpoint, pause, freeze, resume, reprioritize, stop": (
+        ("action", model.Action, "the action as it ended, or as it was left with --no-wait"),
+    ),
+    "the same with --dry-run, or when refused beforehand": (
+        ("preflight", model.Preflight, "what it would cost, or why not"),
+    ),
+    "doctor": (("findings", list[Finding], "what works here and what does not"),),
+    "demo --headless": (("site", model.Site, "the site"), ("runs", list[model.Run], "all runs")),
+}
+ABOUT_FINDING = {
+    "": "One line of the doctor's report.",
+    "name": "What was looked at.",
+    "verdict": '"ok", "warn" or "fail".',
+    "detail": "What was found.",
+    "remedy": "What to do about it; empty where nothing is to be done.",
+}
+JSON_HEAD = f"""# JSON of the command line
+
+{MADE}
+
+Every command with `--json` prints one JSON object on one line; with `--watch`, one line each time.
+`schema_version` is {SCHEMA_VERSION}. It grows when a field is removed or changes its meaning;
+fields may be added without notice. `null` is "not available", never 0. Times are Unix nanoseconds,
+0 for never. Field names end in their unit. Text that comes from nodes and jobs is passed on as it
+came, JSON-escaped: make it harmless before you print it.
+
+| command | field | type | what it is |
+|---|---|---|---|
+"""
+
+
+def comments() -> dict[tuple[str, str], str]:
+    """Return the comment of each field of each message, from the .proto files."""
+    found: dict[tuple[str, str], str] = {}
+    for path in sorted(PROTOS.glob("*.proto")):
+        message = ""
+        lines: list[str] = []
+        for raw in path.read_text().splitlines():
+            line = raw.strip()
+            if start := re.match(r"(?:message|enum) (\w+) {", line):
+                found[start[1], ""] = " ".join(lines)
+                message, lines = start[1], []
+            elif line.startswith("//"):
+                lines.append(line.removeprefix("//").strip())
+            elif field := re.match(r"(?:optional |repeated )?[\w.<>, ]+ (\w+) = \d+", line):
+                found[message, field[1]] = " ".join(lines)
+                lines = []
+            elif not line.startswith("oneof"):
+                lines = []
+    return found
+
+
+def type_name(kind: object) -> str:
+    """Return a type as a reader of JSON knows it; objects link to their table."""
+    if isinstance(kind, types.UnionType):
+        return " or ".join(type_name(part) for part in typing.get_args(kind))
+    origin = typing.get_origin(kind)
+    if origin in (tuple, list):
+        return f"array of {type_name(typing.get_args(kind)[0])}"
+    if origin is not None:
+        return "object"
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return f"[{kind.__name__}](#{kind.__name__.lower()})"
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return ", ".join(f'`"{member.value}"`' for member in kind)
+    names = {str: "string", int: "integer", float: "number", bool: "boolean"}
+    return names.get(typing.cast("type", kind), "null")
+
+
+def parts_of(kind: object) -> list[type]:
+    """Return the dataclasses that a type is made of."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return [kind]
+    return [found for part in typing.get_args(kind) for found in parts_of(part)]
+
+
+def json_page() -> str:
+    """Return docs/json.md."""
+    known, text = comments(), JSON_HEAD
+    known |= {("Finding", name): about for name, about in ABOUT_FINDING.items()}
+    waiting: list[type] = []
+    for command, parts in PARTS.items():
+        for name, kind, about in parts:
+            text += f"| `{command}` | `{name}` | {type_name(kind)} | {about} |\n"
+            waiting += parts_of(kind)
+    done: set[type] = set()
+    while waiting:
+        kind = waiting.pop(0)
+        if kind in done:
+            continue
+        done.add(kind)
+        hints = typing.get_type_hints(kind)
+        text += f"\n## {kind.__name__}\n\n{known.get((kind.__name__, ''), '')}\n\n"
+        text += "| field | type | what it is |\n|---|---|---|\n"
+        for field in dataclasses.fields(kind):
+            about = known.get((kind.__name__, field.name), "").replace("|", "\\|")
+            text += f"| `{field.name}` | {type_name(hints[field.name])} | {about} |\n"
+            waiting += parts_of(hints[field.name])
+    return text
+
+
+def cli_page() -> str:
+    """Return docs/cli.md."""
+    os.environ["COLUMNS"] = "88"
+    root = grammar.build()
+    text = f"# The command line\n\n{MADE}\n\n```\n{root.format_help()}```\n"
+    for action in root._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, parser in action.choices.items():
+                text += f"\n## colossus {name}\n\n```\n{parser.format_help()}```\n"
+    return text
+
+
+def main() -> int:
+    """Write, or check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
+    arguments = parser.parse_args()
+    wrong = 0
+    for name, text in (("cli.md", cli_page()), ("json.md", json_page())):
+        path = DOCS / name
+        if not arguments.check:
+            path.write_text(text)
+        elif not path.exists() or path.read_text() != text:
+            sys.stderr.write(f"docs/{name} is old; run python docs/generate.py\n")
+            wrong = 1
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""What the README shows is what the repository holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_readmes_script_is_the_example_and_short() -> None:
+    example = (ROOT / "examples" / "pause_riskiest.py").read_text()
+
+    assert example in (ROOT / "README.md").read_text()
+    assert len(example.splitlines()) < 20
+
+
+def test_every_path_that_a_page_names_exists() -> None:
+    missing = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in [ROOT / "README.md", ROOT / "agent" / "hook" / "README.md"]
+        for name in re.findall(
+            r"`((?:docs|examples|agent|bench|protos|colossus_tui)/[\w./]+)`", page.read_text()
+        )
+        if not (ROOT / name).exists()
+    ]
+
+    assert not missing
+
+
+def test_make_targets_that_the_readme_names_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
+
+    assert set(re.findall(r"make ([a-z]+) ", (ROOT / "README.md").read_text())) <= targets
