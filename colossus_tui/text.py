@@ -94,6 +94,11 @@ def scaled(value: float | None, unit: str, base: float = 1000.0) -> str:
     raise AssertionError("the last prefix always returns")
 
 
+def cores(value: float | None) -> str:
+    """Return processor use in cores as percent of one, as top does."""
+    return ratio(value, 1 if value is not None and value < 0.1 else 0)
+
+
 def watts(value: float | None) -> str:
     """Return a power in W, kW, MW or GW."""
     return scaled(value, "W")
@@ -165,7 +170,11 @@ def measured(value: float | None, unit: str) -> str:
             return duration(value)
         case "mask":
             return f"0x{int(value):x}"
-        case "step" | "steps" | "runs":
+        case "step":
+            return number(value)
+        case "cores":
+            return cores(value)
+        case "steps" | "runs":
             return f"{number(value)} {unit}"
         case "count" | "code" | "":
             return number(value) if value == int(value) else number(value, 2)

@@ -88,6 +88,23 @@ def test_a_checkpoint_is_told_with_its_part(folder: Path) -> None:
     assert records[1].size_bytes == -1
 
 
+def test_a_save_is_timed_and_counts_in_no_step(folder: Path) -> None:
+    run = Run.from_env()
+    run.step(1)
+    time.sleep(0.2)
+    run.checkpointed(1, "/part")
+    run.step(2)
+    run.checkpointed(1, "/late")  # an asynchronous save of an earlier step
+    page = page_of(folder)
+
+    _, (prompt, late) = page.read_checkpoints(0)
+    _, _, steps = page.read_steps(0)
+
+    assert 0.2 <= prompt.save_seconds < 2
+    assert steps[1].step_seconds < 0.1
+    assert math.isnan(late.save_seconds)
+
+
 @settings(max_examples=60, deadline=None)
 @given(bursts=st.lists(st.integers(0, 2 * layout.STEPS_CAPACITY + 5), max_size=6))
 def test_no_step_is_lost_unnoticed(

@@ -13,6 +13,7 @@ from colossus_agent.readings import ProcessSample
 
 SCAN_SECONDS = 5.0
 COMMAND_LIMIT = 1024
+ENOUGH_TICKS, ENOUGH_SECONDS = 20, 10.0  # the kernel counts in 10 ms: 0.2 % of a core over 10 s
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SLURM_GROUP = re.compile(r"/job_(\d+)(?:/|$)")
@@ -36,6 +37,15 @@ class _Known:
     cpu_ticks: int = 0
     read_time: float = 0.0
     cpu_ratio: float = 0.0
+
+    def measure(self, ticks: int, now: float) -> None:
+        """Take processor time in, once enough ticks have passed to tell a ratio from them."""
+        passed, used = now - self.read_time, ticks - self.cpu_ticks
+        if self.read_time and (used < ENOUGH_TICKS and passed < ENOUGH_SECONDS):
+            return
+        if self.read_time and passed > 0:
+            self.cpu_ratio = used / _TICKS / passed
+        self.cpu_ticks, self.read_time = ticks, now
 
 
 class Processes:
@@ -145,9 +155,7 @@ class Processes:
         if gpus and not known.command:
             command = self._read(pid, "cmdline", COMMAND_LIMIT * 2).replace(b"\0", b" ")
             known.command, known.user = visible(command, COMMAND_LIMIT), self._user(pid)
-        if known.read_time and now > known.read_time:
-            known.cpu_ratio = (ticks - known.cpu_ticks) / _TICKS / (now - known.read_time)
-        known.cpu_ticks, known.read_time = ticks, now
+        known.measure(ticks, now)
         return ProcessSample(
             pid,
             start_time_ticks,

@@ -57,7 +57,7 @@ class Run:
         self._checkpoint_count = 0
         self._serial = b"\0" * 8
         self._last_time = time.perf_counter_ns()
-        self._verdict_time = 0.0
+        self._last_step = layout.NOT_GIVEN
         self._expired = 0  # agreement that this rank gave up; never obeyed, even when committed
         folder = environment.get("COLOSSUS_PAGE_DIR")
         if self.run_id and folder:
@@ -151,6 +151,7 @@ class Run:
                 seconds,
             )
             self._count = count = count + 1
+            self._last_step = step
             layout.COUNTER.pack_into(page, layout.STEP_COUNT_OFFSET, count)
             layout.COUNTER.pack_into(page, layout.CURRENT_STEP_OFFSET, step)
             serial = page[layout.SERIAL_OFFSET : layout.SERIAL_OFFSET + 8]
@@ -179,7 +180,6 @@ class Run:
                     return _NONE  # not yet: look again after the next step
                 if order.phase == layout.PHASE_COMMITTED:
                     self._answer(page, serial, order._replace(step=step), layout.ACTED_DONE)
-                    self._verdict_time = time.perf_counter()
                     return _VERDICTS.get(order.verb, _NONE)
                 now = time.monotonic_ns()
                 deadline = deadline or now + min(order.hold_ns, 60_000_000_000)
@@ -202,7 +202,8 @@ class Run:
     ) -> None:
         """Say that this rank's part of the checkpoint of `step` is safe on disk.
 
-        Every rank calls it; a step is durable once all have.
+        Every rank calls it; a step is durable once all have. Called for the step just reported, the
+        time since then is how long the save took, and counts in no step.
 
         Args:
             step: Step that the checkpoint holds.
@@ -213,8 +214,10 @@ class Run:
         if page is None:
             return
         text = os.fsencode(os.path.abspath(os.fspath(path)))[:1022]
-        seconds = time.perf_counter() - self._verdict_time if self._verdict_time else _NAN
-        self._verdict_time = 0.0
+        now, seconds = time.perf_counter_ns(), _NAN
+        if step == self._last_step:
+            seconds, self._last_time = (now - self._last_time) * 1e-9, now
+            self._last_step = layout.NOT_GIVEN
         count = self._checkpoint_count
         offset = layout.CHECKPOINTS_OFFSET + (
             count % layout.CHECKPOINTS_CAPACITY * layout.CHECKPOINT.size

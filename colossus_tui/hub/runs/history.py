@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -90,13 +92,12 @@ class History:
         return self._stride
 
     def recent_losses(self, count: int) -> tuple[float, ...]:
-        """Return losses over the whole run, oldest first, thinned to `count`."""
+        """Return losses over the whole run, oldest first, each the mean of its share of steps."""
         losses = [point.loss for point in self._sorted() if math.isfinite(point.loss)]
         if len(losses) <= count:
             return tuple(losses)
-        return tuple(
-            losses[round(index * (len(losses) - 1) / (count - 1))] for index in range(count)
-        )
+        edges = [index * len(losses) // count for index in range(count + 1)]
+        return tuple(statistics.fmean(losses[a:b]) for a, b in itertools.pairwise(edges))
 
     def series(self, name: str, max_points: int, since_unix_ns: int) -> Series:
         """Return one series; an unknown name gives an empty one."""

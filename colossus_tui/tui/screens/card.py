@@ -49,6 +49,7 @@ class CardScreen(ModalScreen[None]):
         self._action: Action | None = None
         self._problem = ""
         self._typed = ""
+        self._wrong = False
         self._sent = False
 
     @property
@@ -71,13 +72,13 @@ class CardScreen(ModalScreen[None]):
 
     def _lines(self) -> list[Line]:
         if self._problem:
-            return card.problem(self._verb, self._run_id, self._problem)
+            return card.problem(self._verb, self._run_id, self._problem, sent=self._sent)
         if self._action is not None:
             return card.progress_lines(self._action)
         if self._preflight is not None:
             if self._sent:
                 return card.asking(self._verb, self._run_id)
-            return card.preflight_lines(self._preflight, self._typed)
+            return card.preflight_lines(self._preflight, self._typed, wrong=self._wrong)
         if self._verb is Verb.REPRIORITIZE and self._parameters.priority_class is None:
             return card.choose_class(self._run_id, self._current)
         return card.asking(self._verb, self._run_id)
@@ -127,7 +128,7 @@ class CardScreen(ModalScreen[None]):
                     if self._typed == self._run_id:
                         self._send()
                     else:
-                        self._typed = ""
+                        self._typed, self._wrong = "", True
                         self.console.bell()
                 elif event.key == "backspace":
                     self._typed = self._typed[:-1]
@@ -141,6 +142,13 @@ class CardScreen(ModalScreen[None]):
                     self._send()
                 elif event.key == "n":
                     self.action_close()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take a pasted name as if it were typed."""
+        for character in event.text.strip():
+            if self._preflight is not None and character.isprintable() and len(self._typed) < 63:
+                self._typed += character
+        self._show()
 
     def _send(self) -> None:
         assert self._preflight is not None

@@ -29,18 +29,21 @@ def asking(verb: Verb, run_id: str) -> list[Line]:
     return [((f"{verb} {safe(run_id, 63)}", "strong"),), (), (("asking the hub ...", "dim"),)]
 
 
-def problem(verb: Verb, run_id: str, detail: str) -> list[Line]:
-    """Return the card when the hub could not be asked."""
+def problem(verb: Verb, run_id: str, detail: str, *, sent: bool) -> list[Line]:
+    """Return the card when the hub could not be asked, or went away after it was."""
+    end = (
+        "it may go on: the run's actions tell once the hub is back" if sent else "nothing was done"
+    )
     return [
         ((f"{verb} {safe(run_id, 63)}", "strong"),),
         (),
         *_wrapped(detail, "bad"),
         (),
-        (("nothing was done; escape closes", "dim"),),
+        ((f"{end}; escape closes", "dim"),),
     ]
 
 
-def preflight_lines(preflight: Preflight, typed: str) -> list[Line]:
+def preflight_lines(preflight: Preflight, typed: str, *, wrong: bool) -> list[Line]:
     """Return the card with the figures and the question."""
     lines: list[Line] = [
         ((f"{preflight.verb} {safe(preflight.run_id, 63)}", "strong"),),
@@ -64,8 +67,10 @@ def preflight_lines(preflight: Preflight, typed: str) -> list[Line]:
     lines.append(())
     match preflight.confirmation:
         case Confirmation.TYPE_NAME:
+            question = "that is not its name; " if wrong and not typed else ""
             lines.append(
                 (
+                    (question, "warn"),
                     ("type the run's name, then enter: ", "plain"),
                     (safe(typed, 63) or "_", "strong"),
                 )

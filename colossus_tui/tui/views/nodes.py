@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from colossus_tui.model import Freshness, Gpu, MissingReason, Node, NodeDetail
-from colossus_tui.text import age, bytes_, duration, fit, measured, number, ratio, safe, watts
+from colossus_tui.text import (
+    age,
+    bytes_,
+    cores,
+    duration,
+    fit,
+    measured,
+    number,
+    ratio,
+    safe,
+    watts,
+)
 from colossus_tui.tui.theme import SEVERITY_STYLES, Glyphs
 from colossus_tui.tui.views import Line, Span
 
@@ -214,7 +225,7 @@ def _processes(detail: NodeDetail) -> list[Line]:
                 (f"{process.pid:>8}  ", "plain"),
                 (fit(safe(process.run_id, 63) or "-", 12), "strong"),
                 (f"{rank:>6}  {fit(safe(process.user, 32), 8)}", "plain"),
-                (f"{number(process.cpu_ratio, 2):>6}{bytes_(process.resident_bytes):>11}", "plain"),
+                (f"{cores(process.cpu_ratio):>6}{bytes_(process.resident_bytes):>11}", "plain"),
                 (f"  {fit(gpus, 6)}", "plain"),
                 (f"  {safe(process.command or process.name, 200)}", "dim"),
             )

@@ -10,6 +10,7 @@ from colossus_tui.tui.theme import Glyphs
 from colossus_tui.tui.views import Line
 
 LABEL_CELLS = 9
+LEAST_SPAN = 0.1  # of the middle value
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # Unicode braille, row by column
 
 
@@ -51,8 +52,10 @@ def plot(
         return [((fit(title, cells), "head"),), *([note] + [blank] * (lines - 2))]
     (first, last) = finite[0][0], finite[-1][0]
     low, high = min(y for _, y in finite), max(y for _, y in finite)
-    if high == low:
-        low, high = low - (abs(low) * 0.01 or 0.5), high + (abs(high) * 0.01 or 0.5)
+    middle = (low + high) / 2
+    least = abs(middle) * LEAST_SPAN or 1.0  # noise must not look like a mountain
+    if high - low < least:
+        low, high = middle - least / 2, middle + least / 2
     rows = _draw(finite, (first, last), (low, high), inside, height, glyphs)
     labels = {0: show(high), height - 1: show(low), (height - 1) // 2: show((high + low) / 2)}
     body: list[Line] = [

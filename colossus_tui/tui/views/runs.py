@@ -75,7 +75,7 @@ def _plain(text: Callable[[Run], str]) -> Callable[[Run, int, Glyphs], Span]:
 def _devices(run: Run) -> str:
     if run.gpu_count:
         return f"{run.reporting_gpu_count}/{run.gpu_count} GPU"
-    return f"{run.alive_rank_count}/{run.rank_count} rank"
+    return f"{run.alive_rank_count}/{run.rank_count} rank{'' if run.rank_count == 1 else 's'}"
 
 
 def _risk(run: Run, cells: int, glyphs: Glyphs) -> Span:
@@ -152,7 +152,7 @@ COLUMNS = (
         _plain(lambda r: age(r.durable_time_unix_ns)),
         lambda r: _some(-r.durable_time_unix_ns if r.durable_time_unix_ns else None),
     ),
-    Column("risk", "AT RISK", 12, 6, _risk, lambda r: _some(r.work_at_risk_hours)),
+    Column("risk", "AT RISK", 13, 6, _risk, lambda r: _some(r.work_at_risk_hours)),
     Column(
         "power",
         "POWER",

@@ -438,7 +438,7 @@ class CheckpointReport(_message.Message):
     on_disk: _builtins.bool
     """Whether the agent found the path on its disk."""
     save_seconds: _builtins.float
-    """Time from the verdict to the report, seconds; NaN when it was not asked for."""
+    """Time from the step's report to this one, seconds; NaN for a checkpoint of an earlier step."""
     def __init__(
         self,
         *,
