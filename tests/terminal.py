@@ -10,7 +10,7 @@ import signal
 import struct
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -94,6 +94,14 @@ class Terminal:
                 raise AssertionError(f"the screen never showed {wanted}:\n{self.text}")
             self.read(0.05)
         return self.text
+
+    def until_that(self, holds: Callable[[], bool], seconds: float = 15.0) -> None:
+        """Wait until something holds of the screen."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"it never came true of the screen:\n{self.text}")
+            self.read(0.05)
 
     def until_gone(self, unwanted: str, seconds: float = 15.0) -> None:
         """Wait until the screen shows this no more."""

@@ -108,6 +108,11 @@ class OverviewScreen(ColossusScreen):
             if event.key == "escape" and self._filter:
                 self._filter = ""
                 self.show()
+            elif event.key == "slash":
+                # Here and not by its binding, which the app looks up when the keys after it have
+                # passed already: a slow link delivers many at once.
+                event.stop()
+                self.action_filter()
             return
         match event.key:
             case "enter":

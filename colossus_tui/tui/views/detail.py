@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from colossus_tui.model import Action, ActionState, RankExit, RunDetail, Series
+from colossus_tui.model import Action, ActionState, RankExit, Run, RunDetail, Series
 from colossus_tui.text import (
     age,
     bytes_,
@@ -52,6 +52,18 @@ def run_lines(
     return lines
 
 
+def _durable(run: Run) -> str:
+    if run.durable_step is None:
+        return "none yet"
+    return f"{number(run.durable_step)}, {age(run.durable_time_unix_ns)} old"
+
+
+def _checkpoint_cost(run: Run) -> str:
+    if run.checkpoint_bytes is None and run.checkpoint_seconds is None:
+        return "none measured yet"
+    return f"{bytes_(run.checkpoint_bytes)} in {duration(run.checkpoint_seconds)}"
+
+
 def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
     run = detail.run
     head: Line = (
@@ -77,7 +89,7 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
         ),
         ("loss", f"{significant(run.loss)}, grad norm {significant(run.grad_norm)}"),
         ("tokens/s", f"{number(run.tokens_per_second)}, {number(run.tokens)} so far"),
-        ("durable step", f"{number(run.durable_step)}, {age(run.durable_time_unix_ns)} old"),
+        ("durable step", _durable(run)),
         ("work at risk", hours(run.work_at_risk_hours, run.work_unit)),
         ("ETTR", f"{ratio(run.ettr_ratio_1h, 1)} 1 h, {ratio(run.ettr_ratio, 1)} whole run"),
         ("lost to", badput or "nothing yet"),
@@ -95,7 +107,7 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
             f"{', '.join(safe(name, 40) for name in run.node_names[:4])}",
         ),
         ("watchdog", duration(run.watchdog_seconds)),
-        ("checkpoint", f"{bytes_(run.checkpoint_bytes)} in {duration(run.checkpoint_seconds)}"),
+        ("checkpoint", _checkpoint_cost(run)),
         ("command", safe(run.command, 200)),
     ]
     per_line = 2 if cells >= 100 else 1

@@ -20,7 +20,7 @@ class Column:
     Attributes:
         rank: Order in which columns are given room; the smallest first.
         cell: Text and style of a run's cell.
-        key: What rows are sorted by.
+        key: What rows are sorted by: whether there is no value, then the value.
     """
 
     name: str
@@ -193,15 +193,19 @@ def columns_for(cells: int) -> list[tuple[Column, int]]:
 def chosen(runs: Sequence[Run], pattern: str, order: str, backwards: bool) -> list[Run]:
     """Return the runs that fit the filter, in order; class and name decide between equals.
 
+    Numbers begin with the largest; runs without a value always come last.
+
     The filter is words that must all fit: `class=P0`, `state=paused`, or part of name, label or
     command.
     """
     found = [run for run in runs if all(_fits(run, word) for word in pattern.lower().split())]
     found.sort(key=lambda run: (run.priority_class, run.run_id))
     column = next((column for column in COLUMNS if column.name == order), None)
-    if column is not None:
-        found.sort(key=column.key, reverse=backwards)
-    return found
+    if column is None:
+        return found[::-1] if backwards else found
+    known = [run for run in found if not column.key(run)[0]]
+    known.sort(key=column.key, reverse=backwards != column.right)
+    return known + [run for run in found if column.key(run)[0]]
 
 
 def _fits(run: Run, word: str) -> bool:

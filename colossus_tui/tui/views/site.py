@@ -54,9 +54,9 @@ def _figures(view: View, link: Link) -> Line:
         (f"   power {power}", "plain"),
         (f"   CPU {ratio(site.cpu_utilisation_ratio)}", "plain"),
     ]
-    if not link.linked:
+    if not link.linked:  # first, since it must be seen on a narrow terminal as well
         away = duration(round(time.monotonic() - link.since))
-        spans.append((f"   hub lost {away} ago: figures are old", "bad"))
+        spans.insert(0, (f" hub lost {away} ago: figures are old  ", "bad"))
     elif site.age_seconds >= FRESH_SECONDS:
         spans.append((f"   age {duration(site.age_seconds)}", "warn"))
     if view.header.role == "viewer":
