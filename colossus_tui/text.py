@@ -14,20 +14,21 @@ _KINDS_REMOVED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 def safe(text: str, limit: int = TEXT_LIMIT) -> str:
     """Return foreign text on one line, without control, format or unassigned characters.
 
-    Escapes, newlines, direction marks and invisible characters become U+FFFD; what is cut ends
-    in an ellipsis. The result is still not markup: hand it to nothing that reads markup.
+    Escapes, newlines, direction marks and invisible characters become U+FFFD, every kind of
+    space a plain one; what is cut ends in an ellipsis. The result is still not markup: hand it
+    to nothing that reads markup.
     """
-    kept = "".join(
-        "\N{REPLACEMENT CHARACTER}"
-        if unicodedata.category(character) in _KINDS_REMOVED or _is_stacked(character)
-        else character
-        for character in text[: limit + 1]
-    )
+    if text.isascii() and text.isprintable() and len(text) <= limit:
+        return text
+    kept = "".join(map(_safe_character, text[: limit + 1]))
     return kept if len(text) <= limit else kept[: limit - 1] + "…"
 
 
-def _is_stacked(character: str) -> bool:
-    return unicodedata.combining(character) > 0
+def _safe_character(character: str) -> str:
+    kind = unicodedata.category(character)
+    if kind in _KINDS_REMOVED or unicodedata.combining(character) > 0:
+        return "\N{REPLACEMENT CHARACTER}"
+    return " " if kind == "Zs" else character
 
 
 def safe_lines(text: str, count: int) -> list[str]:
@@ -77,7 +78,9 @@ def significant(value: float | None, digits: int = 4) -> str:
 
 def ratio(value: float | None, digits: int = 0) -> str:
     """Return a ratio as percent."""
-    return NOT_AVAILABLE if value is None else f"{value * 100:.{digits}f} %"
+    if value is None or not math.isfinite(percent := value * 100):
+        return NOT_AVAILABLE
+    return f"{percent:.{digits}f} %"
 
 
 def scaled(value: float | None, unit: str, base: float = 1000.0) -> str:

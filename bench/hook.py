@@ -1,0 +1,175 @@
+"""What the hook costs a training loop: nanoseconds a step, beside other ways to report one.
+
+Each way runs the same loop in turn, several rounds in a row, so that a noisy machine is noisy for
+all of them; the cost of the bare loop is taken off. Peers: the standard library's logging to a
+file, and a JSON line to a file. nvitop and glances are never in the loop: they have no row here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import logging
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.measure import table
+from colossus_hook import Run, page
+
+BUDGET_NS = 5_000.0
+FAR_STEP = 1 << 40  # no rank gets there: an order for it stays pending
+
+Loop = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Cost of one way to report a step, without the loop around it."""
+
+    name: str
+    median_ns: float
+    slowest_round_ns: float
+    in_budget: bool | None = None
+
+
+def bare(count: int) -> None:
+    """The loop itself, with a call that does nothing."""
+    nothing = _nothing
+    for step in range(count):
+        nothing(step, loss=1.5, tokens=4096)
+
+
+def _nothing(step: int, *, loss: float, tokens: int) -> None:
+    """Take what every way takes."""
+
+
+def hook(run: Run) -> Loop:
+    """Return the loop that reports to a hook."""
+
+    def loop(count: int) -> None:
+        report = run.step
+        for step in range(count):
+            report(step, loss=1.5, tokens=4096)
+
+    return loop
+
+
+def logged(file: io.TextIOBase) -> Loop:
+    """Return the loop that writes a line through logging."""
+    logger = logging.Logger("bench", logging.INFO)
+    logger.addHandler(logging.StreamHandler(file))
+
+    def loop(count: int) -> None:
+        for step in range(count):
+            logger.info("step %d loss %f tokens %d", step, 1.5, 4096)
+
+    return loop
+
+
+def json_lines(file: io.TextIOBase) -> Loop:
+    """Return the loop that writes a JSON line, flushed so that somebody can read it."""
+
+    def loop(count: int) -> None:
+        for step in range(count):
+            json.dump({"step": step, "loss": 1.5, "tokens": 4096}, file)
+            file.write("\n")
+            file.flush()
+
+    return loop
+
+
+def active_run(folder: Path) -> Run:
+    """Return a hook that has a page in this folder."""
+    folder.mkdir()
+    os.environ.update(COLOSSUS_RUN="bench", COLOSSUS_PAGE_DIR=str(folder))
+    run = Run.from_env()
+    os.environ.pop("COLOSSUS_RUN")
+    os.environ.pop("COLOSSUS_PAGE_DIR")
+    if not run.active:
+        raise SystemExit(f"bench.hook: no page could be made in {folder}")
+    return run
+
+
+def order_far_ahead(folder: Path) -> None:
+    """Give the rank in this folder an order for a step that never comes."""
+    order = page.Order(1, page.VERB_PAUSE, page.PHASE_PREPARED, FAR_STEP, 1_000_000_000)
+    rank_page = page.RankPage(str(folder / "rank-0.page"))
+    rank_page.write_order(order)
+    rank_page.close()
+
+
+def measure(*, quick: bool) -> list[Figures]:
+    """Return the cost of each way."""
+    rounds, count = (7, 20_000) if quick else (25, 100_000)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="colossus-")))
+        inactive = stack.enter_context(Run.from_env())
+        seen = stack.enter_context(active_run(folder / "seen"))
+        ordered = stack.enter_context(active_run(folder / "ordered"))
+        order_far_ahead(folder / "ordered")
+        ways: dict[str, Loop] = {
+            "hook, no agent": hook(inactive),
+            "hook": hook(seen),
+            "hook, an order pending": hook(ordered),
+            "logging to a file": logged(stack.enter_context((folder / "log").open("w"))),
+            "JSON line to a file": json_lines(stack.enter_context((folder / "json").open("w"))),
+        }
+        costs: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            floor = _time(bare, count)
+            for name, way in ways.items():
+                costs[name].append((_time(way, count) - floor) / count)
+    return [
+        Figures(
+            name,
+            statistics.median(values),
+            max(values),
+            statistics.median(values) <= BUDGET_NS if name.startswith("hook") else None,
+        )
+        for name, values in costs.items()
+    ]
+
+
+def _time(loop: Loop, count: int) -> int:
+    begun = time.perf_counter_ns()
+    loop(count)
+    return time.perf_counter_ns() - begun
+
+
+def main() -> int:
+    """Measure and print; return 1 when the hook is over its budget."""
+    parser = argparse.ArgumentParser(prog="python -m bench.hook", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a second instead of half a minute")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    arguments = parser.parse_args()
+    figures = measure(quick=arguments.quick)
+    within = all(one.in_budget is not False for one in figures)
+    if arguments.json:
+        result = {
+            "benchmark": "hook",
+            "within_budget": within,
+            "budgets": {"median_ns": BUDGET_NS},
+            "figures": [asdict(one) for one in figures],
+        }
+        print(json.dumps(result))
+    else:
+        rows = [("a step", "median", "slowest round")]
+        rows += [
+            (one.name, f"{one.median_ns:,.0f} ns", f"{one.slowest_round_ns:,.0f} ns")
+            for one in figures
+        ]
+        print(table([*rows, ("budget of the hook", f"{BUDGET_NS:,.0f} ns", "")]))
+        print("within budget" if within else "OVER BUDGET")
+    return 0 if within else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
