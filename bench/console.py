@@ -46,7 +46,7 @@ class Figures:
     start_ms: float | None = None
     bytes_per_second: float | None = None
     cpu_percent: float | None = None
-    rss_mb: float | None = None
+    rss_mib: float | None = None
     key_p50_ms: float | None = None
     key_p95_ms: float | None = None
     settled_p95_ms: float | None = None
@@ -144,7 +144,7 @@ def measure(
             statistics.median(starts),
             size / passed,
             used / passed * 100,
-            memory_kib(program.pid)["Rss"] / 1000,
+            memory_kib(program.pid)["Rss"] / 1024,
             _quantile(first, 0.5),
             _quantile(first, 0.95),
             _quantile(settled, 0.95),
@@ -239,8 +239,14 @@ def _peers(folder: str, *, quick: bool) -> list[Figures]:
 
         environment |= {"LD_LIBRARY_PATH": str(build(Path(folder))), "FAKE_NVML_GPUS": "8"}
     peers = (
-        ("nvitop (8 GPUs)", "nvitop", ("monitor", "full"), (b"GPU",), (b"\x1b[B", b"\x1b[A")),
-        ("glances", "glances", (), (b"CPU",), (b"1", b"1")),
+        (
+            "nvitop (8 GPUs)",
+            "nvitop",
+            ("--monitor", "full", "--interval", "1"),
+            (b"GPU",),
+            (b"\x1b[B", b"\x1b[A"),
+        ),
+        ("glances", "glances", ("-t", "1"), (b"CPU",), (b"1", b"1")),
     )
     for name, program, arguments, wanted, keys in peers:
         if not (PEERS / program).exists():
@@ -252,41 +258,64 @@ def _peers(folder: str, *, quick: bool) -> list[Figures]:
 
 
 BUDGET = Figures("budget", 450.0, 3_000.0, 3.0, None, None, 40.0, 150.0)
+FIELDS_WITH_BUDGET = (
+    *("start_ms", "bytes_per_second", "cpu_percent"),
+    *("key_p95_ms", "settled_p95_ms"),
+)
+
+
+def within_budget(ours: Figures) -> bool:
+    """Return whether every figure that has a budget was measured and keeps it."""
+    measured = {name: getattr(ours, name) for name in FIELDS_WITH_BUDGET}
+    return all(
+        value is not None and value <= getattr(BUDGET, name) for name, value in measured.items()
+    )
 
 
 def main() -> int:
-    """Print a table or one JSON object."""
+    """Print a table or one JSON object; return 1 when the console is over a budget."""
     parser = argparse.ArgumentParser(prog="python -m bench.console", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a minute instead of several")
-    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    figures = [*run(quick=arguments.quick), BUDGET]
+    figures = run(quick=arguments.quick)
+    within = within_budget(figures[0])
     if arguments.json:
-        print(json.dumps({"schema_version": 1, "figures": [asdict(one) for one in figures]}))
-        return 0
+        result = {
+            "benchmark": "console",
+            "within_budget": within,
+            "budgets": {name: getattr(BUDGET, name) for name in FIELDS_WITH_BUDGET},
+            "figures": [asdict(one) for one in figures],
+        }
+        print(json.dumps(result))
+    else:
+        print(text([*figures, BUDGET]))
+        print("within budget" if within else "OVER BUDGET")
+    return 0 if within else 1
+
+
+def text(figures: Sequence[Figures]) -> str:
+    """Return the figures as a table."""
+    heading = ("", "exec to screen", "bytes/s", "CPU", "RSS", "key p50", "key p95", "settled p95")
     rows = [
-        ["", "exec to screen", "bytes/s", "CPU", "RSS", "key p50", "key p95", "settled p95", ""]
-    ]
-    rows += [
-        [
+        (
             one.name,
             _cell(one.start_ms, "ms"),
             _cell(one.bytes_per_second, "B/s"),
-            "n/a" if one.cpu_percent is None else f"{one.cpu_percent:.2f} %",
-            _cell(one.rss_mb, "MB"),
+            _cell(one.cpu_percent, "%", 2),
+            _cell(one.rss_mib, "MiB"),
             _cell(one.key_p50_ms, "ms"),
             _cell(one.key_p95_ms, "ms"),
             _cell(one.settled_p95_ms, "ms"),
             one.note,
-        ]
+        )
         for one in figures
     ]
-    print(table(rows))
-    return 0
+    return table([(*heading, ""), *rows])
 
 
-def _cell(value: float | None, unit: str) -> str:
-    return "n/a" if value is None else f"{value:,.0f} {unit}"
+def _cell(value: float | None, unit: str, digits: int = 0) -> str:
+    return "" if value is None else f"{value:,.{digits}f} {unit}"
 
 
 if __name__ == "__main__":
