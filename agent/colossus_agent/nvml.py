@@ -286,10 +286,16 @@ class Nvml:
             api.NVML_VALUE_TYPE_SIGNED_INT: "siVal",
         }
 
+        # Asked of the type: pynvml's own attribute access on a value costs more than the call.
+        kind = api.c_nvmlFieldValue_t
+        code_of, type_of, union_of = (
+            member.__get__ for member in (kind.nvmlReturn, kind.valueType, kind.value)
+        )
+
         def one(value: Any) -> Value:
-            if value.nvmlReturn:
-                return self._missing(f"field {value.fieldId}", value.nvmlReturn)
-            return float(getattr(value.value, members[value.valueType]))
+            if code := code_of(value):
+                return self._missing(f"field {value.fieldId}", code)
+            return float(getattr(union_of(value), members[type_of(value)]))
 
         def read() -> Sequence[Value]:
             make()

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 from colossus_agent.collectors.gpu import GpuCollector, GpuSource
 from colossus_agent.collectors.host import host_calls, host_inventory
@@ -70,22 +71,20 @@ class Sampler:
         done = asyncio.Event()
         gpus = self._gpus
         workers = [self._host_worker, *([gpus.worker] if gpus else [])]
-        left = 1
+        busy = {"asking"}
 
-        def one_done() -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                done.set()
-
-        def finished() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop may have ended by now
-                loop.call_soon_threadsafe(one_done)
+        def finished(name: str) -> None:  # by each worker's own thread, and only the last wakes
+            busy.discard(name)
+            if not busy:
+                with contextlib.suppress(RuntimeError):  # the loop may have ended by now
+                    loop.call_soon_threadsafe(done.set)
 
         for worker in workers:
             worker.watch()
-            left += worker.begin(finished)
-        one_done()
+            busy.add(worker.name)
+            if not worker.begin(partial(finished, worker.name)):
+                busy.discard(worker.name)
+        finished("asking")
         try:
             async with asyncio.timeout(ROUND_SECONDS):
                 await done.wait()

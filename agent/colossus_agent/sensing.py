@@ -37,6 +37,19 @@ EARLY_SECONDS = 0.1  # a period may end this much before its tick
 
 
 @dataclass(slots=True, eq=False)
+class _Gpu:
+    """What the calls about one GPU share; a call about the host has one of its own."""
+
+    calls: list[Call] = field(default_factory=list)
+    hanging_count: int = 0
+    is_lost: bool = False
+
+    @property
+    def is_hanging(self) -> bool:
+        return self.hanging_count >= HANGING_LIMIT
+
+
+@dataclass(slots=True, eq=False)
 class Call:
     """One read of a source.
 
@@ -60,6 +73,7 @@ class Call:
     succeeded: bool = False
     cells: tuple[int, ...] = ()
     has_missing: bool = False
+    gpu: _Gpu = field(default_factory=_Gpu)
 
     def retry_after(self, reason: MissingReason) -> float:
         """Return the seconds to wait before the next try."""
@@ -93,9 +107,9 @@ class Table:
                 self.missing.pop((call.gpu_index, name), None)
         if not values:
             return
-        for position, (cell, value) in enumerate(zip(call.cells, values, strict=True)):
+        for cell, value, name in zip(call.cells, values, call.columns, strict=True):
             if isinstance(value, MissingError):
-                self._miss(call, call.columns[position], cell, value, unix_ns)
+                self._miss(call, name, cell, value, unix_ns)
                 continue
             self.values[cell] = value
             if value == value:  # a NaN is none yet
@@ -121,15 +135,6 @@ class Table:
             self.missing[key] = SensorStatus(
                 call.gpu_index, name, error.reason, unix_ns, last, str(error)[:256]
             )
-
-
-@dataclass(slots=True)
-class _Gpu:
-    """What the calls about one GPU share."""
-
-    calls: list[Call] = field(default_factory=list)
-    hanging_count: int = 0
-    is_lost: bool = False
 
 
 _Current: TypeAlias = tuple[Call, int, float]  # the call under way, its position, since when
@@ -174,7 +179,8 @@ class Worker:
         for call in calls:
             self.table.bind(call)
             if call.gpu_index >= 0:
-                self._gpus.setdefault(call.gpu_index, _Gpu()).calls.append(call)
+                call.gpu = self._gpus.setdefault(call.gpu_index, call.gpu)
+                call.gpu.calls.append(call)
         self._calls += calls
 
     def _start(self, position: int, began: float) -> None:
@@ -237,13 +243,10 @@ class Worker:
         now = time.time_ns()
         self.table.miss(call, MissingError(MissingReason.STUCK, text), now)
         LOG.warning("sensor=stuck gpu=%d call=%s", call.gpu_index, call.name)
-        gpu = self._gpus.get(call.gpu_index)
-        if gpu is None:
-            return
-        gpu.hanging_count += 1
-        if gpu.hanging_count == HANGING_LIMIT:
+        call.gpu.hanging_count += 1
+        if call.gpu.hanging_count == HANGING_LIMIT:
             error = MissingError(MissingReason.STUCK, f"not asked, since {text}")
-            for other in gpu.calls:
+            for other in call.gpu.calls:
                 if not other.stuck and other.due != math.inf:
                     self.table.miss(other, error, now)
 
@@ -267,18 +270,23 @@ class Worker:
                 return
             while position < len(self._calls):
                 call = self._calls[position]
-                due = call.due <= began and self._is_free(call)
+                due = call.due <= began and not call.stuck and not call.gpu.is_hanging
                 if due and not self._make(call, position, generation):
                     return
                 position += 1
             position = 0
-            self._next_due = min((call.due for call in self._calls if not call.stuck), default=0.0)
+            self._next_due = self._soonest()
             self._report(time.monotonic() - began)
             self._finished()
 
-    def _is_free(self, call: Call) -> bool:
-        gpu = self._gpus.get(call.gpu_index)
-        return not call.stuck and (gpu is None or gpu.hanging_count < HANGING_LIMIT)
+    def _soonest(self) -> float:
+        soonest = math.inf
+        for call in self._calls:
+            if call.due < soonest and not call.stuck:
+                soonest = call.due
+                if not soonest:  # every round, and of a GPU the first call already is
+                    break
+        return soonest
 
     def _make(self, call: Call, position: int, generation: int) -> bool:
         """Make one call; return False when this thread was left behind meanwhile."""
@@ -313,11 +321,9 @@ class Worker:
         call.stuck = False
         call.due = time.monotonic() + call.retry_after(MissingReason.STUCK)
         self._next_due = 0.0
-        gpu = self._gpus.get(call.gpu_index)
-        if gpu is not None:
-            gpu.hanging_count -= 1
-            if gpu.hanging_count == HANGING_LIMIT - 1:
-                _make_due(other for other in gpu.calls if other is not call)
+        call.gpu.hanging_count -= 1
+        if call.gpu.hanging_count == HANGING_LIMIT - 1:
+            _make_due(other for other in call.gpu.calls if other is not call)
 
     def _succeeded(self, call: Call, values: Sequence[Value]) -> None:
         call.failures = 0
@@ -329,20 +335,18 @@ class Worker:
             call.due = now + period - EARLY_SECONDS
         call.succeeded = True
         self.table.put(call, values, time.time_ns())
-        gpu = self._gpus.get(call.gpu_index)
-        if gpu is not None and gpu.is_lost:
-            gpu.is_lost = False
-            _make_due(gpu.calls)
+        if call.gpu.is_lost:
+            call.gpu.is_lost = False
+            _make_due(call.gpu.calls)
 
     def _missed(self, call: Call, error: MissingError) -> None:
         call.failures += 1
         call.due = time.monotonic() + call.retry_after(error.reason)
         self.table.miss(call, error, time.time_ns())
-        gpu = self._gpus.get(call.gpu_index)
-        if gpu is None or error.reason is not MissingReason.LOST:
+        if call.gpu_index < 0 or error.reason is not MissingReason.LOST:
             return
-        gpu.is_lost = True
-        for other in gpu.calls:
+        call.gpu.is_lost = True
+        for other in call.gpu.calls:
             if other is not call and not other.stuck and other.due != math.inf:
                 other.due = call.due
                 self.table.miss(other, error, time.time_ns())

@@ -31,6 +31,7 @@ from colossus_tui.hub.views import Views
 LOG = logging.getLogger(__name__)
 STOP_GRACE_SECONDS = 1.0
 EXPIRE_SECONDS = 3_600.0
+ACKNOWLEDGE_TICKS = 5  # a message to each agent each second would cost it a tenth of its time
 
 
 class Hub:
@@ -105,7 +106,7 @@ class Hub:
                 tasks.create_task(self._engine.run())
         finally:
             await server.stop(STOP_GRACE_SECONDS)
-            await self._flush()
+            await self._flush(acknowledge=False)
             self._database.close()
 
     async def _tick(self) -> None:
@@ -119,7 +120,7 @@ class Hub:
             self._registry.tick(now - last)
             self._ticks += 1
             last = now
-            await self._flush()
+            await self._flush(acknowledge=self._ticks % ACKNOWLEDGE_TICKS == 0)
             if now - expired > EXPIRE_SECONDS:
                 expired = now
                 await self._events.expire()
@@ -130,11 +131,11 @@ class Hub:
             if watts is not None:
                 run.history.add_rate("power_watts", time.time_ns(), watts)
 
-    async def _flush(self) -> None:
+    async def _flush(self, *, acknowledge: bool) -> None:
         received = {name: record.sequences.low for name, record in self._nodes.records.items()}
         await self._registry.flush()
         await self._events.flush()
-        for name, sequence in received.items():
+        for name, sequence in received.items() if acknowledge else ():
             self._links.acknowledge(name, sequence)
 
 

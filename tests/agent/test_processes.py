@@ -13,6 +13,7 @@ import pytest
 
 from colossus_agent.collectors.processes import Processes, visible
 from colossus_agent.readings import ProcessSample
+from tests.support import until
 
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
 
@@ -149,3 +150,20 @@ def test_visible_text_is_bounded_in_any_encoding() -> None:
     assert visible(b"a\x00b\x9b2J", 64).isprintable()
     assert visible("é漢".encode() * 100, 5) == "é漢é漢é"
     assert visible(b"\xff" * 10_000, 64) == "\N{REPLACEMENT CHARACTER}" * 64
+
+
+def test_a_process_seen_before_it_became_a_rank_is_found_after(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("colossus_agent.collectors.processes.SCAN_SECONDS", 0.0)
+    become = (
+        "import os, sys, time; print('up', flush=True); time.sleep(1);"
+        "os.execve('/bin/sleep', ['sleep', '60'], {'COLOSSUS_RUN': 'late'})"
+    )
+    processes = Processes()
+    pid = started(become)
+
+    assert find(pid, processes) is None
+    found = until(lambda: find(pid, processes))
+    assert found is not None
+    assert (found.run_id, found.name) == ("late", "sleep")

@@ -14,8 +14,7 @@ from colossus_agent.collectors.rate import Rate
 from colossus_agent.readings import HostInventory, MissingError, MissingReason, Value
 from colossus_agent.sensing import Call
 
-SECONDS = 2.0
-SLOW_SECONDS = 5.0
+SECONDS = 5.0
 DISK_USED_SECONDS = 30.0
 
 
@@ -62,10 +61,10 @@ def host_calls(sys: Path = Path("/sys")) -> list[Call]:
         Call("psutil.cpu_times", ("cpu_utilisation",), cpu, SECONDS),
         Call("psutil.virtual_memory", ("memory_used", "memory_total"), memory, SECONDS),
         Call("RAPL", ("cpu_power",), cpu_power_reader(sys), SECONDS),
-        Call("getloadavg", ("load_1m",), load, SLOW_SECONDS),
-        Call("psutil.disk_io_counters", ("disk_read", "disk_write"), disk_rates, SLOW_SECONDS),
-        Call("psutil.net_io_counters", ("network_rx", "network_tx"), network_rates, SLOW_SECONDS),
-        Call("board power", ("board_power",), board_power_reader(sys), SLOW_SECONDS),
+        Call("getloadavg", ("load_1m",), load, SECONDS),
+        Call("psutil.disk_io_counters", ("disk_read", "disk_write"), disk_rates, SECONDS),
+        Call("psutil.net_io_counters", ("network_rx", "network_tx"), network_rates, SECONDS),
+        Call("board power", ("board_power",), board_power_reader(sys), SECONDS),
         Call("statvfs", ("disk_used_ratio",), disk_used, DISK_USED_SECONDS),
     ]
 

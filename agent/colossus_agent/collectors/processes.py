@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from colossus_agent.readings import ProcessSample
 
 SCAN_SECONDS = 5.0
+YOUNG_SECONDS = 10.0  # a process this young may not yet have become what it was started for
+TRUST_SECONDS = 60.0  # then a pid is looked up again: another process may have it
 COMMAND_LIMIT = 1024
 ENOUGH_TICKS, ENOUGH_SECONDS = 20, 10.0  # the kernel counts in 10 ms: 0.2 % of a core over 10 s
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -37,6 +39,7 @@ class _Known:
     cpu_ticks: int = 0
     read_time: float = 0.0
     cpu_ratio: float = 0.0
+    look_again: float = 0.0
 
     def measure(self, ticks: int, now: float) -> None:
         """Take processor time in, once enough ticks have passed to tell a ratio from them."""
@@ -63,9 +66,9 @@ class Processes:
         Args:
             gpu_processes: GPU index to (pid, bytes) of the processes on it; bytes -1 not known.
         """
-        now = time.monotonic()
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)  # what start times are counted in
         if now - self._scanned >= SCAN_SECONDS:
-            self._scan()
+            self._scan(now)
             self._scanned = now
         on_gpus: dict[int, list[tuple[int, int]]] = {}
         for gpu, members in gpu_processes.items():
@@ -78,24 +81,31 @@ class Processes:
                 samples.append(sample)
         return samples
 
-    def _scan(self) -> None:
+    def _scan(self, now: float) -> None:
         pids = {int(name) for name in os.listdir(self._proc) if name.isdecimal()}
         for pid in self._known.keys() - pids:
             del self._known[pid]
         self._relevant = set()
         for pid in pids:
-            known = self._look_up(pid)
+            known = self._known.get(pid)
+            if known is None or now >= known.look_again:
+                stat = self._stat(pid)
+                known = None if stat is None else self._look_up(pid, stat[3], now)
             if known is not None and known.run_id:
                 self._relevant.add(pid)
 
-    def _look_up(self, pid: int) -> _Known | None:
-        stat = self._stat(pid)
-        if stat is None:
-            return None
-        known = self._known.get(pid)
-        if known is None or known.start_time_ticks != stat[3]:
-            known = self._known[pid] = self._describe(pid, stat[3])
-        return known
+    def _look_up(self, pid: int, start_time_ticks: int, now: float) -> _Known:
+        before = self._known.get(pid)
+        is_same = before is not None and before.start_time_ticks == start_time_ticks
+        if before is not None and is_same and now < before.look_again:
+            return before
+        found = self._known[pid] = self._describe(pid, start_time_ticks)
+        if before is not None and is_same:
+            found.cpu_ticks, found.read_time = before.cpu_ticks, before.read_time
+            found.cpu_ratio = before.cpu_ratio
+        if now - start_time_ticks / _TICKS >= YOUNG_SECONDS:
+            found.look_again = now + TRUST_SECONDS + pid % TRUST_SECONDS  # not all at once
+        return found
 
     def _describe(self, pid: int, start_time_ticks: int) -> _Known:
         environment = self._environment(pid)
@@ -148,10 +158,12 @@ class Processes:
 
     def _sample(self, pid: int, gpus: list[tuple[int, int]], now: float) -> ProcessSample | None:
         stat = self._stat(pid)
-        known = self._look_up(pid)
-        if stat is None or known is None:
+        if stat is None:
             return None
         state, ticks, resident, start_time_ticks = stat
+        known = self._look_up(pid, start_time_ticks, now)
+        if not gpus and not known.run_id:
+            return None
         if gpus and not known.command:
             command = self._read(pid, "cmdline", COMMAND_LIMIT * 2).replace(b"\0", b" ")
             known.command, known.user = visible(command, COMMAND_LIMIT), self._user(pid)
