@@ -157,7 +157,10 @@ class Embedded:
             self._next_start = time.monotonic() + min(low * 2**self._failures, high)
             for name in dead or ("hub", "agent"):
                 LOG.warning("child=%s ended; started again", name)
-                self._spawn(name)
+                try:
+                    self._spawn(name)
+                except OSError as error:  # a full disk, too many processes: tried again later
+                    LOG.warning("child=%s detail=%r", name, error)
 
     def _tail(self, name: str) -> str:
         try:

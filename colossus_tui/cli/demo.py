@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+from colossus_tui.cli.look import await_first_frame
 from colossus_tui.client import Client, ColossusError
 from colossus_tui.demo.runs import RUNS
 from colossus_tui.embedded import Embedded, EmbeddedError
@@ -66,9 +67,7 @@ def _print(client: Client, *, as_json: bool) -> None:
 def _start(address: str, folder: Path) -> None:
     """Start each run that is not already there."""
     with Client(address, timeout=20.0) as client:
-        deadline = time.monotonic() + 15.0
-        while not any(node.linked for node in client.nodes()) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        await_first_frame(client)
         for run in RUNS:
             preview = client.preview("start", run.name, ActionParameters(spec=run.spec(folder)))
             if preview.refusal is ReasonCode.CONFLICT:

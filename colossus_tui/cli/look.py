@@ -96,10 +96,10 @@ def look(
 
 
 def await_first_frame(client: Client, seconds: float = 10.0) -> None:
-    """Wait until a node reports, right after an own hub was started."""
+    """Wait until a node reports: hub and agent may have been started a moment ago."""
     deadline = time.monotonic() + seconds
     while not any(node.linked and node.age_seconds < 5 for node in client.nodes()):
         if time.monotonic() > deadline:
-            note("no node reports yet; showing what there is")
+            note("no node reports yet; going on with what there is")
             return
         time.sleep(0.05)

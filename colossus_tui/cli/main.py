@@ -113,7 +113,8 @@ def _client(arguments: argparse.Namespace) -> Iterator[Client]:
             yield client
         return
     with Embedded() as embedded, Client(embedded.address) as client:
-        if embedded.is_own:
+        acts = arguments.command in (*ACTIONS, "run")
+        if embedded.is_own or acts:  # nothing can act without its agent
             await_first_frame(client)
         yield client
 
