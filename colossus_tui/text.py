@@ -141,10 +141,16 @@ def age(unix_ns: int, now_ns: int | None = None) -> str:
 
 
 def hours(value: float | None, unit: str) -> str:
-    """Return work in GPU-hours or rank-hours; small amounts keep two digits."""
-    if value is None:
+    """Return work in device hours ("GPU·h", "rank·h"); below one in device minutes or seconds."""
+    if value is None or not math.isfinite(value):
         return NOT_AVAILABLE
-    return f"{value:,.0f} {unit}" if value >= 100 else f"{significant(value, 2)} {unit}"
+    device = unit.removesuffix("h")
+    if abs(value) >= 0.995:
+        return f"{value:,.0f} {unit}" if abs(value) >= 99.5 else f"{significant(value, 2)} {unit}"
+    minutes = value * 60
+    if abs(minutes) >= 0.995:
+        return f"{minutes:.0f} {device}min"
+    return f"{minutes * 60:.0f} {device}s"
 
 
 def clock(unix_ns: int) -> str:

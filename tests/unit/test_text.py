@@ -61,6 +61,11 @@ def test_stacked_marks_are_not_drawn() -> None:
         (1.0, "runs", "1 runs"),
         (0.2, "s", "200 ms"),
         (12_345.0, "GPU·h", "12,345 GPU·h"),
+        (99.7, "GPU·h", "100 GPU·h"),
+        (1.04, "GPU·h", "1.0 GPU·h"),
+        (0.99, "GPU·h", "59 GPU·min"),
+        (0.000_41, "rank·h", "1 rank·s"),
+        (0.0, "rank·h", "0 rank·s"),
     ],
 )
 def test_a_measured_value_has_its_unit(value: float | None, unit: str, expected: str) -> None:
