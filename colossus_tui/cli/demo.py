@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 import time
@@ -26,6 +27,8 @@ def demo(arguments: argparse.Namespace) -> int:
     os.environ["COLOSSUS_STATE_DIR"] = str(state_dir() / "demo")
     os.environ["COLOSSUS_RUNTIME_DIR"] = str(hub_socket().parent / "demo")
     headless = arguments.headless or not sys.stdout.isatty()
+    for number in (signal.SIGHUP, signal.SIGTERM):  # a closed terminal must not leave runs behind
+        signal.signal(number, _leave)
     try:
         folder = make_private(make_private(state_dir()) / "checkpoints")
         with Embedded(SITE_NAME) as embedded:
@@ -42,6 +45,10 @@ def demo(arguments: argparse.Namespace) -> int:
     except (EmbeddedError, PathError, ColossusError) as error:
         sys.stderr.write(f"colossus demo: {error}\n")
         return 1
+
+
+def _leave(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _show(embedded: Embedded, arguments: argparse.Namespace, headless: bool) -> int:

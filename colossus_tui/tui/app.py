@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import time
 from collections.abc import Iterable
 from typing import ClassVar
@@ -66,6 +68,9 @@ class ColossusApp(App[int]):
 
     def on_mount(self) -> None:
         """Start the feed and show the overview."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGHUP, signal.SIGTERM):  # leave as after `q`: terminal, children
+            loop.add_signal_handler(number, self.exit, 128 + number)
         self.feed.start()
         self.push_screen(OverviewScreen())
         self.set_interval(TICK_SECONDS, self._tick)

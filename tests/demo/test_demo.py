@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,8 +18,9 @@ from colossus_tui.demo import corpus
 from colossus_tui.demo.network import Network
 from colossus_tui.demo.ring import PeerLostError, Ranks
 from colossus_tui.demo.runs import RUNS
-from tests.e2e.product import Product
+from tests.e2e.product import BIN, Product
 from tests.support import until
+from tests.terminal import Terminal
 
 
 def test_the_text_is_real_and_the_same_each_time() -> None:
@@ -133,6 +136,19 @@ def test_a_demo_that_is_kept_goes_on_and_is_taken_up_again(tmp_path: Path) -> No
         for pid in left:
             psutil.Process(pid).kill()
     assert not left
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_closed_terminal_leaves_no_run_behind(tmp_path: Path, number: signal.Signals) -> None:
+    product = Product(tmp_path)
+    product.environment.pop("COLOSSUS_HUB")
+    with Terminal([str(BIN / "colossus"), "demo"], product.environment, 120, 30) as terminal:
+        terminal.until("10t", "1t-b", "running", seconds=30)
+        os.kill(terminal.pid, number)
+        assert terminal.wait(25) == 128 + number
+        assert "\x1b[?1049l" in terminal.output.decode(errors="replace")  # the screen is given back
+    until(lambda: not processes(tmp_path), 15, message="the demo's processes to be gone")
 
 
 def processes(folder: Path) -> list[int]:
