@@ -19,6 +19,7 @@ from colossus_tui.paths import PathError, hub_socket, make_private, state_dir
 
 SITE_NAME = "demo on this machine"
 STOP_SECONDS = 10.0
+RETRY_SECONDS = 0.1
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -85,16 +86,25 @@ def _start(address: str, folder: Path) -> None:
 def _stop(address: str) -> None:
     """End the demo's runs and wait until they are seen to be gone."""
     parameters = ActionParameters(force=True, grace_seconds=2.0)
+    deadline = time.monotonic() + 2 * STOP_SECONDS
     try:
         with Client(address, timeout=STOP_SECONDS) as client:
-            names = {run.name for run in RUNS}
-            asked = [
-                client.submit("stop", run.run_id, parameters, reason="the demo ends")
-                for run in client.runs()
-                if run.run_id in names and not run.state.is_over
-            ]
-            for action in asked:
-                if not action.state.is_end:
-                    client.wait(action.action_id, STOP_SECONDS)
+            while left := _living(client):
+                if time.monotonic() > deadline:
+                    raise ColossusError(f"not ended: {', '.join(left)}")
+                asked = [
+                    client.submit("stop", run_id, parameters, reason="the demo ends")
+                    for run_id in left
+                ]
+                for action in asked:
+                    if not action.state.is_end:
+                        client.wait(action.action_id, STOP_SECONDS)
+                    else:  # refused, as while another action on it is under way
+                        time.sleep(RETRY_SECONDS)
     except ColossusError as error:
         sys.stderr.write(f"colossus demo: runs may still be there: {error}\n")
+
+
+def _living(client: Client) -> list[str]:
+    names = {run.name for run in RUNS}
+    return [run.run_id for run in client.runs() if run.run_id in names and not run.state.is_over]
