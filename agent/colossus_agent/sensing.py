@@ -327,13 +327,13 @@ class Worker:
 
     def _succeeded(self, call: Call, values: Sequence[Value]) -> None:
         call.failures = 0
-        if call.period_seconds:
+        if call.period_seconds and not _is_first_of_rate(values):
             now, period = time.monotonic(), call.period_seconds
             if not call.succeeded and period != math.inf:
                 # Rare calls of many GPUs are spread over the period, each at a place of its own.
                 period *= 1 - self._calls.index(call) * 0.618 % 1
             call.due = now + period - EARLY_SECONDS
-        call.succeeded = True
+            call.succeeded = True
         self.table.put(call, values, time.time_ns())
         if call.gpu.is_lost:
             call.gpu.is_lost = False
@@ -360,6 +360,11 @@ class Worker:
         detail = f"{len(failing)} sensors without a value" if failing else ""
         last = self.status.last_success_unix_ns if failing else time.time_ns()
         self.status = CollectorStatus(self.name, seconds, not failing, last, detail)
+
+
+def _is_first_of_rate(values: Sequence[Value]) -> bool:
+    """Return whether there is a NaN, as when a rate has no past: asked again in the next round."""
+    return any(value != value for value in values)
 
 
 def _make_due(calls: Iterable[Call]) -> None:
