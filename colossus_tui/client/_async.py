@@ -44,6 +44,7 @@ from colossus_tui.wire import from_proto, to_proto
 T = TypeVar("T")
 RESTART_SECONDS = 20.0  # how long a hub may be away while an action is followed
 RETRY_SECONDS = 0.25
+SETTLE_SECONDS = 1.0
 OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
     ("grpc.initial_reconnect_backoff_ms", 200),
@@ -82,7 +83,7 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close the channel."""
+        """Close the channel; calls under way are cancelled."""
         await self._channel.close(None)
 
     async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
@@ -373,6 +374,16 @@ class AsyncClient:
         return await self.act(
             Verb.START, spec.run_id, parameters, reason=reason, wait=wait, timeout=timeout
         )
+
+
+async def settle() -> None:
+    """Wait until grpc has nothing under way on this loop; before a loop of one's own is closed.
+
+    An answer to a call whose loop is closed is an error on the terminal of whoever calls next.
+    """
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    if tasks:
+        await asyncio.wait(tasks, timeout=SETTLE_SECONDS)
 
 
 def _verb(verb: Verb | str) -> common_pb2.Verb.ValueType:

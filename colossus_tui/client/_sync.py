@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from colossus_tui.client._async import AsyncClient
+from colossus_tui.client._async import AsyncClient, settle
 from colossus_tui.model import (
     Action,
     ActionParameters,
@@ -72,6 +72,7 @@ class Client:
         """Close the channel and end the thread."""
         if not self._loop.is_closed():
             self._run(self._client.close())
+            self._run(settle())
             self._end()
 
     def _end(self) -> None:

@@ -52,6 +52,7 @@ class Feed:
         self._loop = asyncio.new_event_loop()
         self._client: AsyncClient | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._main_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
@@ -62,7 +63,7 @@ class Feed:
     def stop(self) -> None:
         """End the thread."""
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._cancel_all)
+            self._loop.call_soon_threadsafe(self._cancel)
         self._thread.join(2.0)
 
     def show(self, wanted: Wanted) -> None:
@@ -89,16 +90,16 @@ class Feed:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._main_task = self._loop.create_task(self._main())
         try:
-            self._loop.run_until_complete(self._main())
-        except asyncio.CancelledError:
-            pass
+            with contextlib.suppress(asyncio.CancelledError):
+                self._loop.run_until_complete(self._main_task)
         finally:
             self._loop.close()
 
-    def _cancel_all(self) -> None:
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
+    def _cancel(self) -> None:
+        if self._main_task is not None:
+            self._main_task.cancel()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
@@ -110,18 +111,28 @@ class Feed:
             self._watching.cancel()
 
     async def _main(self) -> None:
-        from colossus_tui.client import AsyncClient
+        from colossus_tui.client import AsyncClient, settle
 
-        async with AsyncClient(self._address) as client:
-            self._client = client
-            while True:
-                self._watching = asyncio.ensure_future(self._watch(client, self._wanted))
-                try:
-                    await self._watching
-                except asyncio.CancelledError:
-                    task = asyncio.current_task()
-                    if task is not None and task.cancelling():
-                        raise
+        try:
+            async with AsyncClient(self._address) as client:
+                self._client = client
+                await self._watch_all(client)
+        finally:
+            for task in (self._watching, *self._tasks):
+                if task is not None:
+                    task.cancel()
+            await settle()
+
+    async def _watch_all(self, client: AsyncClient) -> None:
+        """Watch what is wanted; when that changes, this watch is cancelled for the next one."""
+        while True:
+            self._watching = asyncio.ensure_future(self._watch(client, self._wanted))
+            try:
+                await self._watching
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
 
     async def _watch(self, client: AsyncClient, wanted: Wanted) -> None:
         from colossus_tui.client import ColossusError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from colossus_tui.hub.actions import policy
+from colossus_tui.hub.backends.agreement import landing_step
 from colossus_tui.hub.backends.base import Backend
 from colossus_tui.model import ActionParameters, Figure, Preflight, Run, RunState, Verb
 
@@ -40,7 +41,7 @@ def preflight(backend: Backend, verb: Verb, run: Run, parameters: ActionParamete
 
 def _landing(verb: Verb, run: Run) -> list[Figure]:
     if verb in _SAVES:
-        step = None if run.step is None else float(run.step + 2)
+        step = None if run.step is None else landing_step(run.step, run.step_seconds_p50)
         return [
             Figure("landing_step", "lands on step", step, "step", "at the earliest; ranks agree"),
             Figure("redo_steps", "steps to redo", 0.0, "steps", "it saves first"),

@@ -70,10 +70,20 @@ def _choose(order: Order, registry: RunRegistry, lead_seconds: float) -> int:
         raise ActionFailedError(ReasonCode.CONFLICT, "no step of this attempt was seen yet")
     # Steps go on while the newest report of them is on its way and until the next one.
     age = min(max(observed.node_ages_seconds.values(), default=0.0), 5.0)
-    step_seconds = max(run.step_seconds_p50 or 1.0, 1e-4)
-    return observed.newest_step + max(
-        LEAD_STEPS, math.ceil((age + lead_seconds) / step_seconds) + LEAD_STEPS
-    )
+    return landing_step(observed.newest_step, run.step_seconds_p50, age + lead_seconds)
+
+
+def landing_step(
+    newest_step: int, step_seconds: float | None, lead_seconds: float = LEAD_SECONDS
+) -> int:
+    """Return the step that no rank will have passed so many seconds from now.
+
+    Args:
+        newest_step: The furthest that a rank was seen.
+        step_seconds: A step's time; taken for 1 s when it is not known.
+        lead_seconds: What the order takes to every rank.
+    """
+    return newest_step + math.ceil(lead_seconds / max(step_seconds or 1.0, 1e-4)) + LEAD_STEPS
 
 
 async def _commit(

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
-from colossus_tui.tui.actions import Command, offered
+from colossus_tui.tui.actions import offered
 from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.views.site import header, keys, strip
@@ -41,6 +41,7 @@ class ColossusScreen(Screen[None]):
     ColossusScreen > #strip { height: 3; }
     ColossusScreen > #footer { height: 1; }
     ColossusScreen > .body { height: 1fr; }
+    ColossusScreen > Lines.body { margin: 0 0 0 1; }
     """
     scope: ClassVar[str] = "all"
     heading: ClassVar[str] = ""
@@ -144,8 +145,3 @@ class ColossusScreen(Screen[None]):
 
 def _cells(pair: tuple[str, str]) -> int:
     return len(pair[0]) + len(pair[1]) + 3
-
-
-def described(command: Command) -> tuple[str, str]:
-    """Return a command's keys and its sentence, for help and palette."""
-    return command.shown, command.help

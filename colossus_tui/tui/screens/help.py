@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from colossus_tui.text import fit
 from colossus_tui.tui.actions import COMMANDS
-from colossus_tui.tui.screens.base import ColossusScreen, bindings, described
+from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.theme import STATE_STYLES
 from colossus_tui.tui.views import Line
 from colossus_tui.tui.widgets.lines import Lines
@@ -37,10 +37,14 @@ class HelpScreen(ColossusScreen):
         glyphs = self.console.glyphs
         lines: list[Line] = [(("KEYS", "head"),)]
         for command in COMMANDS:
-            shown, sentence = described(command)
             where = ", ".join(command.scope).replace("all", "everywhere")
             lines.append(
-                ((fit(f"  {shown}", 9), "key"), (fit(sentence, 44), "plain"), (f" {where}", "dim"))
+                (
+                    (fit(f"  {command.shown}", 9), "key"),
+                    (fit(command.label, 9), "strong"),
+                    (fit(command.help, 42), "plain"),
+                    (where, "dim"),
+                )
             )
         lines.append((("  arrows, page keys and j k move; a click chooses, two open", "plain"),))
         lines += [(), (("STATES OF A RUN", "head"),)]

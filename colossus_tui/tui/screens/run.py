@@ -57,7 +57,7 @@ class RunScreen(ColossusScreen):
             gone = app.view is not None and not any(
                 run.run_id == self._run_id for run in app.view.runs
             )
-            lines.set_lines([((" there is no such run any more" if gone else " ...", "dim"),)])
+            lines.set_lines([(("there is no such run any more" if gone else "...", "dim"),)])
             return
         assert app.view is not None
-        lines.set_lines(run_lines(detail, app.view.series, self.size.width - 1, app.glyphs))
+        lines.set_lines(run_lines(detail, app.view.series, self.size.width - 2, app.glyphs))

@@ -30,6 +30,7 @@ from colossus_tui.tui.views.plot import plot
 
 SERIES = ("loss", "tokens_per_second")
 PLOT_LINES = 9
+SPREAD_LABELS = {"step_seconds": "step time", "cpu": "CPU", "resident": "memory"}
 _RANK_STATES = {"T": "stopped", "t": "traced", "D": "waits for disk"}
 
 
@@ -209,7 +210,7 @@ def _spreads(detail: RunDetail) -> list[Line]:
         where = spread.max_where if spread.worst == "max" else spread.min_where
         lines.append(
             (
-                (fit(spread.name.replace("_", " "), 18), "dim"),
+                (fit(SPREAD_LABELS.get(spread.name, spread.name.replace("_", " ")), 18), "dim"),
                 (f"{low:>12} {middle:>12} {high:>12}", "plain"),
                 (f"   {spread.reporting_count}/{spread.count}", "dim"),
                 (f"   worst: {safe(where, 60)}", "dim"),
