@@ -57,6 +57,7 @@ class Glyphs:
     spark: str
     bar: str
     rule: str
+    order: tuple[str, str]  # beside the head of the column that orders: forward, backward
     braille: bool
     linked: str
     unlinked: str
@@ -80,6 +81,7 @@ UNICODE = Glyphs(
     spark="▁▂▃▄▅▆▇█",
     bar="█",
     rule="─",
+    order=("▾", "▴"),
     braille=True,
     linked="●",
     unlinked="○",
@@ -102,6 +104,7 @@ ASCII = Glyphs(
     spark="_.,-=+*#",
     bar="#",
     rule="-",
+    order=("v", "^"),
     braille=False,
     linked="*",
     unlinked="o",

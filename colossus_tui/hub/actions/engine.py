@@ -139,14 +139,14 @@ class Engine:
         return answer
 
     async def _take(self, action: Action, expected_generation: int, role: str) -> Action:
-        now = time.time_ns()
+        now, operator = time.time_ns(), action.operator[:TEXT_LIMIT]
         action = replace(
             action,
-            operator=action.operator[:TEXT_LIMIT],
+            operator=operator,
             reason=action.reason[:TEXT_LIMIT],
             requested_time_unix_ns=now,
             updated_time_unix_ns=now,
-            stages=(ActionStage(now, ActionState.REQUESTED, "requested"),),
+            stages=(ActionStage(now, ActionState.REQUESTED, f"by {operator}"),),
         )
         if not policy.ACTION_ID.fullmatch(action.action_id):
             detail = "action_id: 8 to 64 letters, digits or '-'"
@@ -204,7 +204,7 @@ class Engine:
 
     async def _drive(self, action: Action) -> None:
         if action.state is ActionState.ACCEPTED:
-            action = await self._enter(action, ActionState.DISPATCHED, "dispatched")
+            action = await self._enter(action, ActionState.DISPATCHED, "handed to the backend")
         current = action
 
         async def report(stage: Stage) -> None:

@@ -8,6 +8,7 @@ from colossus_tui.hub.actions import policy
 from colossus_tui.hub.backends.agreement import landing_step
 from colossus_tui.hub.backends.base import Backend
 from colossus_tui.model import ActionParameters, Figure, Preflight, Run, RunState, Verb
+from colossus_tui.text import bytes_
 
 BYTES_PER_PARAMETER = 14  # bf16 weights, fp32 master copy and two fp32 Adam moments
 GRACE_SECONDS = 600.0
@@ -99,6 +100,8 @@ def _warnings(verb: Verb, run: Run) -> list[str]:
     if verb is Verb.FREEZE and not run.watchdog_seconds:
         found.append("no watchdog is known: one that fires sooner than the fuse ends the run")
     if verb in _SAVES and run.parameters_count and run.checkpoint_bytes is None:
-        size = run.parameters_count * BYTES_PER_PARAMETER
-        found.append(f"about {size / 1e9:,.1f} GB to save (14 bytes a parameter, not measured)")
+        size = bytes_(run.parameters_count * BYTES_PER_PARAMETER)
+        found.append(
+            f"about {size} to save ({BYTES_PER_PARAMETER} bytes a parameter, not measured)"
+        )
     return found

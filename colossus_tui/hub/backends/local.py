@@ -144,9 +144,9 @@ class LocalBackend:
                 where = f"after step {step}" if step is not None else "from the beginning"
                 return f"starts attempt {run.attempt + 1 if run else 1} {where}"
             case Verb.REPRIORITIZE if run is not None and not run.alive_rank_count:
-                return "stores the class for its next attempt; moves no GPU"
+                return f"{_classes(run, parameters)} for its next attempt; moves no GPU"
             case Verb.REPRIORITIZE:
-                return "sets the class and the processes' nice value; moves no GPU"
+                return f"{_classes(run, parameters)}, nice of its processes too; moves no GPU"
             case Verb.STOP:
                 return "ends the run: SIGTERM to all its processes, nothing is saved"
 
@@ -440,3 +440,10 @@ class LocalBackend:
 
 def _words(states: tuple[RunState, ...]) -> str:
     return " or ".join(states)
+
+
+def _classes(run: Run | None, parameters: ActionParameters) -> str:
+    wanted = parameters.priority_class
+    if run is None or wanted is None:
+        return "sets the class"
+    return f"class {run.priority_class} to {wanted}"

@@ -42,7 +42,7 @@ class HelpScreen(ColossusScreen):
                 (
                     (fit(f"  {command.shown}", 9), "key"),
                     (fit(command.label, 9), "strong"),
-                    (fit(command.help, 42), "plain"),
+                    (fit(command.help, 44), "plain"),
                     (where, "dim"),
                 )
             )

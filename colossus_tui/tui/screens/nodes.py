@@ -97,7 +97,7 @@ class NodeScreen(ColossusScreen):
         if detail is None or detail.node.node_name != self._node_name:
             self.query_one("#node", Lines).set_lines([(("...", "dim"),)])
             return
-        lines = node_lines(detail, self._gpu_index, self.size.width - 2, app.glyphs)
+        lines = node_lines(detail, self._gpu_index, self.size.width - 3, app.glyphs)
         self.query_one("#node", Lines).set_lines(lines)
 
     def action_next_gpu(self) -> None:

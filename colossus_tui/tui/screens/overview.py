@@ -61,7 +61,7 @@ class OverviewScreen(ColossusScreen):
                 (run.run_id, tuple(column.cell(run, cells, glyphs) for column, cells in columns))
                 for run in runs
             ],
-            self._order,
+            (self._order, glyphs.order[self._backwards]),
         )
 
     def run_id(self) -> str | None:

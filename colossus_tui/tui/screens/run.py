@@ -60,4 +60,4 @@ class RunScreen(ColossusScreen):
             lines.set_lines([(("there is no such run any more" if gone else "...", "dim"),)])
             return
         assert app.view is not None
-        lines.set_lines(run_lines(detail, app.view.series, self.size.width - 2, app.glyphs))
+        lines.set_lines(run_lines(detail, app.view.series, self.size.width - 3, app.glyphs))

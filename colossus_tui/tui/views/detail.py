@@ -167,7 +167,7 @@ def _padded(line: Line, cells: int) -> Line:
 
 def _ranks(detail: RunDetail) -> list[Line]:
     head = (
-        "RANK  NODE                PID  STATE         STEP  STEP TIME    LOSS  SPEED   CPU"
+        "RANK  NODE                PID  STATE         STEP  STEP TIME    LOSS  SPEED     CPU"
         "    MEMORY  NICE"
     )
     lines: list[Line] = [((head, "head"),)]
@@ -184,7 +184,7 @@ def _ranks(detail: RunDetail) -> list[Line]:
                 (f"{duration(rank.step_seconds_p50):>11}", "plain"),
                 (f"{significant(rank.loss):>8}", "plain"),
                 (f"{speed:>7}", "warn" if (rank.relative_speed_ratio or 1) < 0.7 else "plain"),
-                (f"{cores(rank.cpu_ratio):>6}", "plain"),
+                (f"{cores(rank.cpu_ratio):>8}", "plain"),
                 (f"{bytes_(rank.resident_bytes):>10}", "plain"),
                 (f"{rank.nice:>6}", "plain"),
                 (f"   age {duration(rank.age_seconds)}" if rank.age_seconds > 5 else "", "old"),

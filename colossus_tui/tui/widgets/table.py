@@ -64,7 +64,7 @@ class Table(ScrollView, can_focus=True):
         self._rows: list[tuple[Span, ...]] = []
         self._cursor = 0
         self._empty = empty
-        self._marked = ""
+        self._marked = ("", "")
 
     @property
     def cursor_key(self) -> str | None:
@@ -81,13 +81,13 @@ class Table(ScrollView, can_focus=True):
         self,
         columns: Sequence[TableColumn],
         rows: Sequence[tuple[str, tuple[Span, ...]]],
-        marked: str = "",
+        marked: tuple[str, str] = ("", ""),
     ) -> None:
         """Show these rows; the cursor stays on its row, and only changed cells are drawn again.
 
         Args:
             rows: Key and cells.
-            marked: Column by which the rows are ordered.
+            marked: Column by which the rows are ordered, and the mark beside its head.
         """
         key, before = self.cursor_key, self._rows
         same = tuple(columns) == self._columns and len(rows) == len(before)
@@ -147,9 +147,12 @@ class Table(ScrollView, can_focus=True):
     def _head(self, cells: int) -> Strip:
         segments = [Segment(" " * LEFT)]
         for column in self._columns:
-            style = STYLES["accent" if column.name == self._marked else "head"]
+            name, mark = self._marked
+            style, after = STYLES["head"], ""
+            if column.name == name:
+                style, after = STYLES["accent"], mark
             segments.append(Segment(fit(column.head, column.cells, right=column.right), style))
-            segments.append(Segment(" " * GAP))
+            segments.append(Segment(after.ljust(GAP), style))
         return Strip(segments).adjust_cell_length(cells).apply_style(self.rich_style)
 
     def action_move(self, lines: int) -> None:
