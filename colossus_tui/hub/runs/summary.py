@@ -135,11 +135,11 @@ def _mfu(run: LiveRun, gpus: RunGpus, tokens_per_second: float | None) -> tuple[
     """6 FLOP a parameter and token (Kaplan et al. 2020), over the GPUs' dense bf16 peak."""
     parameters = run.facts.get("parameters_count")
     if not gpus.count:
-        return None, "n/a: the run holds no GPU"
+        return None, "the run holds no GPU"
     if not parameters or not tokens_per_second:
-        return None, "n/a: parameters or tokens/s not known"
+        return None, "parameters or tokens/s not known"
     if not gpus.peak_flops:
-        return None, "n/a: peak rate of a GPU not known"
+        return None, "peak rate of a GPU not known"
     return 6 * parameters * tokens_per_second / gpus.peak_flops, "6 x parameters x tokens/s / peak"
 
 

@@ -94,7 +94,7 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
         ("work at risk", hours(run.work_at_risk_hours, run.work_unit)),
         ("ETTR", f"{ratio(run.ettr_ratio_1h, 1)} 1 h, {ratio(run.ettr_ratio, 1)} whole run"),
         ("lost to", badput or "nothing yet"),
-        ("MFU", f"{ratio(run.mfu_ratio, 1)} ({run.mfu_method})".replace("n/a (n/a: ", "n/a (")),
+        ("MFU", f"{ratio(run.mfu_ratio, 1)} ({run.mfu_method})"),
         ("power", watts(run.power_watts)),
         ("GPUs", f"{run.reporting_gpu_count}/{run.gpu_count} reporting"),
         (
