@@ -1,8 +1,9 @@
 """What the hook costs a training loop: nanoseconds a step, beside other ways to report one.
 
 Each way runs the same loop in turn, several rounds in a row, so that a noisy machine is noisy for
-all of them; the cost of the bare loop is taken off. Peers: the standard library's logging to a
-file, and a JSON line to a file. nvitop and glances are never in the loop: they have no row here.
+all of them; the cost of the bare loop is taken off. Peers: a datagram to another process, the
+standard library's logging to a file, and a JSON line to a file. nvitop and glances are never in a
+loop: they have no row here.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import argparse
 import io
 import json
 import logging
+import math
 import os
+import socket
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -86,6 +89,31 @@ def json_lines(file: io.TextIOBase) -> Loop:
     return loop
 
 
+def datagrams(sender: socket.socket) -> Loop:
+    """Return the loop that sends the same record to another process."""
+
+    def loop(count: int) -> None:
+        for step in range(count):
+            sender.send(page.STEP.pack(step, time.time_ns(), 4096, 1.5, math.nan, 0.0))
+
+    return loop
+
+
+@contextmanager
+def reader() -> Iterator[socket.socket]:
+    """Start a process that takes datagrams in; yields where to send them."""
+    sender, receiver = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    child = os.fork()
+    if child == 0:
+        while receiver.recv(512):
+            pass
+        os._exit(0)
+    with sender, receiver:
+        yield sender
+        sender.send(b"")
+        os.waitpid(child, 0)
+
+
 def active_run(folder: Path) -> Run:
     """Return a hook that has a page in this folder."""
     folder.mkdir()
@@ -119,6 +147,7 @@ def measure(*, quick: bool) -> list[Figures]:
             "hook, no agent": hook(inactive),
             "hook": hook(seen),
             "hook, an order pending": hook(ordered),
+            "datagram to a process": datagrams(stack.enter_context(reader())),
             "logging to a file": logged(stack.enter_context((folder / "log").open("w"))),
             "JSON line to a file": json_lines(stack.enter_context((folder / "json").open("w"))),
         }
