@@ -82,6 +82,8 @@ def main() -> NoReturn:
         code = run()
     except SystemExit as end:  # argparse: --help, --version or a wrong option
         code = end.code if isinstance(end.code, int) else USAGE_ERROR
+    except BrokenPipeError:  # whoever read --check has gone
+        code = FAILED
     logging.shutdown()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()

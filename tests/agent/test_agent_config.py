@@ -131,3 +131,18 @@ def test_check_fails_where_the_hub_cannot_be_reached(tmp_path: Path) -> None:
 
     assert result.returncode == 1
     assert "No such file" in result.stdout
+
+
+def test_a_reader_of_the_check_that_leaves_is_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run(
+        [sys.executable, "-m", "colossus_agent", "--check"],
+        stdin=subprocess.DEVNULL,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=30,
+    )
+    os.close(writing)
+
+    assert (result.returncode, result.stderr) == (1, b"")
