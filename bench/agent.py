@@ -5,8 +5,6 @@ nvitop and glances are measured over the same seconds, each in a terminal of 200
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
@@ -14,14 +12,24 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import ABSENT, PEERS, ROOT, Terminal, cpu_seconds, end, memory_kib, table
+from bench.measure import (
+    ABSENT,
+    PEERS,
+    ROOT,
+    Terminal,
+    cpu_seconds,
+    end,
+    memory_kib,
+    options,
+    report,
+    table,
+)
 from tests.support import until
 
-CPU_BUDGET_PERCENT = 0.3
-RSS_BUDGET_MIB = 45.0
+BUDGETS = {"cpu_percent": 0.3, "rss_mib": 45.0}
 SETTLE_SECONDS = 8.0
 FAKE_NVML = ROOT / "tests" / "fakes" / "nvml" / "fake_nvml.c"
 PEER_COMMANDS = {"nvitop": ["--monitor", "full", "--interval", "1"], "glances": ["-t", "1"]}
@@ -36,6 +44,11 @@ class Figures:
     rss_mib: float | None = None
     pss_mib: float | None = None
     note: str = ""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the budgets are for it."""
+        return self.name.startswith("colossus")
 
 
 def build_fake_nvml(folder: Path) -> dict[str, str]:
@@ -124,39 +137,17 @@ def text(figures: Sequence[Figures], seconds: float) -> str:
             continue
         sizes = (f"{one.rss_mib:.1f} MiB", f"{one.pss_mib:.1f} MiB")
         rows.append((one.name, f"{one.cpu_percent:.2f} %", *sizes, ""))
-    rows.append(("budget", f"{CPU_BUDGET_PERCENT:.2f} %", f"{RSS_BUDGET_MIB:.1f} MiB", "", ""))
+    limits = (f"{BUDGETS['cpu_percent']:.2f} %", f"{BUDGETS['rss_mib']:.1f} MiB")
+    rows.append(("budget", *limits, "", ""))
     return table(rows) + f"\nmeasured over {seconds:g} s after {SETTLE_SECONDS:g} s of settling"
 
 
 def main() -> int:
     """Measure and print; return 1 when the agent is over a budget."""
-    parser = argparse.ArgumentParser(prog="python -m bench.agent", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="15 s instead of 60 s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args()
-    seconds = 15.0 if arguments.quick else 60.0
+    asked = options("agent", __doc__)
+    seconds = 15.0 if asked.quick else 60.0
     figures = measure(seconds)
-    agent = figures[0]
-    within = (
-        agent.cpu_percent is not None
-        and agent.rss_mib is not None
-        and agent.cpu_percent <= CPU_BUDGET_PERCENT
-        and agent.rss_mib <= RSS_BUDGET_MIB
-    )
-    if arguments.json:
-        budgets = {"cpu_percent": CPU_BUDGET_PERCENT, "rss_mib": RSS_BUDGET_MIB}
-        result = {
-            "benchmark": "agent",
-            "seconds": seconds,
-            "within_budget": within,
-            "budgets": budgets,
-            "figures": [asdict(one) for one in figures],
-        }
-        print(json.dumps(result))
-    else:
-        print(text(figures, seconds))
-        print("within budget" if within else "OVER BUDGET")
-    return 0 if within else 1
+    return report("agent", figures, BUDGETS, text(figures, seconds), as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ loop: they have no row here.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import logging
@@ -19,15 +18,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench.measure import table
+from bench.measure import options, report, table
 from colossus_hook import Run, page
 
-BUDGET_NS = 5_000.0
+BUDGETS = {"median_ns": 5_000.0}
 FAR_STEP = 1 << 40  # no rank gets there: an order for it stays pending
 
 Loop = Callable[[int], None]
@@ -40,7 +39,7 @@ class Figures:
     name: str
     median_ns: float
     slowest_round_ns: float
-    in_budget: bool | None = None
+    is_ours: bool
 
 
 def bare(count: int) -> None:
@@ -157,12 +156,7 @@ def measure(*, quick: bool) -> list[Figures]:
             for name, way in ways.items():
                 costs[name].append((_time(way, count) - floor) / count)
     return [
-        Figures(
-            name,
-            statistics.median(values),
-            max(values),
-            statistics.median(values) <= BUDGET_NS if name.startswith("hook") else None,
-        )
+        Figures(name, statistics.median(values), max(values), name.startswith("hook"))
         for name, values in costs.items()
     ]
 
@@ -173,31 +167,20 @@ def _time(loop: Loop, count: int) -> int:
     return time.perf_counter_ns() - begun
 
 
+def text(figures: Sequence[Figures]) -> str:
+    """Return the figures as a table."""
+    rows = [("a step", "median", "slowest round")]
+    rows += [
+        (one.name, f"{one.median_ns:,.0f} ns", f"{one.slowest_round_ns:,.0f} ns") for one in figures
+    ]
+    return table([*rows, ("budget of the hook", f"{BUDGETS['median_ns']:,.0f} ns", "")])
+
+
 def main() -> int:
     """Measure and print; return 1 when the hook is over its budget."""
-    parser = argparse.ArgumentParser(prog="python -m bench.hook", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a second instead of half a minute")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args()
-    figures = measure(quick=arguments.quick)
-    within = all(one.in_budget is not False for one in figures)
-    if arguments.json:
-        result = {
-            "benchmark": "hook",
-            "within_budget": within,
-            "budgets": {"median_ns": BUDGET_NS},
-            "figures": [asdict(one) for one in figures],
-        }
-        print(json.dumps(result))
-    else:
-        rows = [("a step", "median", "slowest round")]
-        rows += [
-            (one.name, f"{one.median_ns:,.0f} ns", f"{one.slowest_round_ns:,.0f} ns")
-            for one in figures
-        ]
-        print(table([*rows, ("budget of the hook", f"{BUDGET_NS:,.0f} ns", "")]))
-        print("within budget" if within else "OVER BUDGET")
-    return 0 if within else 1
+    asked = options("hook", __doc__)
+    figures = measure(quick=asked.quick)
+    return report("hook", figures, BUDGETS, text(figures), as_json=asked.json)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""What every benchmark needs: processor time and memory of a process, a pty, and a table."""
+"""What every benchmark needs: a process's cost, a terminal, the verdict on the budgets."""
 
 from __future__ import annotations
 
+import argparse
 import fcntl
+import json
 import os
 import pty
 import signal
@@ -12,7 +14,9 @@ import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / ".bench-venv" / "bin"
@@ -79,6 +83,42 @@ def end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def options(name: str, description: str | None) -> argparse.Namespace:
+    """Return `quick` and `json` from the command line of one benchmark."""
+    parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=description)
+    parser.add_argument("--quick", action="store_true", help="shorter, and so less exact")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser.parse_args()
+
+
+def report(
+    name: str, figures: Sequence[Any], budgets: Mapping[str, float], text: str, *, as_json: bool
+) -> int:
+    """Print a benchmark's result and return its exit code, 1 when something is over its budget.
+
+    Args:
+        name: The benchmark's.
+        figures: A dataclass for each program or way, with `name` and `is_ours`; ours have budgets.
+        budgets: Upper limit of each field that has one; what was not measured keeps no budget.
+        text: The figures for a reader.
+        as_json: Print one JSON object instead of the text.
+    """
+    over = [
+        f"{one.name}: {field}"
+        for one in figures
+        for field, limit in budgets.items()
+        if one.is_ours and ((value := getattr(one, field)) is None or value > limit)
+    ]
+    if as_json:
+        parts = [asdict(one) for one in figures]
+        result = {"benchmark": name, "budgets": budgets, "over_budget": over, "figures": parts}
+        print(json.dumps(result))
+    else:
+        print(text)
+        print(f"OVER BUDGET: {', '.join(over)}" if over else "within budget")
+    return 1 if over else 0
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
