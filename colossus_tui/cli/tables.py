@@ -148,7 +148,7 @@ def events_table(events: Sequence[Event]) -> str:
             clock(event.time_unix_ns),
             event.severity.value,
             safe(event.kind, 40),
-            safe(event.run_id or event.node_name, 63) or "-",
+            safe(event.where, 63) or "-",
             safe(event.message, 200),
         )
         for event in events

@@ -29,6 +29,13 @@ class Event:
     rank: int = -1
     action_id: str = ""
 
+    @property
+    def where(self) -> str:
+        """The run, else the node and its GPU, as untrusted text; "" for the site."""
+        if self.run_id or self.gpu_index < 0:
+            return self.run_id or self.node_name
+        return f"{self.node_name} GPU {self.gpu_index}"
+
 
 @dataclass(frozen=True, slots=True)
 class Alert:

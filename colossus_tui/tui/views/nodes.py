@@ -105,11 +105,11 @@ def node_lines(detail: NodeDetail, gpu_index: int, cells: int, glyphs: Glyphs) -
         ((f"{glyphs.severities[a.severity]} {safe(a.message, 200)}", SEVERITY_STYLES[a.severity]),)
         for a in node.alerts
     ]
-    lines += [(), (("HOST", "head"),), *_host(detail, cells)]
     lines += [(), (("GPUS", "head"),), *_gpus(detail, gpu_index)]
     if detail.gpus:
         chosen = next((g for g in detail.gpus if g.gpu_index == gpu_index), detail.gpus[0])
         lines += [(), ((f"GPU {chosen.gpu_index} IN FULL", "head"),), *_one_gpu(chosen, cells)]
+    lines += [(), (("HOST", "head"),), *_host(detail, cells)]
     if failing := detail.failing_sensors():
         lines += [(), (("SENSORS WITHOUT A VALUE", "head"),)]
         lines += [
@@ -140,12 +140,14 @@ def _host(detail: NodeDetail, cells: int) -> list[Line]:
 
 
 def _in_columns(pairs: Sequence[tuple[str, str]], cells: int) -> list[Line]:
-    per_line = max(cells // 39, 1)
+    per_line = max(cells // 42, 2) if cells >= 74 else 1
+    width = cells // per_line
+    name_cells = min(24, width - 18)
     return [
         tuple(
             span
             for name, value in pairs[index : index + per_line]
-            for span in ((fit(name, 22), "dim"), (fit(value, 17), "plain"))
+            for span in ((fit(name, name_cells), "dim"), (fit(value, width - name_cells), "plain"))
         )
         for index in range(0, len(pairs), per_line)
     ]

@@ -84,7 +84,7 @@ def strip(
         if len(found) >= lines:
             break
         style = SEVERITY_STYLES[event.severity]
-        where = safe(event.run_id or event.node_name, 63)
+        where = safe(event.where, 63)
         found.append(
             (
                 (f" {clock(event.time_unix_ns)} ", "faint"),
