@@ -32,6 +32,7 @@ from colossus_tui.model.node import (
     NodeDetail,
     ProcessSample,
     SensorStatus,
+    clock_event_reasons,
 )
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.run import (
@@ -88,4 +89,5 @@ __all__ = [
     "Spread",
     "Verb",
     "View",
+    "clock_event_reasons",
 ]

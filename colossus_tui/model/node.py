@@ -67,6 +67,27 @@ class Gpu:
         return next((value for value in self.values if value.name == name), None)
 
 
+# Bits of the metric "clock_event_reasons" (nvml.h: nvmlClocksEventReason...).
+CLOCK_EVENT_REASONS = {
+    0x1: "idle",
+    0x2: "clocks set",
+    0x4: "power cap",
+    0x8: "hw slowdown",
+    0x10: "sync boost",
+    0x20: "sw thermal",
+    0x40: "hw thermal",
+    0x80: "power brake",
+    0x100: "display",
+}
+
+
+def clock_event_reasons(mask: int) -> str:
+    """Return why a GPU's clocks are below their best, in words; bits without a name as a number."""
+    names = [name for bit, name in CLOCK_EVENT_REASONS.items() if mask & bit]
+    unnamed = mask & ~sum(CLOCK_EVENT_REASONS)
+    return ", ".join([*names, *([f"0x{unnamed:x}"] if unnamed else [])]) or "none"
+
+
 @dataclass(frozen=True, slots=True)
 class HostInventory:
     """What does not change about a node."""

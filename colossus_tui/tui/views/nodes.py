@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colossus_tui.model import Freshness, Gpu, MissingReason, Node, NodeDetail
+from colossus_tui.model import (
+    Freshness,
+    Gpu,
+    MissingReason,
+    Node,
+    NodeDetail,
+    clock_event_reasons,
+)
 from colossus_tui.text import (
     age,
     bytes_,
@@ -198,7 +205,9 @@ def _one_gpu(gpu: Gpu, cells: int) -> list[Line]:
     pairs = []
     for value in gpu.values:
         text = measured(value.value, value.unit)
-        if value.value is None and value.missing is not None:
+        if value.name == "clock_event_reasons" and value.value is not None:
+            text = clock_event_reasons(int(value.value))
+        elif value.value is None and value.missing is not None:
             old = f", {duration(value.age_seconds)} old" if value.age_seconds >= 0 else ""
             text = f"{value.missing}{old}" if value.missing != "unsupported" else "n/a"
         pairs.append((value.name.replace("_", " "), text))
