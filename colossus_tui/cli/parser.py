@@ -128,7 +128,8 @@ def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     run.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     run.add_argument("--node", metavar="NODE", help="where; needed when several are linked")
     _action_options(run)
-    run.add_argument("argv", nargs="+", metavar="-- COMMAND", help="and its arguments")
+    run.add_argument("argv", nargs="+", metavar="COMMAND", help="after `--`, with its arguments")
+    run.usage = "colossus run [options] --name NAME -- COMMAND [ARGUMENT ...]"
 
 
 def _action_options(parser: argparse.ArgumentParser) -> None:
