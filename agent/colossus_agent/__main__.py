@@ -63,7 +63,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     if arguments.check:
         from colossus_agent.check import check
 
-        return check(config, as_json=arguments.json)
+        code = check(config, as_json=arguments.json)
+        sys.stdout.flush()  # here, where a reader that has gone is still an error
+        return code
     from colossus_agent.serve import InUseError, hold, serve
 
     try:
