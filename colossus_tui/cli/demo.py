@@ -29,7 +29,8 @@ def demo(arguments: argparse.Namespace) -> int:
     os.environ["COLOSSUS_RUNTIME_DIR"] = str(hub_socket().parent / "demo")
     headless = arguments.headless or not sys.stdout.isatty()
     for number in (signal.SIGHUP, signal.SIGTERM):  # a closed terminal must not leave runs behind
-        signal.signal(number, _leave)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _leave)
     try:
         folder = make_private(make_private(state_dir()) / "checkpoints")
         with Embedded(SITE_NAME) as embedded:

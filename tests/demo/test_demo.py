@@ -153,6 +153,27 @@ def test_a_closed_terminal_leaves_no_run_behind(tmp_path: Path, number: signal.S
     until(lambda: not processes(tmp_path), 15, message="the demo's processes to be gone")
 
 
+@pytest.mark.timeout(60)
+def test_under_nohup_a_hangup_ends_nothing(tmp_path: Path) -> None:
+    product = Product(tmp_path)
+    product.environment.pop("COLOSSUS_HUB")
+    demo = subprocess.Popen(
+        ["nohup", str(BIN / "colossus"), "demo", "--headless", "--for", "6", "--json"],
+        env=product.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: processes(tmp_path), 20, message="the demo's processes")
+
+    demo.send_signal(signal.SIGHUP)
+
+    output, _ = demo.communicate(timeout=40)
+    assert demo.returncode == 0
+    assert len(json.loads(output)["runs"]) == 7
+    until(lambda: not processes(tmp_path), 15, message="the demo's processes to be gone")
+
+
 def processes(folder: Path) -> list[int]:
     """Return the processes whose command names the folder."""
     return [
