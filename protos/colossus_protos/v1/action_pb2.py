@@ -27,45 +27,59 @@ from colossus_protos.v1 import directive_pb2 as colossus__protos_dot_v1_dot_dire
 from colossus_protos.v1 import run_pb2 as colossus__protos_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63olossus_protos/v1/action.proto\x12\x0b\x63olossus.v1\x1a\x1f\x63olossus_protos/v1/common.proto\x1a\"colossus_protos/v1/directive.proto\x1a\x1c\x63olossus_protos/v1/run.proto\"\xd2\x01\n\x10\x41\x63tionParameters\x12\x32\n\x0epriority_class\x18\x01 \x01(\x0e\x32\x1a.colossus.v1.PriorityClass\x12\x14\n\x0c\x66use_seconds\x18\x02 \x01(\x01\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x01\x12\"\n\x04spec\x18\x05 \x01(\x0b\x32\x14.colossus.v1.RunSpec\x12\x11\n\tnode_name\x18\x06 \x01(\t\x12\x15\n\rgrace_seconds\x18\x07 \x01(\x01\"`\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x05 \x01(\tB\x08\n\x06_value\"\xb2\x02\n\tPreflight\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x0f\n\x07\x61llowed\x18\x04 \x01(\x08\x12(\n\x07refusal\x18\x05 \x01(\x0e\x32\x17.colossus.v1.ReasonCode\x12\x16\n\x0erefusal_detail\x18\x06 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x07 \x01(\t\x12$\n\x07\x66igures\x18\x08 \x03(\x0b\x32\x13.colossus.v1.Figure\x12\x10\n\x08warnings\x18\t \x03(\t\x12/\n\x0c\x63onfirmation\x18\n \x01(\x0e\x32\x19.colossus.v1.Confirmation\x12\x14\n\x0ctime_unix_ns\x18\x0b \x01(\x03\"\\\n\x0b\x41\x63tionStage\x12\x14\n\x0ctime_unix_ns\x18\x01 \x01(\x03\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.colossus.v1.ActionState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xf0\x03\n\x06\x41\x63tion\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x1f\n\x04verb\x18\x02 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.colossus.v1.ActionState\x12,\n\x0breason_code\x18\x05 \x01(\x0e\x32\x17.colossus.v1.ReasonCode\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x10\n\x08operator\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x1e\n\x16requested_time_unix_ns\x18\t \x01(\x03\x12\x1c\n\x14updated_time_unix_ns\x18\n \x01(\x03\x12\x13\n\x0b\x61greed_step\x18\x0b \x01(\x03\x12(\n\x06stages\x18\x0c \x03(\x0b\x32\x18.colossus.v1.ActionStage\x12&\n\x05ranks\x18\r \x03(\x0b\x32\x17.colossus.v1.RankResult\x12\x1c\n\x14\x63onfirmed_node_count\x18\x0e \x01(\x05\x12\x12\n\nnode_count\x18\x0f \x01(\x05\x12\x31\n\nparameters\x18\x10 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x0f\n\x07\x61ttempt\x18\x11 \x01(\x05\"t\n\x0ePreviewRequest\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x31\n\nparameters\x18\x03 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\"<\n\x0fPreviewResponse\x12)\n\tpreflight\x18\x01 \x01(\x0b\x32\x16.colossus.v1.Preflight\"\xc5\x01\n\rSubmitRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x1f\n\x04verb\x18\x02 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x31\n\nparameters\x18\x04 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x1b\n\x13\x65xpected_generation\x18\x05 \x01(\x03\x12\x10\n\x08operator\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"5\n\x0eSubmitResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\"!\n\x0cWatchRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\"4\n\rWatchResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\"?\n\x0bListRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x11\n\topen_only\x18\x03 \x01(\x08\"4\n\x0cListResponse\x12$\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x13.colossus.v1.Action*\x85\x02\n\x0b\x41\x63tionState\x12\x1c\n\x18\x41\x43TION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x43TION_STATE_REQUESTED\x10\x01\x12\x19\n\x15\x41\x43TION_STATE_ACCEPTED\x10\x02\x12\x1b\n\x17\x41\x43TION_STATE_DISPATCHED\x10\x03\x12\x19\n\x15\x41\x43TION_STATE_OBSERVED\x10\x04\x12\x18\n\x14\x41\x43TION_STATE_PARTIAL\x10\x05\x12\x17\n\x13\x41\x43TION_STATE_FAILED\x10\x06\x12\x1c\n\x18\x41\x43TION_STATE_UNCONFIRMED\x10\x07\x12\x18\n\x14\x41\x43TION_STATE_REFUSED\x10\x08*\xa2\x02\n\nReasonCode\x12\x1b\n\x17REASON_CODE_UNSPECIFIED\x10\x00\x12\x16\n\x12REASON_CODE_POLICY\x10\x01\x12\x1b\n\x17REASON_CODE_UNSUPPORTED\x10\x02\x12\x18\n\x14REASON_CODE_CONFLICT\x10\x03\x12\x19\n\x15REASON_CODE_NOT_FOUND\x10\x04\x12\x17\n\x13REASON_CODE_INVALID\x10\x05\x12\x1e\n\x1aREASON_CODE_BACKEND_DENIED\x10\x06\x12\x1e\n\x1aREASON_CODE_BACKEND_FAILED\x10\x07\x12\x1b\n\x17REASON_CODE_UNREACHABLE\x10\x08\x12\x17\n\x13REASON_CODE_TIMEOUT\x10\t*x\n\x0c\x43onfirmation\x12\x1c\n\x18\x43ONFIRMATION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ONFIRMATION_NONE\x10\x01\x12\x17\n\x13\x43ONFIRMATION_YES_NO\x10\x02\x12\x1a\n\x16\x43ONFIRMATION_TYPE_NAME\x10\x03\x32\x91\x02\n\x07\x41\x63tions\x12\x44\n\x07Preview\x12\x1b.colossus.v1.PreviewRequest\x1a\x1c.colossus.v1.PreviewResponse\x12\x41\n\x06Submit\x12\x1a.colossus.v1.SubmitRequest\x1a\x1b.colossus.v1.SubmitResponse\x12@\n\x05Watch\x12\x19.colossus.v1.WatchRequest\x1a\x1a.colossus.v1.WatchResponse0\x01\x12;\n\x04List\x12\x18.colossus.v1.ListRequest\x1a\x19.colossus.v1.ListResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63olossus_protos/v1/action.proto\x12\x0b\x63olossus.v1\x1a\x1f\x63olossus_protos/v1/common.proto\x1a\"colossus_protos/v1/directive.proto\x1a\x1c\x63olossus_protos/v1/run.proto\"\xd2\x01\n\x10\x41\x63tionParameters\x12\x32\n\x0epriority_class\x18\x01 \x01(\x0e\x32\x1a.colossus.v1.PriorityClass\x12\x14\n\x0c\x66use_seconds\x18\x02 \x01(\x01\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x01\x12\"\n\x04spec\x18\x05 \x01(\x0b\x32\x14.colossus.v1.RunSpec\x12\x11\n\tnode_name\x18\x06 \x01(\t\x12\x15\n\rgrace_seconds\x18\x07 \x01(\x01\"`\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x05 \x01(\tB\x08\n\x06_value\"\xcc\x02\n\tPreflight\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x0f\n\x07\x61llowed\x18\x04 \x01(\x08\x12(\n\x07refusal\x18\x05 \x01(\x0e\x32\x17.colossus.v1.ReasonCode\x12\x16\n\x0erefusal_detail\x18\x06 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x07 \x01(\t\x12$\n\x07\x66igures\x18\x08 \x03(\x0b\x32\x13.colossus.v1.Figure\x12\x10\n\x08warnings\x18\t \x03(\t\x12/\n\x0c\x63onfirmation\x18\n \x01(\x0e\x32\x19.colossus.v1.Confirmation\x12\x14\n\x0ctime_unix_ns\x18\x0b \x01(\x03\x12\x18\n\x10\x61pprovals_needed\x18\x0c \x01(\x05\"\xca\x01\n\rBulkPreflight\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12*\n\npreflights\x18\x02 \x03(\x0b\x32\x16.colossus.v1.Preflight\x12$\n\x07\x66igures\x18\x03 \x03(\x0b\x32\x13.colossus.v1.Figure\x12\x15\n\rallowed_count\x18\x04 \x01(\x05\x12/\n\x0c\x63onfirmation\x18\x05 \x01(\x0e\x32\x19.colossus.v1.Confirmation\"\\\n\x0b\x41\x63tionStage\x12\x14\n\x0ctime_unix_ns\x18\x01 \x01(\x03\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.colossus.v1.ActionState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xfa\x04\n\x06\x41\x63tion\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x1f\n\x04verb\x18\x02 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.colossus.v1.ActionState\x12,\n\x0breason_code\x18\x05 \x01(\x0e\x32\x17.colossus.v1.ReasonCode\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x10\n\x08operator\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x1e\n\x16requested_time_unix_ns\x18\t \x01(\x03\x12\x1c\n\x14updated_time_unix_ns\x18\n \x01(\x03\x12\x13\n\x0b\x61greed_step\x18\x0b \x01(\x03\x12(\n\x06stages\x18\x0c \x03(\x0b\x32\x18.colossus.v1.ActionStage\x12&\n\x05ranks\x18\r \x03(\x0b\x32\x17.colossus.v1.RankResult\x12\x1c\n\x14\x63onfirmed_node_count\x18\x0e \x01(\x05\x12\x12\n\nnode_count\x18\x0f \x01(\x05\x12\x31\n\nparameters\x18\x10 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x0f\n\x07\x61ttempt\x18\x11 \x01(\x05\x12\x11\n\tapprovals\x18\x12 \x03(\t\x12\x18\n\x10\x61pprovals_needed\x18\x13 \x01(\x05\x12\x12\n\ncan_cancel\x18\x14 \x01(\x08\x12\x15\n\rmissing_nodes\x18\x15 \x03(\t\x12\x1c\n\x14\x63onfirmed_rank_count\x18\x16 \x01(\x05\x12\x12\n\nrank_count\x18\x17 \x01(\x05\"\x86\x01\n\x0ePreviewRequest\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x31\n\nparameters\x18\x03 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x10\n\x08operator\x18\x04 \x01(\t\"<\n\x0fPreviewResponse\x12)\n\tpreflight\x18\x01 \x01(\x0b\x32\x16.colossus.v1.Preflight\"\x8b\x01\n\x12PreviewBulkRequest\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\x12\x31\n\nparameters\x18\x03 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x10\n\x08operator\x18\x04 \x01(\t\"D\n\x13PreviewBulkResponse\x12-\n\tpreflight\x18\x01 \x01(\x0b\x32\x1a.colossus.v1.BulkPreflight\"\xc5\x01\n\rSubmitRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x1f\n\x04verb\x18\x02 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x31\n\nparameters\x18\x04 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x1b\n\x13\x65xpected_generation\x18\x05 \x01(\x03\x12\x10\n\x08operator\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"5\n\x0eSubmitResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\"4\n\rCancelRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\"M\n\x0e\x43\x61ncelResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\x12\x16\n\x0erefusal_detail\x18\x02 \x01(\t\"5\n\x0e\x41pproveRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\"N\n\x0f\x41pproveResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\x12\x16\n\x0erefusal_detail\x18\x02 \x01(\t\"!\n\x0cWatchRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\"4\n\rWatchResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\"?\n\x0bListRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x11\n\topen_only\x18\x03 \x01(\x08\"4\n\x0cListResponse\x12$\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x13.colossus.v1.Action*\x85\x02\n\x0b\x41\x63tionState\x12\x1c\n\x18\x41\x43TION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x43TION_STATE_REQUESTED\x10\x01\x12\x19\n\x15\x41\x43TION_STATE_ACCEPTED\x10\x02\x12\x1b\n\x17\x41\x43TION_STATE_DISPATCHED\x10\x03\x12\x19\n\x15\x41\x43TION_STATE_OBSERVED\x10\x04\x12\x18\n\x14\x41\x43TION_STATE_PARTIAL\x10\x05\x12\x17\n\x13\x41\x43TION_STATE_FAILED\x10\x06\x12\x1c\n\x18\x41\x43TION_STATE_UNCONFIRMED\x10\x07\x12\x18\n\x14\x41\x43TION_STATE_REFUSED\x10\x08*\xbd\x02\n\nReasonCode\x12\x1b\n\x17REASON_CODE_UNSPECIFIED\x10\x00\x12\x16\n\x12REASON_CODE_POLICY\x10\x01\x12\x1b\n\x17REASON_CODE_UNSUPPORTED\x10\x02\x12\x18\n\x14REASON_CODE_CONFLICT\x10\x03\x12\x19\n\x15REASON_CODE_NOT_FOUND\x10\x04\x12\x17\n\x13REASON_CODE_INVALID\x10\x05\x12\x1e\n\x1aREASON_CODE_BACKEND_DENIED\x10\x06\x12\x1e\n\x1aREASON_CODE_BACKEND_FAILED\x10\x07\x12\x1b\n\x17REASON_CODE_UNREACHABLE\x10\x08\x12\x17\n\x13REASON_CODE_TIMEOUT\x10\t\x12\x19\n\x15REASON_CODE_CANCELLED\x10\n*x\n\x0c\x43onfirmation\x12\x1c\n\x18\x43ONFIRMATION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ONFIRMATION_NONE\x10\x01\x12\x17\n\x13\x43ONFIRMATION_YES_NO\x10\x02\x12\x1a\n\x16\x43ONFIRMATION_TYPE_NAME\x10\x03\x32\xec\x03\n\x07\x41\x63tions\x12\x44\n\x07Preview\x12\x1b.colossus.v1.PreviewRequest\x1a\x1c.colossus.v1.PreviewResponse\x12P\n\x0bPreviewBulk\x12\x1f.colossus.v1.PreviewBulkRequest\x1a .colossus.v1.PreviewBulkResponse\x12\x41\n\x06Submit\x12\x1a.colossus.v1.SubmitRequest\x1a\x1b.colossus.v1.SubmitResponse\x12\x41\n\x06\x43\x61ncel\x12\x1a.colossus.v1.CancelRequest\x1a\x1b.colossus.v1.CancelResponse\x12\x44\n\x07\x41pprove\x12\x1b.colossus.v1.ApproveRequest\x1a\x1c.colossus.v1.ApproveResponse\x12@\n\x05Watch\x12\x19.colossus.v1.WatchRequest\x1a\x1a.colossus.v1.WatchResponse0\x01\x12;\n\x04List\x12\x18.colossus.v1.ListRequest\x1a\x19.colossus.v1.ListResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'colossus_protos.v1.action_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTIONSTATE']._serialized_start=2004
-  _globals['_ACTIONSTATE']._serialized_end=2265
-  _globals['_REASONCODE']._serialized_start=2268
-  _globals['_REASONCODE']._serialized_end=2558
-  _globals['_CONFIRMATION']._serialized_start=2560
-  _globals['_CONFIRMATION']._serialized_end=2680
+  _globals['_ACTIONSTATE']._serialized_start=2872
+  _globals['_ACTIONSTATE']._serialized_end=3133
+  _globals['_REASONCODE']._serialized_start=3136
+  _globals['_REASONCODE']._serialized_end=3453
+  _globals['_CONFIRMATION']._serialized_start=3455
+  _globals['_CONFIRMATION']._serialized_end=3575
   _globals['_ACTIONPARAMETERS']._serialized_start=148
   _globals['_ACTIONPARAMETERS']._serialized_end=358
   _globals['_FIGURE']._serialized_start=360
   _globals['_FIGURE']._serialized_end=456
   _globals['_PREFLIGHT']._serialized_start=459
-  _globals['_PREFLIGHT']._serialized_end=765
-  _globals['_ACTIONSTAGE']._serialized_start=767
-  _globals['_ACTIONSTAGE']._serialized_end=859
-  _globals['_ACTION']._serialized_start=862
-  _globals['_ACTION']._serialized_end=1358
-  _globals['_PREVIEWREQUEST']._serialized_start=1360
-  _globals['_PREVIEWREQUEST']._serialized_end=1476
-  _globals['_PREVIEWRESPONSE']._serialized_start=1478
-  _globals['_PREVIEWRESPONSE']._serialized_end=1538
-  _globals['_SUBMITREQUEST']._serialized_start=1541
-  _globals['_SUBMITREQUEST']._serialized_end=1738
-  _globals['_SUBMITRESPONSE']._serialized_start=1740
-  _globals['_SUBMITRESPONSE']._serialized_end=1793
-  _globals['_WATCHREQUEST']._serialized_start=1795
-  _globals['_WATCHREQUEST']._serialized_end=1828
-  _globals['_WATCHRESPONSE']._serialized_start=1830
-  _globals['_WATCHRESPONSE']._serialized_end=1882
-  _globals['_LISTREQUEST']._serialized_start=1884
-  _globals['_LISTREQUEST']._serialized_end=1947
-  _globals['_LISTRESPONSE']._serialized_start=1949
-  _globals['_LISTRESPONSE']._serialized_end=2001
-  _globals['_ACTIONS']._serialized_start=2683
-  _globals['_ACTIONS']._serialized_end=2956
+  _globals['_PREFLIGHT']._serialized_end=791
+  _globals['_BULKPREFLIGHT']._serialized_start=794
+  _globals['_BULKPREFLIGHT']._serialized_end=996
+  _globals['_ACTIONSTAGE']._serialized_start=998
+  _globals['_ACTIONSTAGE']._serialized_end=1090
+  _globals['_ACTION']._serialized_start=1093
+  _globals['_ACTION']._serialized_end=1727
+  _globals['_PREVIEWREQUEST']._serialized_start=1730
+  _globals['_PREVIEWREQUEST']._serialized_end=1864
+  _globals['_PREVIEWRESPONSE']._serialized_start=1866
+  _globals['_PREVIEWRESPONSE']._serialized_end=1926
+  _globals['_PREVIEWBULKREQUEST']._serialized_start=1929
+  _globals['_PREVIEWBULKREQUEST']._serialized_end=2068
+  _globals['_PREVIEWBULKRESPONSE']._serialized_start=2070
+  _globals['_PREVIEWBULKRESPONSE']._serialized_end=2138
+  _globals['_SUBMITREQUEST']._serialized_start=2141
+  _globals['_SUBMITREQUEST']._serialized_end=2338
+  _globals['_SUBMITRESPONSE']._serialized_start=2340
+  _globals['_SUBMITRESPONSE']._serialized_end=2393
+  _globals['_CANCELREQUEST']._serialized_start=2395
+  _globals['_CANCELREQUEST']._serialized_end=2447
+  _globals['_CANCELRESPONSE']._serialized_start=2449
+  _globals['_CANCELRESPONSE']._serialized_end=2526
+  _globals['_APPROVEREQUEST']._serialized_start=2528
+  _globals['_APPROVEREQUEST']._serialized_end=2581
+  _globals['_APPROVERESPONSE']._serialized_start=2583
+  _globals['_APPROVERESPONSE']._serialized_end=2661
+  _globals['_WATCHREQUEST']._serialized_start=2663
+  _globals['_WATCHREQUEST']._serialized_end=2696
+  _globals['_WATCHRESPONSE']._serialized_start=2698
+  _globals['_WATCHRESPONSE']._serialized_end=2750
+  _globals['_LISTREQUEST']._serialized_start=2752
+  _globals['_LISTREQUEST']._serialized_end=2815
+  _globals['_LISTRESPONSE']._serialized_start=2817
+  _globals['_LISTRESPONSE']._serialized_end=2869
+  _globals['_ACTIONS']._serialized_start=3578
+  _globals['_ACTIONS']._serialized_end=4070
 # @@protoc_insertion_point(module_scope)

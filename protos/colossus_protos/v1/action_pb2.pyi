@@ -96,6 +96,8 @@ class _ReasonCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReasonCode
     """The node's agent is not linked."""
     REASON_CODE_TIMEOUT: _ReasonCode.ValueType  # 9
     """Time ran out."""
+    REASON_CODE_CANCELLED: _ReasonCode.ValueType  # 10
+    """An operator took it back."""
 
 class ReasonCode(_ReasonCode, metaclass=_ReasonCodeEnumTypeWrapper):
     """Why an action was refused or failed, for programs."""
@@ -120,6 +122,8 @@ REASON_CODE_UNREACHABLE: ReasonCode.ValueType  # 8
 """The node's agent is not linked."""
 REASON_CODE_TIMEOUT: ReasonCode.ValueType  # 9
 """Time ran out."""
+REASON_CODE_CANCELLED: ReasonCode.ValueType  # 10
+"""An operator took it back."""
 Global___ReasonCode: _TypeAlias = ReasonCode  # noqa: Y015
 
 class _Confirmation:
@@ -255,6 +259,7 @@ class Preflight(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     CONFIRMATION_FIELD_NUMBER: _builtins.int
     TIME_UNIX_NS_FIELD_NUMBER: _builtins.int
+    APPROVALS_NEEDED_FIELD_NUMBER: _builtins.int
     verb: _common_pb2.Verb.ValueType
     """Verb."""
     run_id: _builtins.str
@@ -273,6 +278,8 @@ class Preflight(_message.Message):
     """What the operator must do."""
     time_unix_ns: _builtins.int
     """When it was computed, Unix nanoseconds."""
+    approvals_needed: _builtins.int
+    """Operators who must approve it, the one who asks included; 0 and 1 need nobody else."""
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
         """The figures, in the order to show."""
@@ -295,14 +302,57 @@ class Preflight(_message.Message):
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         confirmation: Global___Confirmation.ValueType = ...,
         time_unix_ns: _builtins.int = ...,
+        approvals_needed: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "confirmation", b"confirmation", "effect", b"effect", "figures", b"figures", "generation", b"generation", "refusal", b"refusal", "refusal_detail", b"refusal_detail", "run_id", b"run_id", "time_unix_ns", b"time_unix_ns", "verb", b"verb", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "approvals_needed", b"approvals_needed", "confirmation", b"confirmation", "effect", b"effect", "figures", b"figures", "generation", b"generation", "refusal", b"refusal", "refusal_detail", b"refusal_detail", "run_id", b"run_id", "time_unix_ns", b"time_unix_ns", "verb", b"verb", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Preflight: _TypeAlias = Preflight  # noqa: Y015
+
+@_typing.final
+class BulkPreflight(_message.Message):
+    """What one verb on several runs would cost and meet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERB_FIELD_NUMBER: _builtins.int
+    PREFLIGHTS_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
+    ALLOWED_COUNT_FIELD_NUMBER: _builtins.int
+    CONFIRMATION_FIELD_NUMBER: _builtins.int
+    verb: _common_pb2.Verb.ValueType
+    """Verb."""
+    allowed_count: _builtins.int
+    """Runs that allow it."""
+    confirmation: Global___Confirmation.ValueType
+    """What the operator must do: type the number of runs where any of them needs its name typed."""
+    @_builtins.property
+    def preflights(self) -> _containers.RepeatedCompositeFieldContainer[Global___Preflight]:
+        """Each run's own preflight, in the order asked for."""
+
+    @_builtins.property
+    def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
+        """Sums over the runs that allow it, in the order to show."""
+
+    def __init__(
+        self,
+        *,
+        verb: _common_pb2.Verb.ValueType = ...,
+        preflights: _abc.Iterable[Global___Preflight] | None = ...,
+        figures: _abc.Iterable[Global___Figure] | None = ...,
+        allowed_count: _builtins.int = ...,
+        confirmation: Global___Confirmation.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_count", b"allowed_count", "confirmation", b"confirmation", "figures", b"figures", "preflights", b"preflights", "verb", b"verb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BulkPreflight: _TypeAlias = BulkPreflight  # noqa: Y015
 
 @_typing.final
 class ActionStage(_message.Message):
@@ -357,6 +407,12 @@ class Action(_message.Message):
     NODE_COUNT_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    APPROVALS_NEEDED_FIELD_NUMBER: _builtins.int
+    CAN_CANCEL_FIELD_NUMBER: _builtins.int
+    MISSING_NODES_FIELD_NUMBER: _builtins.int
+    CONFIRMED_RANK_COUNT_FIELD_NUMBER: _builtins.int
+    RANK_COUNT_FIELD_NUMBER: _builtins.int
     action_id: _builtins.str
     """Identity, made by the client."""
     verb: _common_pb2.Verb.ValueType
@@ -385,17 +441,33 @@ class Action(_message.Message):
     """Nodes asked."""
     attempt: _builtins.int
     """START and RESUME: attempt that it starts; 0 for none."""
+    approvals_needed: _builtins.int
+    """Operators who must approve it, the one who asked included; 0 and 1 need nobody else."""
+    can_cancel: _builtins.bool
+    """Whether Cancel would still be taken."""
+    confirmed_rank_count: _builtins.int
+    """Ranks that confirmed."""
+    rank_count: _builtins.int
+    """Ranks asked."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionStage]:
         """History, oldest first."""
 
     @_builtins.property
     def ranks(self) -> _containers.RepeatedCompositeFieldContainer[_directive_pb2.RankResult]:
-        """Each rank's answer."""
+        """Each rank's answer where the run is small, else of at most 1,000 ranks that said no."""
 
     @_builtins.property
     def parameters(self) -> Global___ActionParameters:
         """What it was asked with."""
+
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Operators who approved it, the one who asked first. Untrusted text."""
+
+    @_builtins.property
+    def missing_nodes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes that did not confirm, at most 1,000."""
 
     def __init__(
         self,
@@ -417,10 +489,16 @@ class Action(_message.Message):
         node_count: _builtins.int = ...,
         parameters: Global___ActionParameters | None = ...,
         attempt: _builtins.int = ...,
+        approvals: _abc.Iterable[_builtins.str] | None = ...,
+        approvals_needed: _builtins.int = ...,
+        can_cancel: _builtins.bool = ...,
+        missing_nodes: _abc.Iterable[_builtins.str] | None = ...,
+        confirmed_rank_count: _builtins.int = ...,
+        rank_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "agreed_step", b"agreed_step", "attempt", b"attempt", "confirmed_node_count", b"confirmed_node_count", "detail", b"detail", "node_count", b"node_count", "operator", b"operator", "parameters", b"parameters", "ranks", b"ranks", "reason", b"reason", "reason_code", b"reason_code", "requested_time_unix_ns", b"requested_time_unix_ns", "run_id", b"run_id", "stages", b"stages", "state", b"state", "updated_time_unix_ns", b"updated_time_unix_ns", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "agreed_step", b"agreed_step", "approvals", b"approvals", "approvals_needed", b"approvals_needed", "attempt", b"attempt", "can_cancel", b"can_cancel", "confirmed_node_count", b"confirmed_node_count", "confirmed_rank_count", b"confirmed_rank_count", "detail", b"detail", "missing_nodes", b"missing_nodes", "node_count", b"node_count", "operator", b"operator", "parameters", b"parameters", "rank_count", b"rank_count", "ranks", b"ranks", "reason", b"reason", "reason_code", b"reason_code", "requested_time_unix_ns", b"requested_time_unix_ns", "run_id", b"run_id", "stages", b"stages", "state", b"state", "updated_time_unix_ns", b"updated_time_unix_ns", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -435,10 +513,13 @@ class PreviewRequest(_message.Message):
     VERB_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
     verb: _common_pb2.Verb.ValueType
     """Verb."""
     run_id: _builtins.str
     """Run."""
+    operator: _builtins.str
+    """Who asks; the hub replaces it where it knows better."""
     @_builtins.property
     def parameters(self) -> Global___ActionParameters:
         """What the verb needs."""
@@ -449,10 +530,11 @@ class PreviewRequest(_message.Message):
         verb: _common_pb2.Verb.ValueType = ...,
         run_id: _builtins.str = ...,
         parameters: Global___ActionParameters | None = ...,
+        operator: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters", "run_id", b"run_id", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operator", b"operator", "parameters", b"parameters", "run_id", b"run_id", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -481,6 +563,68 @@ class PreviewResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PreviewResponse: _TypeAlias = PreviewResponse  # noqa: Y015
+
+@_typing.final
+class PreviewBulkRequest(_message.Message):
+    """Ask what one verb on several runs would cost."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERB_FIELD_NUMBER: _builtins.int
+    RUN_IDS_FIELD_NUMBER: _builtins.int
+    PARAMETERS_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    verb: _common_pb2.Verb.ValueType
+    """Verb."""
+    operator: _builtins.str
+    """Who asks; the hub replaces it where it knows better."""
+    @_builtins.property
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs, at most 1,000."""
+
+    @_builtins.property
+    def parameters(self) -> Global___ActionParameters:
+        """What the verb needs."""
+
+    def __init__(
+        self,
+        *,
+        verb: _common_pb2.Verb.ValueType = ...,
+        run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        parameters: Global___ActionParameters | None = ...,
+        operator: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["operator", b"operator", "parameters", b"parameters", "run_ids", b"run_ids", "verb", b"verb"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewBulkRequest: _TypeAlias = PreviewBulkRequest  # noqa: Y015
+
+@_typing.final
+class PreviewBulkResponse(_message.Message):
+    """Answer to PreviewBulkRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PREFLIGHT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def preflight(self) -> Global___BulkPreflight:
+        """What it would cost."""
+
+    def __init__(
+        self,
+        *,
+        preflight: Global___BulkPreflight | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["preflight", b"preflight"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["preflight", b"preflight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewBulkResponse: _TypeAlias = PreviewBulkResponse  # noqa: Y015
 
 @_typing.final
 class SubmitRequest(_message.Message):
@@ -553,6 +697,114 @@ class SubmitResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubmitResponse: _TypeAlias = SubmitResponse  # noqa: Y015
+
+@_typing.final
+class CancelRequest(_message.Message):
+    """Take an action back while nothing of it is final."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_ID_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    action_id: _builtins.str
+    """Action."""
+    operator: _builtins.str
+    """Who asks."""
+    def __init__(
+        self,
+        *,
+        action_id: _builtins.str = ...,
+        operator: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "operator", b"operator"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRequest: _TypeAlias = CancelRequest  # noqa: Y015
+
+@_typing.final
+class CancelResponse(_message.Message):
+    """Answer to CancelRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    REFUSAL_DETAIL_FIELD_NUMBER: _builtins.int
+    refusal_detail: _builtins.str
+    """Why it was not taken back; empty when it was."""
+    @_builtins.property
+    def action(self) -> Global___Action:
+        """The action as it now is; its end is followed with Watch."""
+
+    def __init__(
+        self,
+        *,
+        action: Global___Action | None = ...,
+        refusal_detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "refusal_detail", b"refusal_detail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelResponse: _TypeAlias = CancelResponse  # noqa: Y015
+
+@_typing.final
+class ApproveRequest(_message.Message):
+    """Approve an action that needs more than one operator."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_ID_FIELD_NUMBER: _builtins.int
+    OPERATOR_FIELD_NUMBER: _builtins.int
+    action_id: _builtins.str
+    """Action."""
+    operator: _builtins.str
+    """Who approves; must not have approved it before."""
+    def __init__(
+        self,
+        *,
+        action_id: _builtins.str = ...,
+        operator: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "operator", b"operator"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveRequest: _TypeAlias = ApproveRequest  # noqa: Y015
+
+@_typing.final
+class ApproveResponse(_message.Message):
+    """Answer to ApproveRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    REFUSAL_DETAIL_FIELD_NUMBER: _builtins.int
+    refusal_detail: _builtins.str
+    """Why the approval was not taken; empty when it was."""
+    @_builtins.property
+    def action(self) -> Global___Action:
+        """The action as it now is."""
+
+    def __init__(
+        self,
+        *,
+        action: Global___Action | None = ...,
+        refusal_detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["action", b"action"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "refusal_detail", b"refusal_detail"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApproveResponse: _TypeAlias = ApproveResponse  # noqa: Y015
 
 @_typing.final
 class WatchRequest(_message.Message):

@@ -40,10 +40,25 @@ class ActionsStub(object):
                 request_serializer=colossus__protos_dot_v1_dot_action__pb2.PreviewRequest.SerializeToString,
                 response_deserializer=colossus__protos_dot_v1_dot_action__pb2.PreviewResponse.FromString,
                 _registered_method=True)
+        self.PreviewBulk = channel.unary_unary(
+                '/colossus.v1.Actions/PreviewBulk',
+                request_serializer=colossus__protos_dot_v1_dot_action__pb2.PreviewBulkRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_action__pb2.PreviewBulkResponse.FromString,
+                _registered_method=True)
         self.Submit = channel.unary_unary(
                 '/colossus.v1.Actions/Submit',
                 request_serializer=colossus__protos_dot_v1_dot_action__pb2.SubmitRequest.SerializeToString,
                 response_deserializer=colossus__protos_dot_v1_dot_action__pb2.SubmitResponse.FromString,
+                _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/colossus.v1.Actions/Cancel',
+                request_serializer=colossus__protos_dot_v1_dot_action__pb2.CancelRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_action__pb2.CancelResponse.FromString,
+                _registered_method=True)
+        self.Approve = channel.unary_unary(
+                '/colossus.v1.Actions/Approve',
+                request_serializer=colossus__protos_dot_v1_dot_action__pb2.ApproveRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_action__pb2.ApproveResponse.FromString,
                 _registered_method=True)
         self.Watch = channel.unary_stream(
                 '/colossus.v1.Actions/Watch',
@@ -68,8 +83,29 @@ class ActionsServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewBulk(self, request, context):
+        """Compute one preflight for several runs; changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Submit(self, request, context):
         """Journal and carry out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Cancel(self, request, context):
+        """Take back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Approve(self, request, context):
+        """Approve as a second operator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,10 +133,25 @@ def add_ActionsServicer_to_server(servicer, server):
                     request_deserializer=colossus__protos_dot_v1_dot_action__pb2.PreviewRequest.FromString,
                     response_serializer=colossus__protos_dot_v1_dot_action__pb2.PreviewResponse.SerializeToString,
             ),
+            'PreviewBulk': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewBulk,
+                    request_deserializer=colossus__protos_dot_v1_dot_action__pb2.PreviewBulkRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_action__pb2.PreviewBulkResponse.SerializeToString,
+            ),
             'Submit': grpc.unary_unary_rpc_method_handler(
                     servicer.Submit,
                     request_deserializer=colossus__protos_dot_v1_dot_action__pb2.SubmitRequest.FromString,
                     response_serializer=colossus__protos_dot_v1_dot_action__pb2.SubmitResponse.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=colossus__protos_dot_v1_dot_action__pb2.CancelRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_action__pb2.CancelResponse.SerializeToString,
+            ),
+            'Approve': grpc.unary_unary_rpc_method_handler(
+                    servicer.Approve,
+                    request_deserializer=colossus__protos_dot_v1_dot_action__pb2.ApproveRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_action__pb2.ApproveResponse.SerializeToString,
             ),
             'Watch': grpc.unary_stream_rpc_method_handler(
                     servicer.Watch,
@@ -152,6 +203,33 @@ class Actions(object):
             _registered_method=True)
 
     @staticmethod
+    def PreviewBulk(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Actions/PreviewBulk',
+            colossus__protos_dot_v1_dot_action__pb2.PreviewBulkRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_action__pb2.PreviewBulkResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Submit(request,
             target,
             options=(),
@@ -168,6 +246,60 @@ class Actions(object):
             '/colossus.v1.Actions/Submit',
             colossus__protos_dot_v1_dot_action__pb2.SubmitRequest.SerializeToString,
             colossus__protos_dot_v1_dot_action__pb2.SubmitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Actions/Cancel',
+            colossus__protos_dot_v1_dot_action__pb2.CancelRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_action__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Approve(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Actions/Approve',
+            colossus__protos_dot_v1_dot_action__pb2.ApproveRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_action__pb2.ApproveResponse.FromString,
             options,
             channel_credentials,
             insecure,

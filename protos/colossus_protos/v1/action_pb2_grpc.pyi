@@ -18,8 +18,14 @@ class ActionsStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     Preview: _aio.UnaryUnaryMultiCallable[_action_pb2.PreviewRequest, _action_pb2.PreviewResponse]
     """Compute the preflight; changes nothing."""
+    PreviewBulk: _aio.UnaryUnaryMultiCallable[_action_pb2.PreviewBulkRequest, _action_pb2.PreviewBulkResponse]
+    """Compute one preflight for several runs; changes nothing."""
     Submit: _aio.UnaryUnaryMultiCallable[_action_pb2.SubmitRequest, _action_pb2.SubmitResponse]
     """Journal and carry out."""
+    Cancel: _aio.UnaryUnaryMultiCallable[_action_pb2.CancelRequest, _action_pb2.CancelResponse]
+    """Take back."""
+    Approve: _aio.UnaryUnaryMultiCallable[_action_pb2.ApproveRequest, _action_pb2.ApproveResponse]
+    """Approve as a second operator."""
     Watch: _aio.UnaryStreamMultiCallable[_action_pb2.WatchRequest, _action_pb2.WatchResponse]
     """Follow to the end."""
     List: _aio.UnaryUnaryMultiCallable[_action_pb2.ListRequest, _action_pb2.ListResponse]
@@ -37,12 +43,36 @@ class ActionsServicer(metaclass=_abc_1.ABCMeta):
         """Compute the preflight; changes nothing."""
 
     @_abc_1.abstractmethod
+    def PreviewBulk(
+        self,
+        request: _action_pb2.PreviewBulkRequest,
+        context: _aio.ServicerContext[_action_pb2.PreviewBulkRequest, _abc.Awaitable[_action_pb2.PreviewBulkResponse]],
+    ) -> _abc.Awaitable[_action_pb2.PreviewBulkResponse]:
+        """Compute one preflight for several runs; changes nothing."""
+
+    @_abc_1.abstractmethod
     def Submit(
         self,
         request: _action_pb2.SubmitRequest,
         context: _aio.ServicerContext[_action_pb2.SubmitRequest, _abc.Awaitable[_action_pb2.SubmitResponse]],
     ) -> _abc.Awaitable[_action_pb2.SubmitResponse]:
         """Journal and carry out."""
+
+    @_abc_1.abstractmethod
+    def Cancel(
+        self,
+        request: _action_pb2.CancelRequest,
+        context: _aio.ServicerContext[_action_pb2.CancelRequest, _abc.Awaitable[_action_pb2.CancelResponse]],
+    ) -> _abc.Awaitable[_action_pb2.CancelResponse]:
+        """Take back."""
+
+    @_abc_1.abstractmethod
+    def Approve(
+        self,
+        request: _action_pb2.ApproveRequest,
+        context: _aio.ServicerContext[_action_pb2.ApproveRequest, _abc.Awaitable[_action_pb2.ApproveResponse]],
+    ) -> _abc.Awaitable[_action_pb2.ApproveResponse]:
+        """Approve as a second operator."""
 
     @_abc_1.abstractmethod
     def Watch(

@@ -53,6 +53,8 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     """Its processes or its node are gone without a record."""
     RUN_STATE_STOPPED: _RunState.ValueType  # 11
     """Ended by an operator."""
+    RUN_STATE_PENDING: _RunState.ValueType  # 12
+    """It waits in its scheduler's queue."""
 
 class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
     """What a run is doing."""
@@ -81,6 +83,8 @@ RUN_STATE_LOST: RunState.ValueType  # 10
 """Its processes or its node are gone without a record."""
 RUN_STATE_STOPPED: RunState.ValueType  # 11
 """Ended by an operator."""
+RUN_STATE_PENDING: RunState.ValueType  # 12
+"""It waits in its scheduler's queue."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
 
 class _Freshness:
@@ -158,7 +162,7 @@ class Badput(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
     cause: _builtins.str
-    """Cause: "starting", "checkpointing", "paused", "frozen", "redone", "stalled", "down"."""
+    """Cause: "waiting", "starting", "checkpointing", "paused", "frozen", "redone", "stalled", "down"."""
     seconds: _builtins.float
     """Seconds."""
     def __init__(
@@ -174,6 +178,97 @@ class Badput(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Badput: _TypeAlias = Badput  # noqa: Y015
+
+@_typing.final
+class Job(_message.Message):
+    """A run as its scheduler knows it. All text is untrusted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    CAN_REQUEUE_FIELD_NUMBER: _builtins.int
+    RESTART_COUNT_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    QUEUE_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    NODE_NAMES_FIELD_NUMBER: _builtins.int
+    GPU_COUNT_FIELD_NUMBER: _builtins.int
+    STEP_COUNT_FIELD_NUMBER: _builtins.int
+    PART_OF_FIELD_NUMBER: _builtins.int
+    AGE_SECONDS_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """The scheduler's own identity of it, such as "1234" or "1234_7"."""
+    name: _builtins.str
+    """Name."""
+    state: _builtins.str
+    """State in the scheduler's word."""
+    reason: _builtins.str
+    """Why it waits or how it ended, in the scheduler's words."""
+    held: _builtins.bool
+    """Whether it is held."""
+    can_requeue: _builtins.bool
+    """Whether it may be requeued."""
+    restart_count: _builtins.int
+    """How often it was requeued."""
+    user: _builtins.str
+    """Owner."""
+    queue: _builtins.str
+    """Partition or queue."""
+    quality: _builtins.str
+    """Quality of service or priority class; empty for none."""
+    priority: _builtins.int
+    """Raw priority."""
+    gpu_count: _builtins.int
+    """GPUs allocated to it."""
+    step_count: _builtins.int
+    """Steps that run now; absent when not asked for."""
+    part_of: _builtins.str
+    """Larger whole that it is a part of: "array 12", "3 components"; empty for none."""
+    age_seconds: _builtins.float
+    """Age of what the scheduler said, seconds."""
+    @_builtins.property
+    def node_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nodes allocated to it."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        state: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        held: _builtins.bool = ...,
+        can_requeue: _builtins.bool = ...,
+        restart_count: _builtins.int = ...,
+        user: _builtins.str = ...,
+        queue: _builtins.str = ...,
+        quality: _builtins.str = ...,
+        priority: _builtins.int | None = ...,
+        node_names: _abc.Iterable[_builtins.str] | None = ...,
+        gpu_count: _builtins.int = ...,
+        step_count: _builtins.int | None = ...,
+        part_of: _builtins.str = ...,
+        age_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "_step_count", b"_step_count", "priority", b"priority", "step_count", b"step_count"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_priority", b"_priority", "_step_count", b"_step_count", "age_seconds", b"age_seconds", "can_requeue", b"can_requeue", "gpu_count", b"gpu_count", "held", b"held", "job_id", b"job_id", "name", b"name", "node_names", b"node_names", "part_of", b"part_of", "priority", b"priority", "quality", b"quality", "queue", b"queue", "reason", b"reason", "restart_count", b"restart_count", "state", b"state", "step_count", b"step_count", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__priority: _TypeAlias = _typing.Literal["priority"]  # noqa: Y015
+    _WhichOneofArgType__priority: _TypeAlias = _typing.Literal["_priority", b"_priority"]  # noqa: Y015
+    _WhichOneofReturnType__step_count: _TypeAlias = _typing.Literal["step_count"]  # noqa: Y015
+    _WhichOneofArgType__step_count: _TypeAlias = _typing.Literal["_step_count", b"_step_count"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__priority) -> _WhichOneofReturnType__priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__step_count) -> _WhichOneofReturnType__step_count | None: ...
+
+Global___Job: _TypeAlias = Job  # noqa: Y015
 
 @_typing.final
 class Run(_message.Message):
@@ -232,12 +327,13 @@ class Run(_message.Message):
     STARTED_TIME_UNIX_NS_FIELD_NUMBER: _builtins.int
     COMMAND_FIELD_NUMBER: _builtins.int
     AGE_SECONDS_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Identity."""
     label: _builtins.str
     """Free label, such as "demo"."""
     backend: _builtins.str
-    """Owner of its processes: "local"."""
+    """Owner of its processes: "local", "slurm" or "kubernetes"."""
     state: Global___RunState.ValueType
     """State."""
     state_since_unix_ns: _builtins.int
@@ -342,6 +438,10 @@ class Run(_message.Message):
     def alerts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alert]:
         """Alerts now."""
 
+    @_builtins.property
+    def job(self) -> Global___Job:
+        """What its scheduler says of it, in the scheduler's words; absent for a local run."""
+
     def __init__(
         self,
         *,
@@ -396,10 +496,11 @@ class Run(_message.Message):
         started_time_unix_ns: _builtins.int = ...,
         command: _builtins.str = ...,
         age_seconds: _builtins.float = ...,
+        job: Global___Job | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "durable_step", b"durable_step", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "grad_norm", b"grad_norm", "joules_per_token", b"joules_per_token", "loss", b"loss", "mfu_ratio", b"mfu_ratio", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "durable_step", b"durable_step", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "grad_norm", b"grad_norm", "job", b"job", "joules_per_token", b"joules_per_token", "loss", b"loss", "mfu_ratio", b"mfu_ratio", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "age_seconds", b"age_seconds", "alerts", b"alerts", "alive_rank_count", b"alive_rank_count", "attempt", b"attempt", "backend", b"backend", "backend_priority", b"backend_priority", "badput", b"badput", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "command", b"command", "durable_step", b"durable_step", "durable_time_unix_ns", b"durable_time_unix_ns", "eta_unix_ns", b"eta_unix_ns", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "generation", b"generation", "gpu_count", b"gpu_count", "grad_norm", b"grad_norm", "hooked", b"hooked", "joules_per_token", b"joules_per_token", "label", b"label", "loss", b"loss", "mfu_method", b"mfu_method", "mfu_ratio", b"mfu_ratio", "node_names", b"node_names", "open_action_id", b"open_action_id", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "priority_class", b"priority_class", "rank_count", b"rank_count", "recent_losses", b"recent_losses", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_id", b"run_id", "started_time_unix_ns", b"started_time_unix_ns", "state", b"state", "state_since_unix_ns", b"state_since_unix_ns", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "step_time_unix_ns", b"step_time_unix_ns", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours", "work_unit", b"work_unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "age_seconds", b"age_seconds", "alerts", b"alerts", "alive_rank_count", b"alive_rank_count", "attempt", b"attempt", "backend", b"backend", "backend_priority", b"backend_priority", "badput", b"badput", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "command", b"command", "durable_step", b"durable_step", "durable_time_unix_ns", b"durable_time_unix_ns", "eta_unix_ns", b"eta_unix_ns", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "generation", b"generation", "gpu_count", b"gpu_count", "grad_norm", b"grad_norm", "hooked", b"hooked", "job", b"job", "joules_per_token", b"joules_per_token", "label", b"label", "loss", b"loss", "mfu_method", b"mfu_method", "mfu_ratio", b"mfu_ratio", "node_names", b"node_names", "open_action_id", b"open_action_id", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "priority_class", b"priority_class", "rank_count", b"rank_count", "recent_losses", b"recent_losses", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_id", b"run_id", "started_time_unix_ns", b"started_time_unix_ns", "state", b"state", "state_since_unix_ns", b"state_since_unix_ns", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "step_time_unix_ns", b"step_time_unix_ns", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours", "work_unit", b"work_unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__checkpoint_bytes: _TypeAlias = _typing.Literal["checkpoint_bytes"]  # noqa: Y015
     _WhichOneofArgType__checkpoint_bytes: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes"]  # noqa: Y015

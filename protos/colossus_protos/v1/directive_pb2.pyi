@@ -152,8 +152,30 @@ class PrepareStep(_message.Message):
 Global___PrepareStep: _TypeAlias = PrepareStep  # noqa: Y015
 
 @_typing.final
+class ReadyStep(_message.Message):
+    """Phase two: every rank has promised, so a rank that waits at the step in vain acts by itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AGREEMENT_FIELD_NUMBER: _builtins.int
+    agreement: _builtins.int
+    """Number of the agreement."""
+    def __init__(
+        self,
+        *,
+        agreement: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement", b"agreement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadyStep: _TypeAlias = ReadyStep  # noqa: Y015
+
+@_typing.final
 class CommitStep(_message.Message):
-    """Phase two: act."""
+    """Phase three: act."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -316,6 +338,7 @@ class Directive(_message.Message):
     THAW_FIELD_NUMBER: _builtins.int
     SET_PRIORITY_FIELD_NUMBER: _builtins.int
     FORGET_RUN_FIELD_NUMBER: _builtins.int
+    READY_STEP_FIELD_NUMBER: _builtins.int
     directive_id: _builtins.str
     """Identity: the same id is carried out once and answered the same."""
     run_id: _builtins.str
@@ -356,6 +379,10 @@ class Directive(_message.Message):
     def forget_run(self) -> Global___ForgetRun:
         """Remove the record."""
 
+    @_builtins.property
+    def ready_step(self) -> Global___ReadyStep:
+        """Act unless told otherwise."""
+
     def __init__(
         self,
         *,
@@ -370,12 +397,13 @@ class Directive(_message.Message):
         thaw: Global___Thaw | None = ...,
         set_priority: Global___SetPriority | None = ...,
         forget_run: Global___ForgetRun | None = ...,
+        ready_step: Global___ReadyStep | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_step", b"abort_step", "commit_step", b"commit_step", "forget_run", b"forget_run", "freeze", b"freeze", "order", b"order", "prepare_step", b"prepare_step", "set_priority", b"set_priority", "start_run", b"start_run", "terminate", b"terminate", "thaw", b"thaw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_step", b"abort_step", "commit_step", b"commit_step", "forget_run", b"forget_run", "freeze", b"freeze", "order", b"order", "prepare_step", b"prepare_step", "ready_step", b"ready_step", "set_priority", b"set_priority", "start_run", b"start_run", "terminate", b"terminate", "thaw", b"thaw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_step", b"abort_step", "commit_step", b"commit_step", "directive_id", b"directive_id", "forget_run", b"forget_run", "freeze", b"freeze", "order", b"order", "prepare_step", b"prepare_step", "run_id", b"run_id", "set_priority", b"set_priority", "start_run", b"start_run", "terminate", b"terminate", "thaw", b"thaw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_step", b"abort_step", "commit_step", b"commit_step", "directive_id", b"directive_id", "forget_run", b"forget_run", "freeze", b"freeze", "order", b"order", "prepare_step", b"prepare_step", "ready_step", b"ready_step", "run_id", b"run_id", "set_priority", b"set_priority", "start_run", b"start_run", "terminate", b"terminate", "thaw", b"thaw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["start_run", "prepare_step", "commit_step", "abort_step", "terminate", "freeze", "thaw", "set_priority", "forget_run"]  # noqa: Y015
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["start_run", "prepare_step", "commit_step", "abort_step", "terminate", "freeze", "thaw", "set_priority", "forget_run", "ready_step"]  # noqa: Y015
     _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
 

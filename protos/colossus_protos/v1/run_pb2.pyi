@@ -256,6 +256,7 @@ class LocalRun(_message.Message):
     FACTS_JSON_FIELD_NUMBER: _builtins.int
     OUTPUT_TAIL_FIELD_NUMBER: _builtins.int
     START_ID_FIELD_NUMBER: _builtins.int
+    BACKEND_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Identity."""
     attempt: _builtins.int
@@ -282,6 +283,8 @@ class LocalRun(_message.Message):
     """Last lines of rank 0's output, when the run has ended with an error. Untrusted text."""
     start_id: _builtins.str
     """RunSpec.start_id."""
+    backend: _builtins.str
+    """Owner of its processes: "local", or the scheduler that started them, such as "slurm"."""
     @_builtins.property
     def ranks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocalRank]:
         """Ranks on this node."""
@@ -303,10 +306,11 @@ class LocalRun(_message.Message):
         facts_json: _builtins.str = ...,
         output_tail: _builtins.str = ...,
         start_id: _builtins.str = ...,
+        backend: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cgroup", b"cgroup", "command", b"command", "facts_json", b"facts_json", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "label", b"label", "output_tail", b"output_tail", "priority_class", b"priority_class", "process_count", b"process_count", "rank_count", b"rank_count", "ranks", b"ranks", "run_id", b"run_id", "start_id", b"start_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "backend", b"backend", "cgroup", b"cgroup", "command", b"command", "facts_json", b"facts_json", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "label", b"label", "output_tail", b"output_tail", "priority_class", b"priority_class", "process_count", b"process_count", "rank_count", b"rank_count", "ranks", b"ranks", "run_id", b"run_id", "start_id", b"start_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -352,6 +356,7 @@ class StepBatch(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     STEP_SECONDS_FIELD_NUMBER: _builtins.int
     MISSED_COUNT_FIELD_NUMBER: _builtins.int
+    WHOLE_RUN_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Run."""
     attempt: _builtins.int
@@ -360,6 +365,8 @@ class StepBatch(_message.Message):
     """Rank."""
     missed_count: _builtins.int
     """Steps lost because the page's ring was overwritten before it was read."""
+    whole_run: _builtins.bool
+    """Whether it speaks for every rank: read from the framework's own log lines."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Step numbers."""
@@ -397,10 +404,11 @@ class StepBatch(_message.Message):
         tokens: _abc.Iterable[_builtins.int] | None = ...,
         step_seconds: _abc.Iterable[_builtins.float] | None = ...,
         missed_count: _builtins.int = ...,
+        whole_run: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "grad_norms", b"grad_norms", "losses", b"losses", "missed_count", b"missed_count", "rank", b"rank", "run_id", b"run_id", "step_seconds", b"step_seconds", "steps", b"steps", "times_unix_ns", b"times_unix_ns", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "grad_norms", b"grad_norms", "losses", b"losses", "missed_count", b"missed_count", "rank", b"rank", "run_id", b"run_id", "step_seconds", b"step_seconds", "steps", b"steps", "times_unix_ns", b"times_unix_ns", "tokens", b"tokens", "whole_run", b"whole_run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
