@@ -15,6 +15,7 @@ from colossus_agent.directives import Directives
 from colossus_agent.link import Link
 from colossus_agent.outbox import FRAME_SECONDS, Outbox
 from colossus_agent.readings import GPU_COLUMNS, HOST_COLUMNS, Sample
+from colossus_agent.runs import foreign
 from colossus_agent.runs.state import LocalRank, LocalRun, LocalRunState, Poll
 from colossus_agent.runs.supervisor import Supervisor
 from colossus_agent.sampler import Sampler
@@ -34,7 +35,7 @@ class Agent:
     def __init__(self, config: AgentConfig, sampler: Sampler) -> None:
         self._config = config
         self._sampler = sampler
-        self._supervisor = Supervisor(config.state_dir)
+        self._supervisor = Supervisor(config.state_dir, config.node_name)
         self._directives = Directives(config.state_dir / "directives.jsonl", self._supervisor)
         self._hand = ThreadPoolExecutor(1, "runs")  # the one thread that touches the supervisor
         self._outbox = Outbox(frame_limit=max(1, round(FRAME_SECONDS / config.sample_seconds)))
@@ -80,7 +81,7 @@ class Agent:
             self._publish(sample)
             self._tell_drops()
             self._tell_stuck_hand()
-            if self._has_runs:
+            if self._has_runs or foreign.any_pages():
                 self._look.set()
             if watchdog:
                 notify.notify("WATCHDOG=1")

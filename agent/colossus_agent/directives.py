@@ -140,6 +140,8 @@ class Directives:
                 hold_ns = int(min(order.hold_seconds, HOLD_LIMIT_SECONDS) * 1e9)
                 verb = wire.VERBS[order.verb]
                 return hand.prepare(run_id, order.agreement, verb, order.step, hold_ns)
+            case "ready_step":
+                return hand.ready(run_id, directive.ready_step.agreement)
             case "commit_step":
                 return hand.commit(run_id, directive.commit_step.agreement)
             case "abort_step":

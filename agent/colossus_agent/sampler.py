@@ -31,11 +31,15 @@ DEADLINE_SECONDS = 0.5
 
 
 class Sampler:
-    """All sensors of this node."""
+    """All sensors of this node.
 
-    def __init__(self) -> None:
+    Args:
+        node_name: As schedulers call it.
+    """
+
+    def __init__(self, node_name: str = "") -> None:
         self._gpu_source = GpuSource(DEADLINE_SECONDS)
-        self._processes = Processes()
+        self._processes = Processes(node_name=node_name)
         self._samples: tuple[ProcessSample, ...] = ()
         self._host_table = Table(HOST_COLUMNS, 1)
         host = [*host_calls(), Call("processes", (), self._read_processes, PROCESS_SECONDS)]

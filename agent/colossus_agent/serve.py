@@ -49,7 +49,7 @@ def hold(folder: Path) -> None:
 def serve(config: AgentConfig) -> bool:
     """Run the agent; return whether it ended because it was told to."""
     try:
-        sampler = Sampler()
+        sampler = Sampler(config.node_name)
         try:
             return asyncio.run(_serve(config, sampler))
         finally:

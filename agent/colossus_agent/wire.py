@@ -189,6 +189,7 @@ def _run(run: state.LocalRun) -> run_pb2.LocalRun:
         facts_json=run.facts_json,
         output_tail=text(run.output_tail, 4 * TEXT_LIMIT),
         start_id=run.start_id,
+        backend=run.backend,
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from colossus_agent.readings import ProcessSample
+from colossus_hook import placement
 
 SCAN_SECONDS = 5.0
 YOUNG_SECONDS = 10.0  # a process this young may not yet have become what it was started for
@@ -21,6 +22,16 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SLURM_GROUP = re.compile(r"/job_(\d+)(?:/|$)")
 _OWN_GROUP = re.compile(
     r"/colossus/([A-Za-z0-9][A-Za-z0-9._-]{0,62})-(\d+)-[0-9a-f]{8}(?:/|$)", re.M
+)
+_WANTED = frozenset(
+    {
+        b"COLOSSUS_RUN",
+        b"SLURM_JOB_ID",
+        b"SLURM_ARRAY_JOB_ID",
+        b"SLURM_ARRAY_TASK_ID",
+        b"SLURMD_NODENAME",
+        b"SLURM_PROCID",
+    }
 )
 _RANKS = ("COLOSSUS_RANK", "RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 
@@ -52,10 +63,17 @@ class _Known:
 
 
 class Processes:
-    """Finds them every SCAN_SECONDS; reads those that matter each time it is asked."""
+    """Finds them every SCAN_SECONDS; reads those that matter each time it is asked.
 
-    def __init__(self, proc: str = "/proc") -> None:
+    Args:
+        proc: Where the kernel shows processes.
+        node_name: As schedulers call this node; a job's processes of another node that shares the
+            machine are not ours.
+    """
+
+    def __init__(self, proc: str = "/proc", node_name: str = "") -> None:
         self._proc = proc
+        self._node = node_name.partition(".")[0]
         self._known: dict[int, _Known] = {}
         self._scanned = -SCAN_SECONDS
         self._relevant: set[int] = set()
@@ -135,8 +153,11 @@ class Processes:
         )
         if run := environment.get("COLOSSUS_RUN"):
             return run, "environment:COLOSSUS_RUN", rank
-        if job := environment.get("SLURM_JOB_ID"):
-            return f"slurm-{job}", "environment:SLURM_JOB_ID", rank
+        if run := placement.slurm_run_id(environment):
+            other = environment.get("SLURMD_NODENAME", self._node) != self._node
+            if other and self._node:
+                return "", "", rank
+            return run, "environment:SLURM_JOB_ID", rank
         groups = self._read(pid, "cgroup", 4096).decode("ascii", "replace")
         if found := _OWN_GROUP.search(groups):
             return found[1], "cgroup", rank
@@ -148,11 +169,7 @@ class Processes:
         wanted = {}
         for entry in self._read(pid, "environ", 256 * 1024).split(b"\0"):
             name, equals, value = entry.partition(b"=")
-            if equals and (
-                name in (b"COLOSSUS_RUN", b"SLURM_JOB_ID")
-                or name.endswith(b"RANK")
-                or name == b"SLURM_PROCID"
-            ):
+            if equals and (name in _WANTED or name.endswith(b"RANK")):
                 wanted[name.decode("ascii", "replace")] = visible(value, 63)
         return wanted
 

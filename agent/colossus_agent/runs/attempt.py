@@ -17,6 +17,7 @@ from colossus_agent.runs.state import LocalRank, LocalRun, LocalRunState, RankEx
 
 _SCAN_SECONDS = 5.0  # how often the whole process table is read for a run without a control group
 _TAIL_BYTES = 2048
+NO_HOOK = "not supported by this run: it has no hook on every rank"
 
 
 @dataclass
@@ -87,6 +88,16 @@ class Attempt:
     def alive(self) -> list[int]:
         """Return the ranks whose processes live."""
         return [rank for rank, identity in self.processes.items() if find(identity)]
+
+    def unready(self) -> str:
+        """Return why not every rank here could promise a step; "" when all can."""
+        self.pages.refresh()
+        alive, hooked = self.alive(), self.pages.ranks
+        if not hooked or not all(rank in hooked for rank in alive):
+            return NO_HOOK
+        if len(alive) < self.spec.rank_count:
+            return f"{len(alive)}/{self.spec.rank_count} ranks are alive"
+        return ""
 
     def observe(self) -> LocalRun:
         """Look at every rank and return what is so now."""

@@ -132,13 +132,20 @@ class AttemptPages:
             self.abort(agreement)
         return answers
 
+    def ready(self, agreement: int) -> list[RankAnswer]:
+        """Let ranks that wait in vain act: every rank of the run has promised."""
+        return self._advance(agreement, layout.PHASE_READY)
+
     def commit(self, agreement: int) -> list[RankAnswer]:
         """Make the promise binding; a rank that has given up waiting answers no."""
+        return self._advance(agreement, layout.PHASE_COMMITTED)
+
+    def _advance(self, agreement: int, phase: int) -> list[RankAnswer]:
         if agreement not in self._agreed and not self._recover(agreement):
             return [RankAnswer(rank, False, "no such agreement") for rank in sorted(self._pages)]
         expired = [rank for rank in sorted(self._pages) if self._gave_up(rank, agreement)]
         if not expired:
-            self._order(agreement, layout.PHASE_COMMITTED)
+            self._order(agreement, phase)
         return [
             RankAnswer(
                 rank,
@@ -150,10 +157,14 @@ class AttemptPages:
         ]
 
     def abort(self, agreement: int) -> list[RankAnswer]:
-        """Take the promise back."""
+        """Take the promise back; a rank that has acted by itself says so."""
         if agreement in self._agreed or self._recover(agreement):
             self._order(agreement, layout.PHASE_ABORTED)
-        return [RankAnswer(rank, True, "", self.step(rank)) for rank in sorted(self._pages)]
+        return [
+            RankAnswer(rank, not acted, "has acted already" if acted else "", self.step(rank))
+            for rank in sorted(self._pages)
+            for acted in [self._acted(rank, agreement) == layout.ACTED_DONE]
+        ]
 
     def _check(self, rank: int, step: int) -> RankAnswer:
         current = self.step(rank)
@@ -162,14 +173,15 @@ class AttemptPages:
         return RankAnswer(rank, True, "", current)
 
     def _gave_up(self, rank: int, agreement: int) -> bool:
+        return self._acted(rank, agreement) in (layout.ACTED_EXPIRED, layout.ACTED_ABORTED)
+
+    def _acted(self, rank: int, agreement: int) -> int:
+        """Return what the rank did about the agreement; a rank without a page has given up."""
         try:
             acted = self._pages[rank].page.acted()
         except PageError:
-            return True
-        return acted.agreement == agreement and acted.state in (
-            layout.ACTED_EXPIRED,
-            layout.ACTED_ABORTED,
-        )
+            return layout.ACTED_EXPIRED
+        return acted.state if acted.agreement == agreement else layout.ACTED_NONE
 
     def _recover(self, agreement: int) -> bool:
         """Find an agreement of the agent before this one in the pages themselves."""

@@ -63,6 +63,7 @@ class LocalRun:
     facts_json: str = ""
     output_tail: str = ""
     start_id: str = ""
+    backend: str = "local"
 
 
 @dataclass(frozen=True, slots=True)

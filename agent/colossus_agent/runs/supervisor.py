@@ -22,6 +22,7 @@ from colossus_agent.control.priority import NICE, read_nice, set_nice
 from colossus_agent.control.process import send_all
 from colossus_agent.runs import keeper
 from colossus_agent.runs.attempt import Attempt
+from colossus_agent.runs.foreign import Foreign, Foreigners
 from colossus_agent.runs.pages import RankAnswer
 from colossus_agent.runs.record import RUN_ID, RecordError, RunFolder, RunSpec, write_json
 from colossus_agent.runs.state import (
@@ -46,14 +47,16 @@ class Supervisor:
 
     Args:
         state_dir: The agent's own folder; records lie in `runs` below it.
+        node_name: As schedulers call this node.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, node_name: str = "") -> None:
         self._root = state_dir / "runs"
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._attempts: dict[str, Attempt] = {}
         self._damaged: dict[str, str] = {}
         self._groups = cgroup.base()
+        self._foreign = Foreigners(state_dir / "foreign", node_name.partition(".")[0])
 
     def adopt(self) -> None:
         """Take up every recorded run again. Pages are read from their oldest kept record."""
@@ -152,32 +155,37 @@ class Supervisor:
 
     def prepare(self, run_id: str, agreement: int, verb: str, step: int, hold_ns: int) -> Outcome:
         """Promise a step on every rank of this node, or on none."""
-        attempt = self._attempts.get(run_id)
-        if attempt is None:
+        held = self._held(run_id)
+        if held is None:
             return _unknown(run_id)
-        attempt.pages.refresh()
-        alive, hooked = attempt.alive(), attempt.pages.ranks
-        if not hooked or not all(rank in hooked for rank in alive):
-            return Outcome(REFUSED, "not supported by this run: it has no hook on every rank")
-        if len(alive) < attempt.spec.rank_count:
-            return Outcome(REFUSED, f"{len(alive)}/{attempt.spec.rank_count} ranks are alive")
-        return _answered(attempt.pages.prepare(agreement, verb, step, hold_ns), REFUSED)
+        if why := held.unready():
+            return Outcome(REFUSED, why)
+        return _answered(held.pages.prepare(agreement, verb, step, hold_ns), REFUSED)
+
+    def ready(self, run_id: str, agreement: int) -> Outcome:
+        """Let ranks that wait in vain act: every rank of the run has promised."""
+        held = self._held(run_id)
+        return _answered(held.pages.ready(agreement), FAILED) if held else _unknown(run_id)
 
     def commit(self, run_id: str, agreement: int) -> Outcome:
         """Make the promise binding."""
-        attempt = self._attempts.get(run_id)
-        return _answered(attempt.pages.commit(agreement), FAILED) if attempt else _unknown(run_id)
+        held = self._held(run_id)
+        return _answered(held.pages.commit(agreement), FAILED) if held else _unknown(run_id)
 
     def abort(self, run_id: str, agreement: int) -> Outcome:
         """Take the promise back."""
-        attempt = self._attempts.get(run_id)
-        return _answered(attempt.pages.abort(agreement), FAILED) if attempt else _unknown(run_id)
+        held = self._held(run_id)
+        return _answered(held.pages.abort(agreement), FAILED) if held else _unknown(run_id)
+
+    def _held(self, run_id: str) -> Attempt | Foreign | None:
+        """Return the run that this agent started, or one that a scheduler did."""
+        return self._attempts.get(run_id) or self._foreign.get(run_id)
 
     def terminate(self, run_id: str, grace_seconds: float, force: bool) -> Outcome:
         """Send SIGTERM to every process; with force, SIGKILL follows after the grace."""
         attempt = self._attempts.get(run_id)
         if attempt is None:
-            return _unknown(run_id)
+            return _not_ours(self._held(run_id), run_id)
         if attempt.freezer.deadline_unix_ns():
             attempt.freezer.thaw()  # a stopped process would not hear SIGTERM
         count, denied = send_all(attempt.family(), signal.SIGTERM)
@@ -188,7 +196,7 @@ class Supervisor:
 
     def freeze(self, run_id: str, fuse_seconds: float) -> Outcome:
         """Stop every process in place behind a fuse."""
-        attempt = self._attempts.get(run_id)
+        attempt = self._attempts.get(run_id) or self._foreign.seek(run_id)
         if attempt is None or not attempt.alive():
             return _unknown(run_id) if attempt is None else Outcome(REFUSED, "no rank is alive")
         if attempt.freezer.deadline_unix_ns() and attempt.freezer.is_frozen():
@@ -202,12 +210,12 @@ class Supervisor:
             attempt.freezer.freeze(fuse_seconds)
         except (FreezeError, OSError, subprocess.TimeoutExpired) as error:
             return Outcome(FAILED, str(error))
-        how = "control group" if attempt.group else "stop signals"
+        how = "control group" if attempt.freezer.group else "stop signals"
         return Outcome(DONE, f"frozen by {how}")
 
     def thaw(self, run_id: str) -> Outcome:
         """Let every process go on."""
-        attempt = self._attempts.get(run_id)
+        attempt = self._held(run_id)
         if attempt is None:
             return _unknown(run_id)
         attempt.freezer.thaw()
@@ -217,7 +225,7 @@ class Supervisor:
         """Set the class and return the nice values as the system gives them back."""
         attempt = self._attempts.get(run_id)
         if attempt is None:
-            return _unknown(run_id)
+            return _not_ours(self._held(run_id), run_id)
         nice = NICE[priority_class]
         refused = set_nice(attempt.family, nice)
         results = tuple(
@@ -250,12 +258,15 @@ class Supervisor:
         runs, progress, thawed = [], [], []
         for attempt in self._attempts.values():
             self._enforce_grace(attempt)
-            runs.append(attempt.observe())
-            ranks = attempt.pages.read()
-            if ranks:
-                progress.append(RunProgress(attempt.spec.run_id, attempt.number, tuple(ranks)))
-            if self._fuse_ended(attempt):
-                thawed.append(attempt.spec.run_id)
+        self._foreign.refresh()
+        every: list[Attempt | Foreign] = [*self._attempts.values(), *self._foreign.values()]
+        for held in every:
+            seen = held.observe()
+            runs.append(seen)
+            if ranks := held.pages.read():
+                progress.append(RunProgress(seen.run_id, held.number, tuple(ranks)))
+            if _fuse_ended(held.freezer.folder):
+                thawed.append(seen.run_id)
         damaged = [
             LocalRun(run_id, 0, LocalRunState.LOST, "P2", output_tail=detail)
             for run_id, detail in self._damaged.items()
@@ -268,13 +279,13 @@ class Supervisor:
         attempt.kill_time = None
         send_all(attempt.family(), signal.SIGKILL)
 
-    def _fuse_ended(self, attempt: Attempt) -> bool:
-        sign = attempt.path / "thawed.json"
-        try:
-            sign.unlink()
-        except OSError:
-            return False
-        return True
+
+def _fuse_ended(folder: Path) -> bool:
+    try:
+        (folder / "thawed.json").unlink()
+    except OSError:
+        return False
+    return True
 
 
 def _rank_environment(
@@ -309,6 +320,12 @@ def _answered(answers: list[RankAnswer], otherwise: str) -> Outcome:
 
 def _unknown(run_id: str) -> Outcome:
     return Outcome(REFUSED, f"this node has no run {run_id}")
+
+
+def _not_ours(held: Attempt | Foreign | None, run_id: str) -> Outcome:
+    if held is None:
+        return _unknown(run_id)
+    return Outcome(REFUSED, f"{run_id} was not started by this agent; its scheduler does that")
 
 
 def _watchdog_seconds(facts_json: str) -> float:

@@ -12,6 +12,7 @@ import weakref
 from types import TracebackType
 
 from colossus_hook import page as layout
+from colossus_hook import placement
 
 _POLL_SECONDS = 0.0005  # while a rank waits at the agreed step for the commit
 _NAN = math.nan
@@ -27,6 +28,7 @@ class Verdict(enum.Enum):
 
 _NONE = Verdict.NONE
 _VERDICTS = {layout.VERB_CHECKPOINT: Verdict.CHECKPOINT, layout.VERB_PAUSE: Verdict.PAUSE}
+_STANDING = (layout.PHASE_PREPARED, layout.PHASE_READY, layout.PHASE_COMMITTED)
 _live: weakref.WeakSet[Run] = weakref.WeakSet()
 
 
@@ -44,13 +46,10 @@ class Run:
 
     def __init__(self, facts: dict[str, float]) -> None:
         environment = os.environ
-        self.run_id = environment.get("COLOSSUS_RUN", "")
-        self.attempt = _number(environment.get("COLOSSUS_ATTEMPT"), 1)
-        self.rank = _number(environment.get("RANK") or environment.get("COLOSSUS_RANK"), 0)
-        self.world_size = _number(
-            environment.get("WORLD_SIZE") or environment.get("COLOSSUS_WORLD_SIZE"), 1
-        )
-        self.durable_step = _number(environment.get("COLOSSUS_DURABLE_STEP"), 0)
+        place = placement.find(environment, os.getuid())
+        self.run_id, self.attempt = place.run_id, place.attempt
+        self.rank, self.world_size = place.rank, place.world_size
+        self.durable_step = placement.number(environment.get("COLOSSUS_DURABLE_STEP"), 0)
         self.durable_path = environment.get("COLOSSUS_DURABLE_PATH") or None
         self._page: mmap.mmap | None = None
         self._count = 0
@@ -59,9 +58,8 @@ class Run:
         self._last_time = time.perf_counter_ns()
         self._last_step = layout.NOT_GIVEN
         self._expired = 0  # agreement that this rank gave up; never obeyed, even when committed
-        folder = environment.get("COLOSSUS_PAGE_DIR")
-        if self.run_id and folder:
-            self._open(folder, facts)
+        if place.folder:
+            self._open(place, facts)
 
     @classmethod
     def from_env(
@@ -91,20 +89,22 @@ class Run:
         }
         return cls({name: value for name, value in facts.items() if value is not None})
 
-    def _open(self, folder: str, facts: dict[str, float]) -> None:
+    def _open(self, place: placement.Placement, facts: dict[str, float]) -> None:
         identity = layout.Identity(
             os.getpid(),
             _own_start_time(),
             self.rank,
-            _number(os.environ.get("LOCAL_RANK") or os.environ.get("COLOSSUS_LOCAL_RANK"), 0),
+            place.local_rank,
             self.world_size,
             self.attempt,
             time.time_ns(),
             self.run_id,
         )
         try:
+            if not place.is_made:
+                placement.make_folder(place.folder, os.getuid())
             self._page = layout.create(
-                os.path.join(folder, f"rank-{self.rank}.page"), identity, facts
+                os.path.join(place.folder, f"rank-{self.rank}.page"), identity, facts
             )
         except (OSError, ValueError, OverflowError):
             self._page = None  # training must not fail because its monitor cannot be reached
@@ -168,22 +168,22 @@ class Run:
             read = layout.read_order(page)
             if read is not None:
                 serial, order = read
-                if order.agreement == self._expired or order.phase not in (
-                    layout.PHASE_PREPARED,
-                    layout.PHASE_COMMITTED,
-                ):
+                if order.agreement == self._expired or order.phase not in _STANDING:
                     if order.agreement != self._expired:
                         self._answer(page, serial, order, layout.ACTED_ABORTED)
                     self._serial = layout.COUNTER.pack(serial)
                     return _NONE
                 if step < order.step:
                     return _NONE  # not yet: look again after the next step
-                if order.phase == layout.PHASE_COMMITTED:
-                    self._answer(page, serial, order._replace(step=step), layout.ACTED_DONE)
-                    return _VERDICTS.get(order.verb, _NONE)
                 now = time.monotonic_ns()
                 deadline = deadline or now + min(order.hold_ns, 60_000_000_000)
-                if now >= deadline:
+                in_vain = now >= deadline
+                if order.phase == layout.PHASE_COMMITTED or (
+                    in_vain and order.phase == layout.PHASE_READY
+                ):
+                    self._answer(page, serial, order._replace(step=step), layout.ACTED_DONE)
+                    return _VERDICTS.get(order.verb, _NONE)
+                if in_vain:
                     self._expired = order.agreement
                     self._answer(page, serial, order, layout.ACTED_EXPIRED)
                     return _NONE
@@ -252,13 +252,6 @@ def _own_start_time() -> int:
         return layout.start_time_ticks(os.getpid())
     except (OSError, ValueError, IndexError):
         return 0
-
-
-def _number(text: str | None, default: int) -> int:
-    try:
-        return int(text) if text else default
-    except ValueError:
-        return default
 
 
 def _disable_in_child() -> None:

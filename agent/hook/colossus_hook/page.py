@@ -19,6 +19,7 @@ SIZE = 128 * 1024
 
 VERB_NONE, VERB_CHECKPOINT, VERB_PAUSE = 0, 1, 2
 PHASE_NONE, PHASE_PREPARED, PHASE_COMMITTED, PHASE_ABORTED = 0, 1, 2, 3
+PHASE_READY = 4  # every rank has promised: who waits in vain acts, where in PREPARED he does not
 ACTED_NONE, ACTED_DONE, ACTED_EXPIRED, ACTED_ABORTED = 0, 1, 2, 3
 
 # magic, pid, start_time_ticks, rank, local_rank, world_size, attempt, created_unix_ns, run_id

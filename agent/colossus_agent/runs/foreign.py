@@ -1,0 +1,243 @@
+"""Runs on this node that a scheduler started: seen, asked and frozen here, never begun or ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from colossus_agent.control.freeze import Freezer
+from colossus_agent.control.process import ProcessId, ProcessStat, find, table
+from colossus_agent.runs.attempt import NO_HOOK
+from colossus_agent.runs.pages import AttemptPages
+from colossus_agent.runs.state import LocalRank, LocalRun, LocalRunState, RankExit
+from colossus_hook import placement
+
+_LOOK_SECONDS = 1.0
+_KEPT_SECONDS = 600.0  # how long an ended attempt's pages stay for whoever looks into them
+_OWNER = re.compile(r"colossus-(\d{1,10})")
+_RUN = re.compile(r"slurm-(\d{1,10})(?:_(\d{1,10}))?")
+_LAUNCHERS = frozenset({"srun", "slurmstepd"})  # stopping these would look like a dead node
+
+
+class Foreign:
+    """One attempt of a scheduler's job on this node.
+
+    Args:
+        pages: Folder of its rank pages; None for a run without the hook.
+        state: Folder of our own for what a freeze writes down.
+    """
+
+    def __init__(self, run_id: str, number: int, pages: Path | None, state: Path, node: str):
+        self.run_id = run_id
+        self.number = number
+        self.page_folder = pages
+        self.pages = AttemptPages(pages or Path(os.devnull))
+        self._node = node
+        self._state = state
+        self._ended = 0.0
+
+    @property
+    def freezer(self) -> Freezer:
+        """What freezes and thaws it: stop signals, since its control group is the scheduler's."""
+        self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return Freezer(self._state, None, self.family)
+
+    def family(self) -> list[ProcessStat]:
+        """Return every process of the job on this node but the scheduler's own."""
+        match = _RUN.fullmatch(self.run_id)
+        assert match is not None
+        return [stat for stat in table().values() if _belongs(stat.pid, match, self._node)]
+
+    def alive(self) -> list[int]:
+        """Return the ranks whose processes live; rank 0 stands for a run without the hook."""
+        if not self.pages.ranks:
+            return [0] if self.family() else []
+        return [rank for rank, page in self.pages.ranks.items() if _stat(page) is not None]
+
+    def unready(self) -> str:
+        """Return why not every rank here could promise a step; "" when all can."""
+        self.pages.refresh()
+        hooked, alive = self.pages.ranks, self.alive()
+        if not hooked:
+            return NO_HOOK
+        if len(alive) < len(hooked):
+            return f"{len(alive)}/{len(hooked)} ranks on this node are alive"
+        return ""
+
+    def observe(self) -> LocalRun:
+        """Look at every rank and return what is so now."""
+        self.pages.refresh()
+        ranks = tuple(self._rank(rank) for rank in sorted(self.pages.ranks))
+        living = any(rank.alive for rank in ranks)
+        self._ended = 0.0 if living or not ranks else self._ended or time.monotonic()
+        deadline = self.freezer.deadline_unix_ns()
+        frozen = bool(deadline) and self.freezer.is_frozen()
+        state = LocalRunState.RUNNING if living or frozen or not ranks else LocalRunState.ENDED
+        return LocalRun(
+            run_id=self.run_id,
+            attempt=self.number,
+            state=LocalRunState.FROZEN if frozen else state,
+            priority_class="P2",
+            ranks=ranks,
+            fuse_deadline_unix_ns=deadline if frozen else 0,
+            process_count=sum(rank.alive for rank in ranks),
+            rank_count=max((page.world_size for page in self.pages.ranks.values()), default=0),
+            facts_json=json.dumps(self.pages.facts()),
+            backend="slurm",
+        )
+
+    def _rank(self, rank: int) -> LocalRank:
+        page = self.pages.ranks[rank]
+        stat = _stat(page)
+        return LocalRank(
+            rank=rank,
+            local_rank=page.local_rank,
+            pid=page.pid,
+            start_time_ticks=page.start_time_ticks,
+            alive=stat is not None,
+            state=stat.state if stat else "",
+            exit=None if stat else RankExit(False),
+            nice=stat.nice if stat else 0,
+            hooked=True,
+            step=self.pages.step(rank),
+            process_count=int(stat is not None),
+        )
+
+    def is_forgotten(self) -> bool:
+        """Return whether it ended so long ago that nobody asks any more."""
+        return bool(self._ended) and time.monotonic() - self._ended > _KEPT_SECONDS
+
+    def close(self) -> None:
+        """Let go of the pages."""
+        self.pages.close()
+
+
+class Foreigners:
+    """All such runs of this node, found by the pages of their hooks.
+
+    Args:
+        state: Our own folder; what a freeze needs lies in a folder of its run below it.
+        node_name: As the scheduler calls this node; several may share a machine.
+    """
+
+    def __init__(self, state: Path, node_name: str) -> None:
+        self._state = state
+        self._node = node_name
+        self._known: dict[str, Foreign] = {}
+        self._looked = -_LOOK_SECONDS
+
+    def get(self, run_id: str) -> Foreign | None:
+        """Return the run, or None."""
+        return self._known.get(run_id)
+
+    def values(self) -> list[Foreign]:
+        """Return all of them."""
+        return list(self._known.values())
+
+    def seek(self, run_id: str) -> Foreign | None:
+        """Return the run also when it has no hook, by its processes."""
+        self._looked = -_LOOK_SECONDS
+        self.refresh()
+        if run_id not in self._known and _RUN.fullmatch(run_id):
+            unhooked = Foreign(run_id, 1, None, self._state / run_id, self._node)
+            if not unhooked.family():
+                return None
+            self._known[run_id] = unhooked
+        return self._known.get(run_id)
+
+    def refresh(self) -> None:
+        """Take up runs that have come and let go of those that ended long ago."""
+        now = time.monotonic()
+        if not self._node or now - self._looked < _LOOK_SECONDS:
+            return
+        self._looked = now
+        found: dict[str, tuple[int, Path]] = {}
+        for run_id, number, folder in self._folders():
+            if run_id not in found or number > found[run_id][0]:
+                found[run_id] = (number, folder)
+        for run_id, (number, folder) in found.items():
+            known = self._known.get(run_id)
+            if known is None or known.number < number or known.page_folder is None:
+                newer = Foreign(run_id, number, folder, self._state / run_id, self._node)
+                newer.pages.refresh()
+                if not newer.alive():
+                    newer.close()  # ended before this agent began, or about to write its pages
+                    continue
+                if known is not None:
+                    known.close()
+                self._known[run_id] = newer
+        for run_id, known in list(self._known.items()):
+            gone = known.page_folder is not None and run_id not in found
+            idle = known.page_folder is None and not known.freezer.deadline_unix_ns()
+            if gone or idle or known.is_forgotten():
+                self._forget(known)
+
+    def _forget(self, known: Foreign) -> None:
+        del self._known[known.run_id]
+        known.close()
+        shutil.rmtree(self._state / known.run_id, ignore_errors=True)
+        if known.page_folder is not None and known.is_forgotten():
+            shutil.rmtree(known.page_folder, ignore_errors=True)
+            for parent in (known.page_folder.parent, known.page_folder.parent.parent):
+                with suppress(OSError):
+                    parent.rmdir()
+
+    def _folders(self) -> Iterator[tuple[str, int, Path]]:
+        """Yield run, attempt and folder of every attempt that has pages for this node."""
+        for owner in _names(placement.PAGE_ROOT):
+            match = _OWNER.fullmatch(owner)
+            if match is None:
+                continue
+            home = os.path.join(placement.PAGE_ROOT, owner)
+            for run_id in _names(home):
+                if _RUN.fullmatch(run_id) is None:
+                    continue
+                for attempt in _names(os.path.join(home, run_id)):
+                    folder = os.path.join(home, run_id, attempt, self._node)
+                    uid = int(match[1])
+                    if attempt.isdecimal() and placement.is_own(folder, uid):
+                        yield run_id, int(attempt), Path(folder)
+
+
+def any_pages() -> bool:
+    """Return whether any user's runs have pages on this machine that no agent has started."""
+    return any(_OWNER.fullmatch(name) for name in _names(placement.PAGE_ROOT))
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _stat(page: object) -> ProcessStat | None:
+    return find(ProcessId(getattr(page, "pid", 0), getattr(page, "start_time_ticks", 0)))
+
+
+def _belongs(pid: int, job: re.Match[str], node: str) -> bool:
+    """Return whether a process is of this job on this node, by the environment it was given."""
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        raw = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    if name in _LAUNCHERS:
+        return False
+    environment = _environment(raw)
+    own = placement.slurm_run_id(environment) == job[0]
+    return own and environment.get("SLURMD_NODENAME") == node
+
+
+def _environment(raw: bytes) -> Mapping[str, str]:
+    entries = (entry.partition(b"=") for entry in raw.split(b"\0") if entry.startswith(b"SLURM"))
+    return {
+        name.decode("ascii", "replace"): value.decode("ascii", "replace")
+        for name, _, value in entries
+    }
