@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import unicodedata
+from collections.abc import Sequence
 
 NOT_AVAILABLE = "n/a"
 TEXT_LIMIT = 1_024
@@ -191,3 +192,22 @@ def measured(value: float | None, unit: str) -> str:
             return hours(value, unit)
         case _:
             return f"{significant(value)} {unit}"
+
+
+def ranges(numbers: Sequence[int], limit: int = 8) -> str:
+    """Return growing numbers as ranges: "0-3, 7", cut after so many."""
+    parts: list[list[int]] = []
+    for value in numbers:
+        if parts and value == parts[-1][1] + 1:
+            parts[-1][1] = value
+        else:
+            parts.append([value, value])
+    shown = [f"{low}-{high}" if low != high else str(low) for low, high in parts[:limit]]
+    more = sum(high - low + 1 for low, high in parts[limit:])
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def named(names: Sequence[str], limit: int = 5) -> str:
+    """Return names in one phrase: "a, b and 3 more"."""
+    more = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")

@@ -52,6 +52,7 @@ END_STATES = frozenset(
 
 TRANSITIONS: Mapping[ActionState, frozenset[ActionState]] = MappingProxyType(
     {
+        # It stays requested while it waits for another operator's approval.
         ActionState.REQUESTED: frozenset({ActionState.ACCEPTED, ActionState.REFUSED}),
         ActionState.ACCEPTED: frozenset(
             {ActionState.DISPATCHED, ActionState.FAILED, ActionState.UNCONFIRMED}
@@ -80,6 +81,7 @@ class ReasonCode(StrEnum):
     BACKEND_FAILED = "backend_failed"
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
 
 
 class Confirmation(StrEnum):
@@ -145,6 +147,18 @@ class Preflight:
     warnings: tuple[str, ...] = ()
     confirmation: Confirmation = Confirmation.YES_NO
     time_unix_ns: int = 0
+    approvals_needed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BulkPreflight:
+    """What one verb on several runs would cost; the figures are sums over those that allow it."""
+
+    verb: Verb
+    preflights: tuple[Preflight, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    allowed_count: int = 0
+    confirmation: Confirmation = Confirmation.YES_NO
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,3 +211,9 @@ class Action:
     node_count: int = 0
     parameters: ActionParameters = field(default_factory=ActionParameters)
     attempt: int = 0
+    approvals: tuple[str, ...] = ()
+    approvals_needed: int = 0
+    can_cancel: bool = False
+    missing_nodes: tuple[str, ...] = ()
+    confirmed_rank_count: int = 0
+    rank_count: int = 0

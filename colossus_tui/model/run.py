@@ -25,11 +25,34 @@ class RunState(StrEnum):
     FAILED = "failed"
     LOST = "lost"
     STOPPED = "stopped"
+    PENDING = "pending"
 
     @property
     def is_over(self) -> bool:
         """Whether nothing of the run goes on and only a new start would change that."""
         return self in (RunState.COMPLETED, RunState.FAILED, RunState.LOST, RunState.STOPPED)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A run as its scheduler knows it; meanings as in console.proto, all text untrusted."""
+
+    job_id: str = ""
+    name: str = ""
+    state: str = ""
+    reason: str = ""
+    held: bool = False
+    can_requeue: bool = False
+    restart_count: int = 0
+    user: str = ""
+    queue: str = ""
+    quality: str = ""
+    priority: int | None = None
+    node_names: tuple[str, ...] = ()
+    gpu_count: int = 0
+    step_count: int | None = None
+    part_of: str = ""
+    age_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +118,7 @@ class Run:
     started_time_unix_ns: int = 0
     command: str = ""
     age_seconds: float = 0.0
+    job: Job | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,33 @@
-"""Agreement of all ranks on a step: prepare everywhere, then commit everywhere, or nothing."""
+"""Agreement of all ranks on a step, in three phases, so that one failure never leaves half of them.
+
+Prepare: every rank promises the step, and one that waits there in vain trains on. Ready: all have
+promised, so from now on one that waits in vain acts. Commit: act at once. A node that is lost after
+any phase thus does what the others do; only two failures at the same moment can part them, and
+docs/actions.md says so.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import math
-from collections.abc import Iterable
 
 from colossus_protos.v1 import common_pb2, directive_pb2
-from colossus_tui.hub.actions.ports import AgentLinks, NodeUnreachableError, RunRegistry
+from colossus_tui.hub.actions.ports import AgentLinks, RunRegistry
 from colossus_tui.hub.backends.base import ActionFailedError, Order, Stage
-from colossus_tui.model import RankResult, ReasonCode, Verb
-from colossus_tui.wire import from_proto
+from colossus_tui.hub.backends.nodes import Answers, ask, nodes_of
+from colossus_tui.model import ReasonCode, Verb
+from colossus_tui.text import ranges
 
 LEAD_SECONDS = 0.5  # how far ahead of the fastest rank, beside at least LEAD_STEPS
 LEAD_STEPS = 2
-HOLD_SECONDS = 10.0
-ATTEMPTS = 4
+HOLD_SECONDS = 15.0  # longer than READY_SECONDS and an abort together take
+READY_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
+ATTEMPTS = 4
 VERBS = {Verb.CHECKPOINT: common_pb2.VERB_CHECKPOINT, Verb.PAUSE: common_pb2.VERB_PAUSE}
 
 
-async def agree(order: Order, registry: RunRegistry, links: AgentLinks) -> int:
+async def agree(order: Order, registry: RunRegistry, links: AgentLinks, verb: Verb) -> int:
     """Bring every rank to act at one step; return that step.
 
     The number of the agreement is the time in milliseconds of the request with the try in the last
@@ -30,37 +38,97 @@ async def agree(order: Order, registry: RunRegistry, links: AgentLinks) -> int:
     """
     action = order.action
     base = action.requested_time_unix_ns // 1_000_000 * 10
-    lead = LEAD_SECONDS
-    detail = ""
+    lead, detail = LEAD_SECONDS, ""
     for number in range(ATTEMPTS):
         step = action.agreed_step if number == 0 and action.agreed_step >= 0 else None
         step = _choose(order, registry, lead) if step is None else step
         nodes = nodes_of(order, registry)
         # On disk before any rank hears of it: after a crash this very step is asked for again.
-        await order.report(Stage(f"step {step} proposed to all ranks", agreed_step=step))
-        prepare = directive_pb2.PrepareStep(
-            verb=VERBS[action.verb], step=step, hold_seconds=HOLD_SECONDS, agreement=base + number
+        await order.report(
+            Stage(f"step {step} proposed to all ranks", agreed_step=step, node_count=len(nodes))
         )
-        answers = await _ask(order, links, nodes, f"prepare-{number}", prepare_step=prepare)
-        if answers.ok:
-            return await _commit(order, links, nodes, base + number, number, step)
+        vote = _Vote(order, links, nodes, base + number, number)
+        try:
+            answers = await vote.take(verb, step)
+        except asyncio.CancelledError:
+            if not order.leaving.is_set():
+                await asyncio.shield(vote.abort())
+            raise
+        if answers is None:
+            await order.report(Stage(f"every rank acts at step {step}"))
+            return step
         detail = answers.detail
-        abort = directive_pb2.AbortStep(agreement=base + number)
-        await _ask(order, links, nodes, f"abort-{number}", abort_step=abort)
+        await order.report(answers.stage(f"step {step}: {detail}"))
         if "not supported" in detail:
             raise ActionFailedError(ReasonCode.UNSUPPORTED, detail)
+        if answers.unreachable:
+            raise ActionFailedError(
+                ReasonCode.UNREACHABLE, f"{detail}; no rank acts", answers.failure_state
+            )
         lead *= 2
     raise ActionFailedError(
-        ReasonCode.BACKEND_FAILED, f"the ranks did not agree on a step: {detail}"
+        ReasonCode.BACKEND_FAILED, f"the ranks did not agree on a step: {detail}; no rank acts"
     )
 
 
-def nodes_of(order: Order, registry: RunRegistry) -> tuple[str, ...]:
-    """Return the nodes that the run has ranks on."""
-    observed = registry.observed(order.action.run_id)
-    if observed is None or not observed.node_ages_seconds:
-        raise ActionFailedError(ReasonCode.UNREACHABLE, "no node reports this run")
-    return tuple(sorted(observed.node_ages_seconds))
+class _Vote:
+    """One try at one step."""
+
+    def __init__(
+        self,
+        order: Order,
+        links: AgentLinks,
+        nodes: tuple[str, ...],
+        agreement: int,
+        number: int,
+    ) -> None:
+        self._order = order
+        self._links = links
+        self._nodes = nodes
+        self._agreement = agreement
+        self._number = number
+
+    async def take(self, verb: Verb, step: int) -> Answers | None:
+        """Return None once every rank is bound, else what stood in the way; then none acts."""
+        prepare = directive_pb2.PrepareStep(
+            verb=VERBS[verb], step=step, hold_seconds=HOLD_SECONDS, agreement=self._agreement
+        )
+        answers = await self._ask("prepare", ANSWER_SECONDS, prepare_step=prepare)
+        if answers.ok and len(self._nodes) > 1:
+            ready = directive_pb2.ReadyStep(agreement=self._agreement)
+            answers = await self._ask("ready", READY_SECONDS, ready_step=ready)
+        if not answers.ok:
+            await self.abort()
+            return answers
+        count = len(answers.ranks)
+        await self._order.report(
+            Stage(
+                f"{count}/{count} ranks promise step {step}",
+                rank_count=count,
+                confirmed_rank_count=count,
+                confirmed_node_count=len(self._nodes),
+                missing_nodes=(),
+                can_cancel=False,
+            )
+        )
+        commit = directive_pb2.CommitStep(agreement=self._agreement)
+        answers = await self._ask("commit", ANSWER_SECONDS, commit_step=commit)
+        if answers.ok or (len(self._nodes) > 1 and not answers.refused):
+            return None  # who did not hear the commit acts when its hold ends
+        raise ActionFailedError(
+            ReasonCode.UNREACHABLE if answers.unreachable else ReasonCode.BACKEND_FAILED,
+            answers.detail,
+            answers.failure_state,
+        )
+
+    async def abort(self) -> None:
+        """Take every promise back."""
+        abort = directive_pb2.AbortStep(agreement=self._agreement)
+        await self._ask("abort", READY_SECONDS, abort_step=abort)
+
+    async def _ask(self, phase: str, seconds: float, **body: object) -> Answers:
+        name = f"{phase}-{self._number}"
+        return await ask(self._order, self._links, self._nodes, name, seconds, **body)
 
 
 def _choose(order: Order, registry: RunRegistry, lead_seconds: float) -> int:
@@ -68,6 +136,13 @@ def _choose(order: Order, registry: RunRegistry, lead_seconds: float) -> int:
     run = registry.get(order.action.run_id)
     if observed is None or run is None or observed.newest_step is None:
         raise ActionFailedError(ReasonCode.CONFLICT, "no step of this attempt was seen yet")
+    missing = sorted(set(range(run.rank_count)) - {rank.rank for rank in observed.ranks})
+    if missing:
+        raise ActionFailedError(
+            ReasonCode.CONFLICT,
+            f"{run.rank_count - len(missing)}/{run.rank_count} ranks have joined; "
+            f"not yet: rank {ranges(missing)}",
+        )
     # Steps go on while the newest report of them is on its way and until the next one.
     age = min(max(observed.node_ages_seconds.values(), default=0.0), 5.0)
     return landing_step(observed.newest_step, run.step_seconds_p50, age + lead_seconds)
@@ -84,62 +159,3 @@ def landing_step(
         lead_seconds: What the order takes to every rank.
     """
     return newest_step + math.ceil(lead_seconds / max(step_seconds or 1.0, 1e-4)) + LEAD_STEPS
-
-
-async def _commit(
-    order: Order, links: AgentLinks, nodes: Iterable[str], agreement: int, number: int, step: int
-) -> int:
-    commit = directive_pb2.CommitStep(agreement=agreement)
-    answers = await _ask(order, links, nodes, f"commit-{number}", commit_step=commit)
-    if not answers.ok:
-        raise ActionFailedError(ReasonCode.BACKEND_FAILED, answers.detail)
-    await order.report(Stage(f"every rank acts at step {step}", ranks=tuple(answers.ranks)))
-    return step
-
-
-class _Answers:
-    """What all nodes answered to one question."""
-
-    def __init__(self) -> None:
-        self.ok = True
-        self.detail = ""
-        self.ranks: list[RankResult] = []
-
-    def add(self, node_name: str, result: directive_pb2.DirectiveResult) -> None:
-        self.ranks += [from_proto(RankResult, rank) for rank in result.ranks]
-        if result.outcome != directive_pb2.DIRECTIVE_OUTCOME_DONE:
-            self.fail(f"{node_name}: {result.detail}")
-
-    def fail(self, detail: str) -> None:
-        self.ok = False
-        self.detail = self.detail or detail
-
-
-async def _ask(
-    order: Order, links: AgentLinks, nodes: Iterable[str], phase: str, **body: object
-) -> _Answers:
-    answers = _Answers()
-    for node_name in nodes:
-        try:
-            answers.add(
-                node_name,
-                await links.send(
-                    node_name, directive(order, phase, node_name, **body), ANSWER_SECONDS
-                ),
-            )
-        except NodeUnreachableError as error:
-            answers.fail(str(error))
-            break
-    return answers
-
-
-def directive(order: Order, phase: str, node_name: str, **body: object) -> directive_pb2.Directive:
-    """Return one directive; its id is the same whenever this phase of the action is begun anew."""
-    action = order.action
-    message = directive_pb2.Directive(
-        directive_id=f"{action.action_id}/{phase}/{node_name}", run_id=action.run_id
-    )
-    for name, part in body.items():
-        getattr(message, name).CopyFrom(part)
-        getattr(message, name).SetInParent()
-    return message

@@ -1,18 +1,23 @@
-"""What every backend offers; a new scheduler is one new module behind this."""
+"""What every backend offers; a new scheduler is one new folder behind this."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from colossus_tui.model import (
     Action,
     ActionParameters,
     ActionState,
+    Figure,
+    Job,
+    PriorityClass,
     RankResult,
     ReasonCode,
     Run,
+    RunState,
     Verb,
 )
 
@@ -38,13 +43,20 @@ class ActionFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a backend has to say while it carries an action out; None leaves a part as it is."""
+    """What a backend has to say while it carries an action out; None leaves a part as it is.
+
+    `can_cancel` goes to False just before the first thing that cannot be taken back.
+    """
 
     detail: str
     agreed_step: int | None = None
     ranks: tuple[RankResult, ...] | None = None
+    rank_count: int | None = None
+    confirmed_rank_count: int | None = None
     node_count: int | None = None
     confirmed_node_count: int | None = None
+    missing_nodes: tuple[str, ...] | None = None
+    can_cancel: bool | None = None
 
 
 Report = Callable[[Stage], Awaitable[None]]  # returns once the stage is on disk
@@ -52,36 +64,79 @@ Report = Callable[[Stage], Awaitable[None]]  # returns once the stage is on disk
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One action to carry out."""
+    """One action to carry out.
+
+    Attributes:
+        leaving: Set when the hub ends: what was begun stays as it is for the next hub to finish.
+    """
 
     action: Action
     report: Report
+    leaving: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What only the backend can say of an action before it is done."""
+
+    effect: str  # one sentence
+    figures: tuple[Figure, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One run as its scheduler says it is now."""
+
+    run_id: str
+    job: Job
+    state: RunState
+    why: str
+    attempt: int
+    priority_class: PriorityClass | None  # None: the scheduler does not tell
+    started_unix_ns: int
+    command: str
+
+
+class RunSightings(Protocol):
+    """Where a backend tells what it found; the hub's registry."""
+
+    def take_sightings(self, backend: str, sightings: Mapping[str, Sighting]) -> None:
+        """Take the scheduler's word on all of its runs; those it does not name are gone."""
+
+    def lose_sight(self, backend: str, why: str) -> None:
+        """Note that the scheduler does not answer; its runs keep what they had, growing older."""
 
 
 class Backend(Protocol):
-    """Owner of runs' processes."""
+    """Owner of runs' processes: discovers, says what it can, previews, executes, observes."""
 
     name: str
 
+    async def discover(self) -> None:
+        """Keep the registry in step with what the owner of the processes sees, until cancelled."""
+
+    def capabilities(self, run: Run) -> Mapping[Verb, str]:
+        """Return for each verb that it could never do with this run why, and the remedy."""
+
     def check(self, verb: Verb, run: Run | None, parameters: ActionParameters) -> None:
-        """Return when the run can do this now.
+        """Return when the run's state lets this be done now.
 
         Raises:
-            RefusalError: It cannot; why.
+            RefusalError: It does not; why.
         """
 
-    def effect(self, verb: Verb, run: Run | None, parameters: ActionParameters) -> str:
-        """Return in one sentence what will happen."""
+    def preview(self, verb: Verb, run: Run | None, parameters: ActionParameters) -> Outlook:
+        """Return what will happen, and the figures that only the backend knows."""
 
     def timeout_seconds(self, verb: Verb, parameters: ActionParameters) -> float:
         """Return how long the effect may take to be observed."""
 
-    async def carry_out(self, order: Order) -> str:
+    async def execute(self, order: Order) -> str:
         """Do it, and return what was observed once it was.
 
-        Safe to begin anew for the same action after a crash.
+        Safe to begin anew for the same action after a crash. Cancelled, it takes back what it can.
 
         Raises:
             ActionFailedError: It did not happen.
-            TimeoutError: It was not observed in time.
         """

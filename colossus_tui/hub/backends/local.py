@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 from colossus_protos.v1 import common_pb2, directive_pb2, run_pb2
-from colossus_tui.hub.actions.ports import (
-    AgentLinks,
-    NodeUnreachableError,
-    ObservedRun,
-    RunRegistry,
-)
-from colossus_tui.hub.backends.agreement import ANSWER_SECONDS, agree, directive, nodes_of
-from colossus_tui.hub.backends.base import ActionFailedError, Order, RefusalError, Stage
+from colossus_tui.hub.actions.ports import AgentLinks, ObservedRun, RunRegistry
+from colossus_tui.hub.backends.agreement import ANSWER_SECONDS
+from colossus_tui.hub.backends.base import ActionFailedError, Order, Outlook, RefusalError, Stage
+from colossus_tui.hub.backends.gang import FUSE_SECONDS, Gang
+from colossus_tui.hub.backends.nodes import ask, nodes_of
 from colossus_tui.model import (
     ActionParameters,
     ActionState,
+    Figure,
     PriorityClass,
-    RankResult,
     ReasonCode,
     Run,
     RunState,
     Verb,
 )
-from colossus_tui.wire import from_proto, to_proto
+from colossus_tui.wire import to_proto
 
 START_SECONDS = 25.0
-FUSE_SECONDS = 60.0
-WATCHDOG_MARGIN = 0.8
 GRACE_SECONDS = 600.0
 GPU_RELEASED_BYTES = 512 * 1024 * 1024
 SETTLED_SECONDS = 1.0  # a start counts once the ranks have lived this long
+EXIT_SECONDS = 3.0  # how long ranks that save and exit may take before they get SIGTERM
 _ALIVE = (RunState.RUNNING, RunState.STARTING, RunState.RESUMING)
 _STATES = {
     Verb.CHECKPOINT: (RunState.RUNNING,),
@@ -56,14 +53,28 @@ class LocalBackend:
     def __init__(self, registry: RunRegistry, links: AgentLinks) -> None:
         self._registry = registry
         self._links = links
+        self._gang = Gang(registry, links)
+
+    async def discover(self) -> None:
+        """Nothing to do: agents report the runs that they hold."""
+        await asyncio.Event().wait()
 
     # --- before ----------------------------------------------------------------------------
 
+    def capabilities(self, run: Run) -> Mapping[Verb, str]:
+        """Return for each verb that it could never do with this run why, and the remedy."""
+        if run.hooked:
+            return {}
+        return {
+            verb: f"not supported by this run: {verb} needs the hook (colossus_hook) in its loop"
+            for verb in (Verb.CHECKPOINT, Verb.PAUSE)
+        }
+
     def check(self, verb: Verb, run: Run | None, parameters: ActionParameters) -> None:
-        """Return when the run can do this now.
+        """Return when the run's state lets this be done now.
 
         Raises:
-            RefusalError: It cannot; why.
+            RefusalError: It does not; why.
         """
         if verb is Verb.START:
             self._check_start(run, parameters)
@@ -74,29 +85,11 @@ class LocalBackend:
             raise RefusalError(
                 ReasonCode.CONFLICT, f"the run is {run.state}; {verb} needs it {_words(allowed)}"
             )
-        if verb in (Verb.CHECKPOINT, Verb.PAUSE) and not run.hooked:
-            raise RefusalError(
-                ReasonCode.UNSUPPORTED,
-                f"not supported by this run: {verb} needs the hook (colossus_hook) in its loop",
-            )
-        if verb is Verb.FREEZE and run.watchdog_seconds:
-            limit = run.watchdog_seconds * WATCHDOG_MARGIN
-            if (parameters.fuse_seconds or FUSE_SECONDS) > limit:
-                raise RefusalError(
-                    ReasonCode.POLICY,
-                    f"the run's watchdog fires after {run.watchdog_seconds:g} s: "
-                    f"freeze with a fuse of at most {limit:g} s",
-                )
-        if verb is Verb.REPRIORITIZE and parameters.priority_class is None:
-            raise RefusalError(ReasonCode.INVALID, "priority_class: give one of P0 to P4")
-        unlinked = [name for name in run.node_names if not self._links.linked(name)]
-        if unlinked:
-            raise RefusalError(
-                ReasonCode.UNREACHABLE,
-                f"{len(unlinked)}/{len(run.node_names)} of its nodes are not linked: {unlinked[0]}",
-            )
-        if not run.node_names:
-            raise RefusalError(ReasonCode.UNREACHABLE, "no linked node has this run on record")
+        if why := self.capabilities(run).get(verb):
+            raise RefusalError(ReasonCode.UNSUPPORTED, why)
+        if verb is Verb.FREEZE:
+            self._gang.check_fuse(run, parameters)
+        self._gang.check_linked(run)
 
     def _check_start(self, run: Run | None, parameters: ActionParameters) -> None:
         if parameters.spec is None or not parameters.spec.argv:
@@ -124,8 +117,17 @@ class LocalBackend:
             )
         return names[0]
 
-    def effect(self, verb: Verb, run: Run | None, parameters: ActionParameters) -> str:
-        """Return in one sentence what will happen."""
+    def preview(self, verb: Verb, run: Run | None, parameters: ActionParameters) -> Outlook:
+        """Return what will happen, and the figures that only the backend knows."""
+        figures = []
+        if verb in (Verb.PAUSE, Verb.STOP):
+            grace = parameters.grace_seconds or GRACE_SECONDS
+            force = "then SIGKILL" if parameters.force else "never SIGKILL without force"
+            figures.append(Figure("grace_seconds", "grace", grace, "s", f"after SIGTERM, {force}"))
+        figures.append(Figure("preempted", "preempts", 0.0, "runs", "this backend moves no GPU"))
+        return Outlook(self._effect(verb, run, parameters), tuple(figures))
+
+    def _effect(self, verb: Verb, run: Run | None, parameters: ActionParameters) -> str:
         match verb:
             case Verb.START:
                 count = parameters.spec.rank_count if parameters.spec else 1
@@ -167,17 +169,17 @@ class LocalBackend:
 
     # --- doing -----------------------------------------------------------------------------
 
-    async def carry_out(self, order: Order) -> str:
+    async def execute(self, order: Order) -> str:
         """Do it, and return what was observed once it was."""
         match order.action.verb:
             case Verb.START:
                 return await self._start(order)
             case Verb.CHECKPOINT:
-                return await self._save(order)
+                return f"step {await self._gang.save(order, Verb.CHECKPOINT)} is durable"
             case Verb.PAUSE:
                 return await self._pause(order)
             case Verb.FREEZE:
-                return await self._freeze(order)
+                return await self._gang.freeze(order)
             case Verb.RESUME:
                 return await self._resume(order)
             case Verb.REPRIORITIZE:
@@ -201,8 +203,12 @@ class LocalBackend:
         self._registry.register(spec, node_name)
         self._registry.set_open_action(action.run_id, action.action_id)
         start = directive_pb2.StartRun(spec=to_proto(run_pb2.RunSpec, spec), attempt=1)
+        await order.report(Stage(f"{node_name} is asked to start it", can_cancel=False))
         try:
-            await self._order(order, node_name, "start", START_SECONDS, start_run=start)
+            answers = await ask(
+                order, self._links, (node_name,), "start", START_SECONDS, start_run=start
+            )
+            answers.raise_unless_ok()
         except ActionFailedError as error:
             self._registry.set_state(action.run_id, RunState.FAILED, str(error))
             raise
@@ -217,9 +223,9 @@ class LocalBackend:
             self._raise_bad_end(seen)
             return bool(seen.ranks) and all(rank.alive or rank.exit for rank in seen.ranks)
 
-        await self._until(run_id, settled)
+        await self._gang.until(run_id, settled)
         await self._registry.wait_change(run_id, SETTLED_SECONDS)
-        await self._until(run_id, settled)
+        await self._gang.until(run_id, settled)
 
     def _raise_bad_end(self, seen: ObservedRun) -> None:
         for rank in seen.ranks:
@@ -232,34 +238,6 @@ class LocalBackend:
                     ReasonCode.BACKEND_FAILED, f"rank {rank.rank} ended at once: {detail}"
                 )
 
-    async def _save(self, order: Order) -> str:
-        step = await agree(order, self._registry, self._links)
-        run_id = order.action.run_id
-
-        def saved(seen: ObservedRun) -> bool:
-            if seen.durable_step is not None and seen.durable_step >= step:
-                return True
-            missing = [
-                rank
-                for rank in seen.ranks
-                if rank.checkpoint_step is None or rank.checkpoint_step < step
-            ]
-            gone = [rank for rank in missing if not rank.alive and rank.exit is not None]
-            if gone:
-                done = len(seen.ranks) - len(missing)
-                raise ActionFailedError(
-                    ReasonCode.BACKEND_FAILED,
-                    f"{done}/{len(seen.ranks)} ranks saved step {step}; rank {gone[0].rank} ended "
-                    "before it had",
-                )
-            return False
-
-        await self._until(run_id, saved)
-        seen = self._registry.observed(run_id)
-        count = len(seen.ranks) if seen else 0
-        await order.report(Stage(f"step {step} is durable: {count}/{count} ranks saved it"))
-        return f"step {step} is durable"
-
     async def _pause(self, order: Order) -> str:
         action = order.action
         run_id = action.run_id
@@ -268,11 +246,21 @@ class LocalBackend:
         seen = self._registry.observed(run_id)
         durable = seen.durable_step if seen else None
         if action.agreed_step < 0 or durable is None or durable < action.agreed_step:
-            await self._save(order)
-        await self._terminate(order)
+            await self._gang.save(order, Verb.PAUSE)
+        if not await self._exited(run_id):
+            await self._terminate(order)
         self._registry.set_state(run_id, RunState.PAUSED, "saved, and no process is left")
         seen = self._registry.observed(run_id)
         return f"paused at step {seen.durable_step if seen else '?'}, no process left"
+
+    async def _exited(self, run_id: str) -> bool:
+        """Return whether the ranks left by themselves, as they do after they have saved."""
+        try:
+            async with asyncio.timeout(EXIT_SECONDS):
+                await self._gang.until(run_id, _gone)
+        except TimeoutError:
+            return False
+        return True
 
     async def _stop(self, order: Order) -> str:
         self._registry.set_state(order.action.run_id, RunState.STOPPING, "an operator ends it")
@@ -286,38 +274,21 @@ class LocalBackend:
             grace_seconds=parameters.grace_seconds or GRACE_SECONDS, force=parameters.force
         )
         nodes = nodes_of(order, self._registry)
-        for node_name in nodes:
-            await self._order(order, node_name, "terminate", ANSWER_SECONDS, terminate=message)
-        await order.report(Stage("SIGTERM sent", node_count=len(nodes)))
-
-        def gone(seen: ObservedRun) -> bool:
-            alive = any(rank.alive for rank in seen.ranks)
-            held = seen.gpu_memory_bytes or 0
-            return not alive and seen.process_count == 0 and held < GPU_RELEASED_BYTES
-
-        await self._until(order.action.run_id, gone)
-        await order.report(Stage("no process left", confirmed_node_count=len(nodes)))
-
-    async def _freeze(self, order: Order) -> str:
-        fuse = order.action.parameters.fuse_seconds or FUSE_SECONDS
-        nodes = nodes_of(order, self._registry)
-        message = directive_pb2.Freeze(fuse_seconds=fuse)
-        try:
-            for node_name in nodes:
-                await self._order(order, node_name, "freeze", 15.0, freeze=message)
-        except ActionFailedError:
-            await self._thaw(order, nodes, "thaw-all")
-            raise
-        await order.report(Stage("all nodes say frozen", node_count=len(nodes)))
-        await self._until(
-            order.action.run_id, lambda seen: seen.frozen_node_count == len(seen.node_ages_seconds)
+        await order.report(Stage("SIGTERM to every process", can_cancel=False))
+        answers = await ask(
+            order, self._links, nodes, "terminate", ANSWER_SECONDS, terminate=message
         )
-        await order.report(Stage("seen frozen", confirmed_node_count=len(nodes)))
-        return f"frozen on {len(nodes)} of {len(nodes)} nodes; thaws by itself after {fuse:g} s"
-
-    async def _thaw(self, order: Order, nodes: tuple[str, ...], phase: str) -> None:
-        for node_name in nodes:
-            await self._order(order, node_name, phase, ANSWER_SECONDS, thaw=directive_pb2.Thaw())
+        await order.report(answers.stage("SIGTERM sent"))
+        if answers.missing and len(answers.missing) < len(nodes):
+            raise ActionFailedError(
+                ReasonCode.UNREACHABLE,
+                f"SIGTERM went to {len(nodes) - len(answers.missing)}/{len(nodes)} nodes; "
+                f"{answers.detail}",
+                ActionState.PARTIAL,
+            )
+        answers.raise_unless_ok()
+        await self._gang.until(order.action.run_id, _gone)
+        await order.report(Stage("no process left", confirmed_node_count=len(nodes)))
 
     async def _resume(self, order: Order) -> str:
         run_id = order.action.run_id
@@ -325,7 +296,7 @@ class LocalBackend:
         assert seen is not None
         assert run is not None
         if seen.frozen_node_count:
-            return await self._resume_frozen(order, seen)
+            return await self._gang.thaw(order, seen)
         attempt = order.action.attempt
         points = [
             directive_pb2.ResumePoint(rank=point.rank, step=point.step, path=point.path)
@@ -340,45 +311,18 @@ class LocalBackend:
         before = run.state
         self._registry.set_state(run_id, RunState.RESUMING, f"attempt {attempt} starts")
         nodes = nodes_of(order, self._registry)
+        await order.report(Stage(f"attempt {attempt} is asked for", can_cancel=False))
+        answers = await ask(order, self._links, nodes, "start", START_SECONDS, start_run=start)
+        await order.report(answers.stage(f"attempt {attempt} has started"))
         try:
-            for node_name in nodes:
-                await self._order(order, node_name, "start", START_SECONDS, start_run=start)
+            answers.raise_unless_ok()
         except ActionFailedError:
             self._registry.set_state(run_id, before, "the resume failed")
             raise
-        await order.report(Stage(f"attempt {attempt} has started", node_count=len(nodes)))
-        step = await self._new_step(run_id, attempt, seen.durable_step or 0)
+        step = await self._gang.new_step(
+            run_id, attempt, seen.durable_step or 0, self._raise_bad_end
+        )
         return f"attempt {attempt} runs" + (f": step {step} was seen" if step else "")
-
-    async def _new_step(self, run_id: str, attempt: int, durable: int) -> int:
-        """Wait for a step that the attempt before had not saved; 0 for a run without hook."""
-
-        def moved(seen: ObservedRun) -> bool:
-            if seen.attempt < attempt:
-                return False
-            self._raise_bad_end(seen)
-            run = self._registry.get(run_id)
-            unhooked = run is not None and run.state is RunState.RUNNING and not run.hooked
-            ended = bool(seen.ranks) and all(rank.exit is not None for rank in seen.ranks)
-            return unhooked or ended or (seen.newest_step or 0) > durable
-
-        await self._until(run_id, moved)
-        seen = self._registry.observed(run_id)
-        return (seen.newest_step or 0) if seen else 0
-
-    async def _resume_frozen(self, order: Order, before: ObservedRun) -> str:
-        run_id = order.action.run_id
-        nodes = nodes_of(order, self._registry)
-        await self._thaw(order, nodes, "thaw")
-        await order.report(Stage("thawed", node_count=len(nodes)))
-        hooked = all(rank.hooked for rank in before.ranks)
-
-        def moves(seen: ObservedRun) -> bool:
-            stepped = (seen.newest_step or 0) > (before.newest_step or 0)
-            return seen.frozen_node_count == 0 and (stepped or not hooked)
-
-        await self._until(run_id, moves)
-        return "goes on, a new step was seen" if hooked else "goes on"
 
     async def _reprioritize(self, order: Order) -> str:
         action = order.action
@@ -391,16 +335,21 @@ class LocalBackend:
         message = directive_pb2.SetPriority(
             priority_class=common_pb2.PriorityClass.Value(f"PRIORITY_CLASS_{wanted.name}")
         )
-        ranks: list[RankResult] = []
         nodes = nodes_of(order, self._registry)
-        for node_name in nodes:
-            result = await self._order(
-                order, node_name, "priority", ANSWER_SECONDS, set_priority=message
+        answers = await ask(
+            order, self._links, nodes, "priority", ANSWER_SECONDS, set_priority=message
+        )
+        await order.report(answers.stage("read back"))
+        if answers.missing and len(answers.missing) < len(nodes):
+            raise ActionFailedError(
+                ReasonCode.BACKEND_FAILED,
+                f"{len(nodes) - len(answers.missing)}/{len(nodes)} nodes have class {wanted}; "
+                f"{answers.detail}",
+                ActionState.PARTIAL,
             )
-            ranks += [from_proto(RankResult, rank) for rank in result.ranks]
-        values = {rank.nice for rank in ranks}
-        await order.report(Stage("read back", ranks=tuple(ranks), node_count=len(nodes)))
-        await self._until(
+        answers.raise_unless_ok()
+        values = {rank.nice for rank in answers.ranks}
+        await self._gang.until(
             action.run_id,
             lambda seen: all(rank.nice in values for rank in seen.ranks if rank.alive),
         )
@@ -408,34 +357,12 @@ class LocalBackend:
         read = ", ".join(str(value) for value in sorted(values))
         return f"class {wanted}: the system reads back nice {read}"
 
-    # --- helpers ---------------------------------------------------------------------------
 
-    async def _order(
-        self, order: Order, node_name: str, phase: str, timeout_seconds: float, **body: object
-    ) -> directive_pb2.DirectiveResult:
-        """Send one directive and raise unless it was carried out."""
-        message = directive(order, phase, node_name, **body)
-        try:
-            result = await self._links.send(node_name, message, timeout_seconds)
-        except NodeUnreachableError as error:
-            raise ActionFailedError(
-                ReasonCode.UNREACHABLE, str(error), ActionState.UNCONFIRMED
-            ) from None
-        if result.outcome != directive_pb2.DIRECTIVE_OUTCOME_DONE:
-            denied = "denied" in result.detail
-            raise ActionFailedError(
-                ReasonCode.BACKEND_DENIED if denied else ReasonCode.BACKEND_FAILED,
-                f"{node_name}: {result.detail}",
-            )
-        return result
-
-    async def _until(self, run_id: str, holds: Callable[[ObservedRun], bool]) -> None:
-        """Wait until what the agents report is so; the engine's deadline ends it otherwise."""
-        while True:
-            seen = self._registry.observed(run_id)
-            if seen is not None and holds(seen):
-                return
-            await self._registry.wait_change(run_id, 1.0)
+def _gone(seen: ObservedRun) -> bool:
+    """Whether no process is left and the devices say that the GPUs are free."""
+    alive = any(rank.alive for rank in seen.ranks)
+    held = seen.gpu_memory_bytes or 0
+    return not alive and seen.process_count == 0 and held < GPU_RELEASED_BYTES
 
 
 def _words(states: tuple[RunState, ...]) -> str:

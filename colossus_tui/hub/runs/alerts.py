@@ -14,6 +14,7 @@ SLOWER_RATIO, SLOWER_SECONDS = 1.10, 180.0
 BASELINE_STEPS = 20
 ETTR_WARNING, ETTR_CRITICAL = 0.95, 0.90
 LOST_SECONDS = 60.0
+SILENT_SECONDS = 20.0  # a scheduler's word, asked for every 5 s
 ETTR_MIN_SECONDS = 3_600.0  # a young run's ratio says nothing yet
 
 
@@ -23,6 +24,7 @@ def alerts(
     """Return what is so now, the worst first."""
     found = [
         *_ends(run),
+        *_scheduler(run, now),
         *_lost_nodes(run, node_ages),
         *_progress(run, now),
         *_checkpoint_age(run),
@@ -41,6 +43,11 @@ def _alert(severity: Severity, kind: str, message: str) -> Alert:
 
 def _ends(run: LiveRun) -> list[Alert]:
     ranks = [rank for _, rank in run.ranks()]
+    if run.state in (RunState.FAILED, RunState.LOST) and run.backend != "local":
+        why = run.scheduled.sighting.why if run.scheduled else f"{run.backend} does not know it"
+        return [_alert(Severity.CRITICAL, f"run.{run.state}", why)]
+    if run.backend != "local":
+        return []  # a requeue ends ranks, too
     if run.state in (RunState.FAILED, RunState.LOST):
         wrong = [rank for rank in ranks if rank.HasField("exit") and not rank.alive]
         text = describe_exit(wrong[0]) if wrong and wrong[0].exit.known else "nobody saw its end"
@@ -49,6 +56,24 @@ def _ends(run: LiveRun) -> list[Alert]:
         return []
     gone = [rank for rank in ranks if rank.HasField("exit")]
     return [_alert(Severity.CRITICAL, "run.rank_ended", describe_exit(rank)) for rank in gone[:1]]
+
+
+def _scheduler(run: LiveRun, now: float) -> list[Alert]:
+    if run.scheduled is None or run.state.is_over:
+        return []
+    job, found = run.scheduled.job(now), []
+    if job.age_seconds > SILENT_SECONDS:
+        text = f"{run.backend} has not answered for {job.age_seconds:.0f} s"
+        found.append(_alert(Severity.WARNING, "run.scheduler_silent", text))
+    if run.state is RunState.PENDING:
+        found.append(
+            _alert(Severity.INFO, "run.waiting", f"waits: {job.reason or 'no reason given'}")
+        )
+    unwatched = set(job.node_names) - set(run.nodes)
+    if run.state is RunState.RUNNING and run.is_hooked and unwatched:
+        text = f"{len(unwatched)}/{len(job.node_names)} of its nodes show no hook: {min(unwatched)}"
+        found.append(_alert(Severity.WARNING, "run.unwatched", text))
+    return found
 
 
 def _lost_nodes(run: LiveRun, node_ages: Mapping[str, float]) -> list[Alert]:

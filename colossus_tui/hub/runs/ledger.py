@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 PRODUCTIVE = "productive"
-CAUSES = ("starting", "checkpointing", "paused", "frozen", "redone", "stalled", "down")
+CAUSES = (
+    "waiting",
+    "starting",
+    "checkpointing",
+    "paused",
+    "frozen",
+    "redone",
+    "stalled",
+    "down",
+)
 MINUTES_KEPT = 24 * 60
 
 

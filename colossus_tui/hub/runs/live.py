@@ -10,9 +10,11 @@ from typing import Any
 
 from colossus_protos.v1 import run_pb2
 from colossus_tui.hub.config import RUN_FACTS
+from colossus_tui.hub.runs import scheduled
 from colossus_tui.hub.runs.history import History
 from colossus_tui.hub.runs.ledger import PRODUCTIVE, Ledger
 from colossus_tui.hub.runs.progress import Progress
+from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.model import PriorityClass, RankExit, ResumePoint, RunState
 
 HOOK_PATIENCE_SECONDS = 5.0  # how long a new attempt may take to show a hook
@@ -75,6 +77,8 @@ class LiveRun:
     resumed_attempt: int = 0  # attempt that a resume is about to follow
     step_baseline: float | None = None  # step time that "slower by 10 %" is measured against
     slow_since: float = 0.0
+    backend: str = "local"
+    scheduled: Scheduled | None = None  # None: local, or its scheduler has not spoken yet
 
     # --- what the nodes report -------------------------------------------------------------
 
@@ -142,6 +146,10 @@ class LiveRun:
 
     def derive_state(self, now: float) -> tuple[RunState, str]:
         """Return the state that the facts and the intention give, and why."""
+        if self.scheduled is not None:
+            return scheduled.derive(self, self.scheduled, now)
+        if self.backend != "local":
+            return self.state, ""
         ranks = [rank for _, rank in self.ranks()]
         if not ranks:
             return self.state, ""
@@ -178,6 +186,8 @@ class LiveRun:
                 return "starting"
             case RunState.PAUSED:
                 return "paused"
+            case RunState.PENDING:
+                return "waiting"
             case RunState.FROZEN:
                 return "frozen"
             case RunState.FAILED | RunState.LOST:
@@ -205,6 +215,7 @@ class LiveRun:
             {
                 "start_id": self.start_id,
                 "label": self.label,
+                "backend": self.backend,
                 "command": self.command,
                 "priority_class": self.priority_class,
                 "rank_count": self.rank_count,
@@ -237,6 +248,7 @@ class LiveRun:
             setattr(run, name, str(state[name]))
         for name in ("rank_count", "attempt", "state_since_unix_ns", "started_unix_ns", "tokens"):
             setattr(run, name, int(state[name]))
+        run.backend = str(state.get("backend", "local"))
         run.generation = int(state["generation"]) + 1  # a console's view may be of before
         run.top_step = int(state["top_step"])
         run.priority_class = PriorityClass(state["priority_class"])

@@ -12,10 +12,12 @@ from typing import Protocol
 
 from colossus_protos.v1 import common_pb2, run_pb2
 from colossus_tui.hub.actions.ports import EventLog, ObservedRank, ObservedRun
+from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.database import Database
 from colossus_tui.hub.runs.history import StepPoint
 from colossus_tui.hub.runs.live import Durable, LiveRun, NodeReport, rank_exit
+from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.hub.runs.summary import RunGpus, summarise
 from colossus_tui.model import (
     Event,
@@ -126,6 +128,7 @@ class Registry:
                 started_unix_ns=time.time_ns(),
                 state_since_unix_ns=time.time_ns(),
                 attempt_seen=self._clock(),
+                backend=local.backend[:32] or "local",
             )
             self.runs[run.run_id] = run
             self._note(run, Severity.INFO, "run.adopted", "found on a node's record")
@@ -164,7 +167,8 @@ class Registry:
 
     def _lose(self, run: LiveRun, node_name: str) -> None:
         del run.nodes[node_name]
-        if not run.nodes and not run.state.is_over and run.state is not RunState.PAUSED:
+        vanished = run.backend == "local" and not run.nodes
+        if vanished and not run.state.is_over and run.state is not RunState.PAUSED:
             self._enter(run, RunState.LOST, "its node has no record of it any more")
         self._changed(run)
 
@@ -223,6 +227,65 @@ class Registry:
         run.durable = Durable(step, saved.time_unix_ns, points, saved.size_bytes, seconds)
         if seconds:
             run.ledger.move("checkpointing", seconds, time.time())
+
+    # --- what schedulers say -----------------------------------------------------------------
+
+    def take_sightings(self, backend: str, sightings: Mapping[str, Sighting]) -> None:
+        """Take the scheduler's word on all of its runs; those it does not name are gone."""
+        now = self._clock()
+        for run_id, sighting in sightings.items():
+            run = self.runs.get(run_id)
+            if run is None:
+                if len(self.runs) >= RUN_LIMIT or not RUN_ID.fullmatch(run_id):
+                    continue
+                run = self._discovered(backend, sighting)
+            if run.backend == backend:
+                self._take_sighting(run, sighting, now)
+        for run in self.runs.values():
+            forgotten = run.backend == backend and run.run_id not in sightings
+            if forgotten and not run.state.is_over:
+                run.scheduled = None
+                self._enter(run, RunState.LOST, f"{backend} does not know it any more")
+                self._changed(run)
+
+    def _discovered(self, backend: str, sighting: Sighting) -> LiveRun:
+        run = LiveRun(
+            sighting.run_id,
+            label=sighting.job.name[:256],
+            priority_class=sighting.priority_class or PriorityClass.P2,
+            attempt=sighting.attempt,
+            state=RunState.PENDING,
+            started_unix_ns=sighting.started_unix_ns or time.time_ns(),
+            state_since_unix_ns=time.time_ns(),
+            attempt_seen=self._clock(),
+            backend=backend,
+        )
+        self.runs[run.run_id] = run
+        self._note(run, Severity.INFO, "run.found", f"{backend} has it: {sighting.job.name}")
+        return run
+
+    def _take_sighting(self, run: LiveRun, sighting: Sighting, now: float) -> None:
+        before = run.scheduled
+        same = before is not None and before.sighting == sighting
+        if sighting.attempt > run.attempt:
+            run.begin_attempt(sighting.attempt, now)
+            before = None
+        since = before.running_since if before is not None else 0.0
+        running = sighting.state is RunState.RUNNING
+        run.scheduled = Scheduled(sighting, now, (since or now) if running else 0.0)
+        run.command = sighting.command[:1024] or run.command
+        run.label = sighting.job.name[:256] or run.label
+        if sighting.priority_class is not None and not run.open_action_id:
+            self.set_priority_class(run.run_id, sighting.priority_class)
+        run.merge_facts(self._configured.get(run.run_id, RunConfig()).facts)
+        self._update_state(run)
+        if not same:
+            self._changed(run)
+
+    def lose_sight(self, backend: str, why: str) -> None:
+        """Note that the scheduler does not answer; its runs keep what they had, growing older."""
+        del why  # the backend has told it as an event
+        self.revision += any(run.backend == backend for run in self.runs.values())
 
     # --- what follows ----------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from colossus_tui.hub.runs.live import LiveRun, rank_exit
 from colossus_tui.model import (
     Badput,
     Gpu,
+    Job,
     ProcessSample,
     Rank,
     Run,
@@ -54,17 +55,19 @@ def summarise(run: LiveRun, gpus: RunGpus, node_ages: Mapping[str, float], now: 
     ages = node_ages.values()
     mfu, method = _mfu(run, gpus, tokens_per_second)
     facts = run.facts
+    job = run.scheduled.job(now) if run.scheduled else None
     return Run(
         run_id=run.run_id,
         label=run.label,
         state=run.state,
         state_since_unix_ns=run.state_since_unix_ns,
         priority_class=run.priority_class,
-        backend_priority=_nice(run),
+        backend=run.backend,
+        backend_priority=_native_priority(run, job),
         generation=run.generation,
-        node_names=tuple(sorted(run.nodes)),
+        node_names=tuple(sorted(job.node_names if job else run.nodes)),
         reporting_node_count=sum(age < 5.0 for age in ages),
-        gpu_count=gpus.count,
+        gpu_count=max(gpus.count, job.gpu_count if job else 0),
         reporting_gpu_count=gpus.reporting_count,
         rank_count=run.rank_count,
         alive_rank_count=run.alive_count,
@@ -110,7 +113,8 @@ def summarise(run: LiveRun, gpus: RunGpus, node_ages: Mapping[str, float], now: 
         open_action_id=run.open_action_id,
         started_time_unix_ns=run.started_unix_ns,
         command=run.command,
-        age_seconds=min(ages, default=0.0),
+        age_seconds=min(ages, default=job.age_seconds if job else 0.0),
+        job=job,
     )
 
 
@@ -155,7 +159,10 @@ def _eta(run: LiveRun, tokens_per_second: float | None) -> int:
     return 0
 
 
-def _nice(run: LiveRun) -> str:
+def _native_priority(run: LiveRun, job: Job | None) -> str:
+    if job is not None:
+        quality = f", {job.quality}" if job.quality else ""
+        return f"priority {job.priority}{quality}" if job.priority is not None else quality[2:]
     values = sorted({rank.nice for _, rank in run.ranks() if rank.alive})
     return f"nice {', '.join(map(str, values))}" if values else ""
 

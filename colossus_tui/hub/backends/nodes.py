@@ -1,0 +1,140 @@
+"""One question to all nodes of a run at once, and what they answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from colossus_protos.v1 import directive_pb2
+from colossus_tui.hub.actions.ports import AgentLinks, NodeUnreachableError, RunRegistry
+from colossus_tui.hub.backends.base import ActionFailedError, Order, Stage
+from colossus_tui.model import ActionState, RankResult, ReasonCode
+from colossus_tui.text import named
+from colossus_tui.wire import from_proto
+
+KEPT_RANKS = 64  # of a run up to this size every rank's answer is kept
+KEPT_LIMIT = 1_000
+
+
+class Answers:
+    """What all nodes answered to one question."""
+
+    def __init__(self, node_count: int) -> None:
+        self.node_count = node_count
+        self.unreachable: list[str] = []
+        self.refused: dict[str, str] = {}
+        self.denied = False
+        self.ranks: list[RankResult] = []
+        self._why = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every node did it."""
+        return not self.unreachable and not self.refused
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Nodes that did not do it."""
+        return tuple(sorted([*self.unreachable, *self.refused]))
+
+    @property
+    def failure_state(self) -> ActionState:
+        """A node that said nothing may have done it."""
+        return ActionState.UNCONFIRMED if self.unreachable else ActionState.FAILED
+
+    @property
+    def detail(self) -> str:
+        """Who did not do it and why, in one sentence."""
+        if self.refused:
+            name = min(self.refused)
+            others = len(self.refused) - 1
+            more = f", and {others} more nodes likewise" if others else ""
+            return f"{name}: {self.refused[name]}{more}"
+        if len(self.unreachable) == 1:
+            return self._why
+        done = self.node_count - len(self.unreachable)
+        return f"{done}/{self.node_count} nodes answered; not: {named(sorted(self.unreachable))}"
+
+    def add(self, node_name: str, result: directive_pb2.DirectiveResult) -> None:
+        """Take one node's answer."""
+        self.ranks += [from_proto(RankResult, rank) for rank in result.ranks]
+        if result.outcome != directive_pb2.DIRECTIVE_OUTCOME_DONE:
+            self.refused[node_name] = result.detail
+            self.denied |= "denied" in result.detail
+
+    def lose(self, node_name: str, why: str) -> None:
+        """Note that a node did not answer."""
+        self.unreachable.append(node_name)
+        self._why = why
+
+    def stage(self, detail: str) -> Stage:
+        """Return a stage that names who did not do it."""
+        wrong = [rank for rank in self.ranks if not rank.ok]
+        kept = self.ranks if len(self.ranks) <= KEPT_RANKS else wrong[:KEPT_LIMIT]
+        return Stage(
+            detail,
+            ranks=tuple(sorted(kept, key=lambda rank: rank.rank)),
+            rank_count=len(self.ranks),
+            confirmed_rank_count=len(self.ranks) - len(wrong),
+            node_count=self.node_count,
+            confirmed_node_count=self.node_count - len(self.missing),
+            missing_nodes=self.missing[:KEPT_LIMIT],
+        )
+
+    def raise_unless_ok(self) -> None:
+        """Return when every node did it.
+
+        Raises:
+            ActionFailedError: One did not.
+        """
+        if self.ok:
+            return
+        code = ReasonCode.BACKEND_FAILED
+        if self.denied:
+            code = ReasonCode.BACKEND_DENIED
+        elif self.unreachable:
+            code = ReasonCode.UNREACHABLE
+        raise ActionFailedError(code, self.detail, self.failure_state)
+
+
+async def ask(
+    order: Order,
+    links: AgentLinks,
+    nodes: Iterable[str],
+    phase: str,
+    timeout_seconds: float,
+    **body: object,
+) -> Answers:
+    """Send one directive to every node at the same time; return all answers."""
+    names = tuple(nodes)
+    answers = Answers(len(names))
+
+    async def one(node_name: str) -> None:
+        message = directive(order, phase, node_name, **body)
+        try:
+            answers.add(node_name, await links.send(node_name, message, timeout_seconds))
+        except NodeUnreachableError as error:
+            answers.lose(node_name, str(error))
+
+    await asyncio.gather(*(one(name) for name in names))
+    return answers
+
+
+def nodes_of(order: Order, registry: RunRegistry) -> tuple[str, ...]:
+    """Return the nodes that the run has ranks on."""
+    observed = registry.observed(order.action.run_id)
+    if observed is None or not observed.node_ages_seconds:
+        raise ActionFailedError(ReasonCode.UNREACHABLE, "no node reports this run")
+    return tuple(sorted(observed.node_ages_seconds))
+
+
+def directive(order: Order, phase: str, node_name: str, **body: object) -> directive_pb2.Directive:
+    """Return one directive; its id is the same whenever this phase of the action is begun anew."""
+    action = order.action
+    message = directive_pb2.Directive(
+        directive_id=f"{action.action_id}/{phase}/{node_name}", run_id=action.run_id
+    )
+    for name, part in body.items():
+        getattr(message, name).CopyFrom(part)
+        getattr(message, name).SetInParent()
+    return message
