@@ -43,8 +43,19 @@ class Trainer:
         self._folder.mkdir(parents=True, exist_ok=True)
         if run.durable_path:
             self._load(Path(run.durable_path))
+        elif run.attempt > 1 and (newest := self._newest(run)) is not None:
+            self._load(newest)  # a scheduler has started it again and knows of no checkpoint
         else:
             self._forget(keep=0)  # an earlier run's, which this one does not go on from
+
+    def _newest(self, run: Run) -> Path | None:
+        """Return this rank's part of the newest checkpoint of which every rank's part is there."""
+        steps = [
+            {path.name.split("-")[1] for path in self._folder.glob(f"step-*-rank-{rank}.npz")}
+            for rank in range(run.world_size)
+        ]
+        whole = set.intersection(*steps)
+        return self._folder / f"step-{max(whole)}-rank-{run.rank}.npz" if whole else None
 
     def learn(self, ranks: Ranks) -> tuple[float, int, float]:
         """Do one step; return this rank's loss, tokens and the gradient's norm."""
@@ -103,6 +114,7 @@ def train(arguments: argparse.Namespace) -> int:
         checkpoint_plan_seconds=arguments.checkpoint_seconds,
     ) as run:
         meeting = Path(os.environ.get("COLOSSUS_RUN_DIR", arguments.checkpoint_dir))
+        meeting.mkdir(parents=True, exist_ok=True)
         try:
             ranks = Ranks(meeting / f"ranks-{run.attempt}.sock", run.rank, run.world_size)
             return loop(arguments, run, ranks)

@@ -12,9 +12,12 @@ import time
 from collections.abc import Callable
 
 from colossus_tui.hub.actions.engine import Engine
+from colossus_tui.hub.actions.gate import Gate
 from colossus_tui.hub.actions.service import ActionsService
 from colossus_tui.hub.agent_service import AgentService
+from colossus_tui.hub.backends.base import Backend
 from colossus_tui.hub.backends.local import LocalBackend
+from colossus_tui.hub.backends.slurm.backend import SlurmBackend
 from colossus_tui.hub.config import HubConfig
 from colossus_tui.hub.console_service import ConsoleService
 from colossus_tui.hub.database import Database
@@ -54,14 +57,19 @@ class Hub:
             self._nodes.age,
             self._gpus,
         )
-        self._engine = Engine(
-            self._registry,
-            self._events,
-            self._journal,
-            LocalBackend(self._registry, self._links),
-            config.runs,
-        )
+        self._backends = self._make_backends()
+        holding: dict[str, str] = {}
+        self._gate = Gate(self._registry, self._backends, config.runs, config.rules, holding)
+        self._engine = Engine(self._registry, self._events, self._journal, self._gate, holding)
         self._ticks = 0
+
+    def _make_backends(self) -> dict[str, Backend]:
+        """Return every backend that the settings ask for, by name."""
+        registry, links, slurm = self._registry, self._links, self._config.slurm
+        backends: list[Backend] = [LocalBackend(registry, links)]
+        if slurm is not None:
+            backends.append(SlurmBackend(slurm, registry, registry, links, self._events))
+        return {backend.name: backend for backend in backends}
 
     def _revision(self) -> int:
         return (
@@ -95,7 +103,7 @@ class Hub:
                 self._revision,
                 config.tcp_role,
             ),
-            ActionsService(self._engine, self._journal, config.tcp_role),
+            ActionsService(self._engine, self._gate, self._journal, config.tcp_role),
         )
         if config.port_file is not None:
             config.port_file.write_text(f"{port}\n")
@@ -104,6 +112,8 @@ class Hub:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._tick())
                 tasks.create_task(self._engine.run())
+                for backend in self._backends.values():
+                    tasks.create_task(backend.discover())
         finally:
             await server.stop(STOP_GRACE_SECONDS)
             await self._flush(acknowledge=False)

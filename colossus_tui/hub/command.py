@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--state-dir", metavar="DIR", help="default: ~/.local/state/colossus")
     parser.add_argument("--site-name", metavar="NAME", help='shown in the header; "this machine"')
-    parser.add_argument("--config", metavar="FILE", help="TOML: site_name, tcp_role, [runs.NAME]")
+    parser.add_argument("--config", metavar="FILE", help="TOML, see docs/hub.md")
     parser.add_argument("--tcp-role", choices=ROLES, help="what TCP callers may do: viewer")
     parser.add_argument("--port-file", metavar="FILE", help="write the TCP port there once up")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
@@ -56,6 +56,8 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
         port_file=Path(arguments.port_file) if arguments.port_file else None,
         lifeline=arguments.lifeline,
         runs=values.get("runs", {}),
+        rules=values.get("rules", ()),
+        slurm=values.get("slurm"),
     )
 
 

@@ -9,6 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from colossus_tui.hub.actions import rules
+from colossus_tui.hub.actions.rules import Rule
+from colossus_tui.hub.backends.slurm import config as slurm
+from colossus_tui.hub.backends.slurm.config import SlurmConfig
+
 RUN_FACTS = (
     "parameters_count",
     "target_steps",
@@ -17,6 +22,7 @@ RUN_FACTS = (
     "checkpoint_plan_seconds",
 )
 ROLES = ("viewer", "operator")
+SETTINGS = ("site_name", "tcp_role", "runs", "rules", "slurm")
 
 
 class ConfigError(ValueError):
@@ -43,6 +49,8 @@ class HubConfig:
     port_file: Path | None = None
     lifeline: bool = False
     runs: Mapping[str, RunConfig] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
+    slurm: SlurmConfig | None = None
 
 
 def parse_listen(address: str) -> str:
@@ -75,7 +83,7 @@ def parse_listen(address: str) -> str:
 
 
 def read_file(path: str) -> dict[str, Any]:
-    """Return `site_name`, `tcp_role` and `runs` of a settings file.
+    """Return the checked settings of a file, by their names.
 
     Raises:
         ConfigError: It cannot be read or names something unknown.
@@ -87,13 +95,25 @@ def read_file(path: str) -> dict[str, Any]:
         raise ConfigError(f"config {path!r}: {error.strerror}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config {path!r}: {error}") from None
-    unknown = sorted(set(values) - {"site_name", "tcp_role", "runs"})
+    unknown = sorted(set(values) - set(SETTINGS))
     if unknown:
-        raise ConfigError(f"config {path!r}: {unknown[0]!r} is no setting")
+        raise ConfigError(
+            f"config {path!r}: {unknown[0]!r} is no setting; known: {', '.join(SETTINGS)}"
+        )
     runs = values.get("runs", {})
     if not isinstance(runs, dict):
         raise ConfigError(f'config {path!r}: runs must be tables, as in [runs."10t"]')
-    return values | {"runs": {name: _run(path, name, table) for name, table in runs.items()}}
+    checked: dict[str, Any] = {
+        "runs": {name: _run(path, name, table) for name, table in runs.items()}
+    }
+    try:
+        if "rules" in values:
+            checked["rules"] = rules.parse(values["rules"])
+        if "slurm" in values:
+            checked["slurm"] = slurm.parse(values["slurm"])
+    except (rules.RuleError, slurm.SlurmConfigError) as error:
+        raise ConfigError(f"config {path!r}: {error}") from None
+    return values | checked
 
 
 def _run(path: str, name: str, table: Any) -> RunConfig:

@@ -5,32 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 from colossus_tui.hub.actions import policy
+from colossus_tui.hub.actions.gate import Caller, Gate, next_attempt
 from colossus_tui.hub.actions.ports import EventLog, RunRegistry
-from colossus_tui.hub.actions.preflight import preflight
 from colossus_tui.hub.backends.base import (
     ActionFailedError,
-    Backend,
     Order,
     RefusalError,
     Stage,
 )
-from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.journal import Journal
 from colossus_tui.model import (
     Action,
-    ActionParameters,
     ActionStage,
     ActionState,
     Event,
-    Preflight,
     ReasonCode,
     Run,
-    RunState,
     Severity,
     Verb,
 )
@@ -38,87 +33,52 @@ from colossus_tui.model.action import TRANSITIONS
 
 LOG = logging.getLogger(__name__)
 TEXT_LIMIT = 512
+STAGE_LIMIT = 200  # the first and the latest are kept
+APPROVAL_SECONDS = 3_600.0
+_CHANGES = (
+    "agreed_step",
+    "ranks",
+    "rank_count",
+    "confirmed_rank_count",
+    "node_count",
+    "confirmed_node_count",
+    "missing_nodes",
+    "can_cancel",
+)
 
 
 class Engine:
-    """Takes actions and drives each one to what was observed."""
+    """Takes actions and drives each one to what was observed.
+
+    Args:
+        holding: Which action holds each run; the gate reads it.
+    """
 
     def __init__(
         self,
         registry: RunRegistry,
         events: EventLog,
         journal: Journal,
-        backend: Backend,
-        configured: Mapping[str, RunConfig],
+        gate: Gate,
+        holding: dict[str, str],
     ) -> None:
         self._registry = registry
         self._events = events
         self._journal = journal
-        self._backend = backend
-        self._configured = configured
+        self._gate = gate
+        self._holding = holding
         self._accepted: asyncio.Queue[Action] = asyncio.Queue()
         self._submitting: dict[str, asyncio.Future[Action]] = {}
-        self._holding: dict[str, str] = {}  # run: action, from before its first await
+        self._driving: dict[str, asyncio.Task[None]] = {}
+        self._cancelled: dict[str, str] = {}  # action: who took it back
         self._watchers: set[asyncio.Event] = set()
+        self._approving = asyncio.Lock()
+        self._leaving = asyncio.Event()
         self.revision = 1
-
-    # --- asking ----------------------------------------------------------------------------
-
-    def preview(
-        self, verb: Verb | None, run_id: str, parameters: ActionParameters, role: str
-    ) -> Preflight:
-        """Return what the action would cost, or why it would be refused. Changes nothing."""
-        try:
-            run = self._check(verb, run_id, parameters, role, "")
-        except RefusalError as error:
-            known = self._registry.get(run_id)
-            return Preflight(
-                verb=verb or Verb.CHECKPOINT,
-                run_id=run_id,
-                generation=known.generation if known else 0,
-                refusal=error.code,
-                refusal_detail=str(error),
-                time_unix_ns=time.time_ns(),
-            )
-        assert verb is not None
-        if run is None:
-            return Preflight(
-                verb=verb,
-                run_id=run_id,
-                allowed=True,
-                effect=self._backend.effect(verb, None, parameters),
-                confirmation=policy.confirmation(verb, None),
-                time_unix_ns=time.time_ns(),
-            )
-        return preflight(self._backend, verb, run, parameters)
-
-    def _check(
-        self,
-        verb: Verb | None,
-        run_id: str,
-        parameters: ActionParameters,
-        role: str,
-        action_id: str,
-    ) -> Run | None:
-        policy.check_request(verb, run_id, parameters)
-        assert verb is not None
-        policy.check_role(role)
-        run = self._registry.get(run_id)
-        holder = self._holding.get(run_id)
-        if holder and holder != action_id:
-            raise RefusalError(
-                ReasonCode.CONFLICT, f"action {holder} holds the run; wait for its end"
-            )
-        if run is None and verb is not Verb.START:
-            raise RefusalError(ReasonCode.NOT_FOUND, f"there is no run {run_id}")
-        if run is not None:
-            policy.check_run(verb, run, action_id, self._configured)
-        self._backend.check(verb, run, parameters)
-        return run
 
     # --- taking ----------------------------------------------------------------------------
 
-    async def submit(self, action: Action, expected_generation: int, role: str) -> Action:
+    async def submit(self, action: Action, expected_generation: int, caller: Caller) -> Action:
         """Take an action: accepted or refused. The same id returns the first answer."""
         known = self._journal.get(action.action_id)
         if known is not None:
@@ -128,7 +88,7 @@ class Engine:
         future: asyncio.Future[Action] = asyncio.get_running_loop().create_future()
         self._submitting[action.action_id] = future
         try:
-            answer = await self._take(action, expected_generation, role)
+            answer = await self._take(action, expected_generation, caller)
         except BaseException as error:
             future.set_exception(error)
             future.exception()  # it is raised here already
@@ -138,11 +98,12 @@ class Engine:
         future.set_result(answer)
         return answer
 
-    async def _take(self, action: Action, expected_generation: int, role: str) -> Action:
-        now, operator = time.time_ns(), action.operator[:TEXT_LIMIT]
+    async def _take(self, action: Action, expected_generation: int, caller: Caller) -> Action:
+        now, operator = time.time_ns(), caller.operator[:TEXT_LIMIT]
         action = replace(
             action,
             operator=operator,
+            approvals=(operator,),
             reason=action.reason[:TEXT_LIMIT],
             requested_time_unix_ns=now,
             updated_time_unix_ns=now,
@@ -152,24 +113,37 @@ class Engine:
             detail = "action_id: 8 to 64 letters, digits or '-'"
             return _entered(action, ActionState.REFUSED, detail, ReasonCode.INVALID)
         try:
-            run = self._check(action.verb, action.run_id, action.parameters, role, action.action_id)
+            run = self._gate.check(
+                action.verb, action.run_id, action.parameters, caller, action.action_id
+            )
             if run is not None:
                 policy.check_generation(run, expected_generation)
         except RefusalError as error:
             return await self._enter(action, ActionState.REFUSED, str(error), error.code)
-        self._holding[action.run_id] = action.action_id
+        self._hold(action)
+        needed = self._gate.approvals_needed(action.verb, action.run_id, run)
+        action = replace(action, approvals_needed=needed, can_cancel=True)
         try:
-            if action.verb is Verb.START:
-                action = replace(action, attempt=1)
-            elif action.verb is Verb.RESUME and run and run.state is not RunState.FROZEN:
-                action = replace(action, attempt=run.attempt + 1)
-            action = await self._enter(action, ActionState.ACCEPTED, "journaled")
+            if needed > 1:
+                return await self._enter(action, ActionState.REQUESTED, _waits(action))
+            return await self._accept(action, run)
         except BaseException:
-            del self._holding[action.run_id]
+            self._release(action)
             raise
-        self._registry.set_open_action(action.run_id, action.action_id)
+
+    async def _accept(self, action: Action, run: Run | None) -> Action:
+        action = replace(action, attempt=next_attempt(action.verb, run))
+        action = await self._enter(action, ActionState.ACCEPTED, "journaled")
         self._accepted.put_nowait(action)
         return action
+
+    def _hold(self, action: Action) -> None:
+        self._holding[action.run_id] = action.action_id
+        self._registry.set_open_action(action.run_id, action.action_id)
+
+    def _release(self, action: Action) -> None:
+        self._holding.pop(action.run_id, None)
+        self._registry.set_open_action(action.run_id, "")
 
     async def _enter(
         self,
@@ -187,64 +161,167 @@ class Engine:
             watcher.set()
         return action
 
+    # --- a second thought, a second operator -----------------------------------------------
+
+    async def approve(self, action_id: str, caller: Caller) -> tuple[Action, str]:
+        """Count an operator's approval; return the action and why it was not counted, if so.
+
+        Raises:
+            KeyError: There is no such action.
+        """
+        async with self._approving:
+            action = self._known(action_id)
+            if action.state is not ActionState.REQUESTED:
+                return action, f"the action is {action.state}; it waits for no approval"
+            try:
+                if caller.operator in action.approvals:
+                    who = caller.operator
+                    raise RefusalError(
+                        ReasonCode.POLICY, f"{who} wants it already; another operator must approve"
+                    )
+                run = self._gate.check(
+                    action.verb, action.run_id, action.parameters, caller, action_id
+                )
+            except RefusalError as error:
+                return action, str(error)
+            action = replace(action, approvals=(*action.approvals, caller.operator[:TEXT_LIMIT]))
+            if len(action.approvals) < action.approvals_needed:
+                return await self._enter(action, ActionState.REQUESTED, _waits(action)), ""
+            return await self._accept(action, run), ""
+
+    async def cancel(self, action_id: str, caller: Caller) -> tuple[Action, str]:
+        """Take an action back while nothing of it is final; return it and why not, if not.
+
+        Raises:
+            KeyError: There is no such action.
+        """
+        action = self._known(action_id)
+        try:
+            policy.check_role(caller.role)
+        except RefusalError as error:
+            return action, str(error)
+        if action.state.is_end:
+            return action, f"the action is {action.state} already"
+        if not action.can_cancel:
+            return action, f"too late to take it back: {action.detail}"
+        if action.state is ActionState.REQUESTED:
+            detail = f"taken back by {caller.operator}; nothing was done"
+            self._release(action)
+            code = ReasonCode.CANCELLED
+            return await self._enter(
+                action, ActionState.REFUSED, detail, code, can_cancel=False
+            ), ""
+        self._cancelled[action_id] = caller.operator[:TEXT_LIMIT]
+        if task := self._driving.get(action_id):
+            task.cancel()
+        return action, ""
+
+    def _known(self, action_id: str) -> Action:
+        action = self._journal.get(action_id)
+        if action is None:
+            raise KeyError(action_id)
+        return action
+
     # --- doing -----------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Finish what an earlier hub began, then carry out what is accepted, for ever."""
         for action in self._journal.recent(10_000, open_only=True):
-            if action.state is ActionState.REQUESTED:
-                continue
-            self._holding[action.run_id] = action.action_id
-            self._registry.set_open_action(action.run_id, action.action_id)
-            self._accepted.put_nowait(action)
+            self._hold(action)
+            if action.state is not ActionState.REQUESTED:
+                self._accepted.put_nowait(action)
         async with asyncio.TaskGroup() as tasks:
-            while True:
-                action = await self._accepted.get()
-                tasks.create_task(self._drive(action), name=f"action {action.action_id}")
+            tasks.create_task(self._expire_requests())
+            try:
+                while True:
+                    action = await self._accepted.get()
+                    task = tasks.create_task(self._drive(action))
+                    self._driving[action.action_id] = task
+            finally:
+                self._leaving.set()
+
+    async def _expire_requests(self) -> None:
+        """Give up on actions that nobody approves."""
+        while True:
+            limit = time.time_ns() - int(APPROVAL_SECONDS * 1e9)
+            for action in self._journal.recent(10_000, open_only=True):
+                waits = action.state is ActionState.REQUESTED and action.approvals_needed > 1
+                if waits and action.requested_time_unix_ns < limit:
+                    self._release(action)
+                    detail = f"not approved within {APPROVAL_SECONDS / 60:g} minutes"
+                    await self._enter(action, ActionState.REFUSED, detail, ReasonCode.TIMEOUT)
+            await asyncio.sleep(10.0)
 
     async def _drive(self, action: Action) -> None:
-        if action.state is ActionState.ACCEPTED:
-            action = await self._enter(action, ActionState.DISPATCHED, "handed to the backend")
+        """Carry one action out and enter how it ended; a surprise must not end the hub."""
         current = action
 
         async def report(stage: Stage) -> None:
             nonlocal current
             changes = {
-                name: value
-                for name in ("agreed_step", "ranks", "node_count", "confirmed_node_count")
-                if (value := getattr(stage, name)) is not None
+                name: value for name in _CHANGES if (value := getattr(stage, name)) is not None
             }
+            if current.action_id in self._cancelled and changes.get("can_cancel") is False:
+                raise asyncio.CancelledError  # taken back before the point of no return
             current = await self._enter(current, ActionState.DISPATCHED, stage.detail, **changes)
 
-        timeout = self._backend.timeout_seconds(action.verb, action.parameters)
-        passed = (time.time_ns() - action.requested_time_unix_ns) / 1e9
-        state, code = ActionState.OBSERVED, None
         try:
+            state, code, detail = await self._outcome(action, report)
+        finally:
+            self._driving.pop(action.action_id, None)
+        operator = self._cancelled.pop(action.action_id, None)
+        if state is not ActionState.OBSERVED:
+            self._registry.settle(action.run_id, f"{action.verb} {state}")
+        if operator is not None and code is ReasonCode.CANCELLED:
+            detail = f"taken back by {operator}; nothing was done"
+        self._release(action)
+        await self._enter(current, state, detail, code, can_cancel=False)
+        self._note(current, state, detail)
+
+    async def _outcome(
+        self, action: Action, report: Any
+    ) -> tuple[ActionState, ReasonCode | None, str]:
+        """Return how the action ended, why if not well, and what was seen."""
+        run = self._registry.get(action.run_id)
+        timeout = 60.0
+        try:
+            backend = self._gate.backend(None if action.verb is Verb.START else run)
+            timeout = backend.timeout_seconds(action.verb, action.parameters)
+            passed = (time.time_ns() - action.requested_time_unix_ns) / 1e9
             async with asyncio.timeout(max(timeout - passed, 30.0 if passed > 5 else timeout)):
-                await self._wait_linked(action)
-                detail = await self._backend.carry_out(Order(action, report))
+                if action.action_id in self._cancelled:
+                    raise asyncio.CancelledError
+                if action.state is ActionState.ACCEPTED:
+                    await report(Stage("handed to the backend"))
+                await self._wait_visible(action)
+                detail = await backend.execute(Order(action, report, self._leaving))
         except ActionFailedError as error:
-            state, code, detail = error.state, error.code, str(error)
+            return error.state, error.code, str(error)
+        except RefusalError as error:
+            return ActionState.FAILED, error.code, str(error)
         except TimeoutError:
             never = action.verb is Verb.CHECKPOINT
             state = ActionState.FAILED if never else ActionState.UNCONFIRMED
-            code, detail = ReasonCode.TIMEOUT, f"not observed within {timeout:g} s"
+            return state, ReasonCode.TIMEOUT, f"not observed within {timeout:g} s"
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if action.action_id not in self._cancelled or task is None:
+                raise
+            task.uncancel()
+            return ActionState.FAILED, ReasonCode.CANCELLED, "taken back; nothing was done"
         except Exception as error:  # one action's surprise must not end the hub
             LOG.exception("action=%s failed", action.action_id)
-            state, code, detail = ActionState.FAILED, ReasonCode.BACKEND_FAILED, repr(error)
-        if state is not ActionState.OBSERVED:
-            self._registry.settle(action.run_id, f"{action.verb} {state}")
-        self._holding.pop(action.run_id, None)
-        self._registry.set_open_action(action.run_id, "")
-        await self._enter(current, state, detail, code)
-        self._note(current, state, detail)
+            return ActionState.FAILED, ReasonCode.BACKEND_FAILED, repr(error)
+        return ActionState.OBSERVED, None, detail
 
-    async def _wait_linked(self, action: Action) -> None:
-        """After a restart the agents must link and report before the world can be looked at."""
+    async def _wait_visible(self, action: Action) -> None:
+        """After a restart agents must link, or the scheduler speak, before there is a world."""
         if action.verb is Verb.START:
             return
         while True:
-            seen = self._registry.observed(action.run_id)
+            seen, run = self._registry.observed(action.run_id), self._registry.get(action.run_id)
+            if run is not None and run.job is not None:
+                return
             if seen is not None and seen.linked_nodes:
                 return
             await self._registry.wait_change(action.run_id, 0.5)
@@ -283,6 +360,12 @@ class Engine:
             self._watchers.discard(watcher)
 
 
+def _waits(action: Action) -> str:
+    missing = action.approvals_needed - len(action.approvals)
+    more = "one more operator's approval" if missing == 1 else f"{missing} more approvals"
+    return f"waits for {more}: colossus approve {action.action_id}"
+
+
 def _entered(
     action: Action, state: ActionState, detail: str, code: ReasonCode | None = None
 ) -> Action:
@@ -294,11 +377,14 @@ def _entered(
     if state is not action.state and state not in TRANSITIONS.get(action.state, frozenset()):
         raise ValueError(f"an action cannot go from {action.state} to {state}")
     now = time.time_ns()
+    stages = (*action.stages, ActionStage(now, state, detail))
+    if len(stages) > STAGE_LIMIT:
+        stages = (*stages[:10], *stages[11:])
     return replace(
         action,
         state=state,
         reason_code=code,
         detail=detail,
         updated_time_unix_ns=now,
-        stages=(*action.stages, ActionStage(now, state, detail)),
+        stages=stages,
     )

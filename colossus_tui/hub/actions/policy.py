@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from colossus_tui.hub.actions.rules import Rule, forbids
 from colossus_tui.hub.backends.base import RefusalError
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.model import (
@@ -38,6 +40,8 @@ def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) 
             ReasonCode.INVALID,
             "run_id, the run's name: 1 to 63 letters, digits, '.', '_' or '-', the first no sign",
         )
+    if verb is Verb.REPRIORITIZE and parameters.priority_class is None:
+        raise RefusalError(ReasonCode.INVALID, "priority_class: give one of P0 to P4")
     limits = (
         ("fuse_seconds", FUSE_LIMIT_SECONDS, 1.0),
         ("timeout_seconds", 7 * 86_400.0, 0.0),
@@ -65,11 +69,24 @@ def check_role(role: str) -> None:
         )
 
 
-def check_run(verb: Verb, run: Run, action_id: str, configured: Mapping[str, RunConfig]) -> None:
-    """Return when the site's rules let this be done to the run now.
+def check_rules(
+    rules: Sequence[Rule], verb: Verb, run_id: str, run: Run | None, operator: str
+) -> None:
+    """Return when the site's rules let this operator do this now.
 
     Raises:
         RefusalError: They do not.
+    """
+    now = dt.datetime.now(dt.UTC)
+    if why := forbids(rules, verb, run_id, run, operator, now):
+        raise RefusalError(ReasonCode.POLICY, f"the site's rules: {why}")
+
+
+def check_run(verb: Verb, run: Run, action_id: str, configured: Mapping[str, RunConfig]) -> None:
+    """Return when the run is free and not protected.
+
+    Raises:
+        RefusalError: It is not.
     """
     if run.run_id in configured and configured[run.run_id].protected and verb in _PROTECTED:
         raise RefusalError(ReasonCode.POLICY, f"{run.run_id} is protected in the hub's settings")

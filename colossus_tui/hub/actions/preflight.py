@@ -11,32 +11,35 @@ from colossus_tui.model import ActionParameters, Figure, Preflight, Run, RunStat
 from colossus_tui.text import bytes_
 
 BYTES_PER_PARAMETER = 14  # bf16 weights, fp32 master copy and two fp32 Adam moments
-GRACE_SECONDS = 600.0
 _SAVES = frozenset({Verb.CHECKPOINT, Verb.PAUSE})
 _STOPS = frozenset({Verb.PAUSE, Verb.FREEZE, Verb.STOP})
 
 
-def preflight(backend: Backend, verb: Verb, run: Run, parameters: ActionParameters) -> Preflight:
+def preflight(
+    backend: Backend, verb: Verb, run: Run, parameters: ActionParameters, approvals_needed: int
+) -> Preflight:
     """Return what the action would cost a run that allows it."""
+    outlook = backend.preview(verb, run, parameters)
+    own = {figure.name for figure in outlook.figures}
     figures = [
-        *_landing(verb, run),
+        *(figure for figure in _landing(verb, run) if figure.name not in own),
         _work_at_risk(run),
         *([_save_time(run)] if verb in _SAVES else []),
-        *([_grace(parameters)] if verb in (Verb.PAUSE, Verb.STOP) else []),
         *([_power(run)] if verb in _STOPS or verb is Verb.RESUME else []),
         *([_watchdog(run)] if verb is Verb.FREEZE else []),
-        Figure("preempted", "preempts", 0.0, "runs", "this backend moves no GPU"),
+        *outlook.figures,
     ]
     return Preflight(
         verb=verb,
         run_id=run.run_id,
         generation=run.generation,
         allowed=True,
-        effect=backend.effect(verb, run, parameters),
+        effect=outlook.effect,
         figures=tuple(figures),
-        warnings=tuple(_warnings(verb, run)),
+        warnings=(*_warnings(verb, run), *outlook.warnings),
         confirmation=policy.confirmation(verb, run),
         time_unix_ns=time.time_ns(),
+        approvals_needed=approvals_needed,
     )
 
 
@@ -67,12 +70,6 @@ def _save_time(run: Run) -> Figure:
         basis = f"measured at step {run.durable_step}"
         return Figure("save_seconds", label, run.checkpoint_seconds, unit, basis)
     return Figure("save_seconds", label, None, unit, "no checkpoint of this run was timed yet")
-
-
-def _grace(parameters: ActionParameters) -> Figure:
-    force = "then SIGKILL" if parameters.force else "never SIGKILL without force"
-    grace = parameters.grace_seconds or GRACE_SECONDS
-    return Figure("grace_seconds", "grace", grace, "s", f"after SIGTERM, {force}")
 
 
 def _power(run: Run) -> Figure:

@@ -1,4 +1,4 @@
-"""The operators' service: preview, submit, watch and list actions."""
+"""The operators' service: preview, submit, approve, cancel, watch and list actions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ import grpc.aio
 from colossus_protos.v1 import action_pb2, action_pb2_grpc, common_pb2
 from colossus_tui.hub import caller
 from colossus_tui.hub.actions.engine import Engine
+from colossus_tui.hub.actions.gate import Caller, Gate
+from colossus_tui.hub.backends.base import RefusalError
 from colossus_tui.hub.journal import Journal
 from colossus_tui.model import Action, ActionParameters, Verb
 from colossus_tui.wire import from_proto, to_proto
 
+_UNKNOWN = "action_id: no such action"
 _Context = grpc.aio.ServicerContext[Any, Any]
 _VERBS = {common_pb2.Verb.Value(f"VERB_{verb.name}"): verb for verb in Verb}
 
@@ -22,8 +25,9 @@ _VERBS = {common_pb2.Verb.Value(f"VERB_{verb.name}"): verb for verb in Verb}
 class ActionsService(action_pb2_grpc.ActionsServicer):
     """Serves the engine."""
 
-    def __init__(self, engine: Engine, journal: Journal, tcp_role: str) -> None:
+    def __init__(self, engine: Engine, gate: Gate, journal: Journal, tcp_role: str) -> None:
         self._engine = engine
+        self._gate = gate
         self._journal = journal
         self._tcp_role = tcp_role
 
@@ -31,13 +35,33 @@ class ActionsService(action_pb2_grpc.ActionsServicer):
         self, request: action_pb2.PreviewRequest, context: _Context
     ) -> action_pb2.PreviewResponse:
         """What an action would cost."""
-        preflight = self._engine.preview(
+        preflight = self._gate.preview(
             _VERBS.get(request.verb),
             request.run_id,
             from_proto(ActionParameters, request.parameters),
-            caller.role(context, self._tcp_role),
+            self._caller(context, request.operator),
         )
         return action_pb2.PreviewResponse(preflight=to_proto(action_pb2.Preflight, preflight))
+
+    async def PreviewBulk(
+        self, request: action_pb2.PreviewBulkRequest, context: _Context
+    ) -> action_pb2.PreviewBulkResponse:
+        """What one verb on several runs would cost."""
+        try:
+            preflight = self._gate.preview_bulk(
+                _VERBS.get(request.verb),
+                list(request.run_ids),
+                from_proto(ActionParameters, request.parameters),
+                self._caller(context, request.operator),
+            )
+        except RefusalError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return action_pb2.PreviewBulkResponse(
+            preflight=to_proto(action_pb2.BulkPreflight, preflight)
+        )
+
+    def _caller(self, context: _Context, operator: str) -> Caller:
+        return Caller(caller.role(context, self._tcp_role), operator or "unknown")
 
     async def Submit(
         self, request: action_pb2.SubmitRequest, context: _Context
@@ -53,14 +77,39 @@ class ActionsService(action_pb2_grpc.ActionsServicer):
             action_id=request.action_id,
             verb=verb,
             run_id=request.run_id,
-            operator=request.operator,
             reason=request.reason,
             agreed_step=-1,
             parameters=from_proto(ActionParameters, request.parameters),
         )
-        role = caller.role(context, self._tcp_role)
-        answer = await self._engine.submit(action, request.expected_generation, role)
+        who = self._caller(context, request.operator)
+        answer = await self._engine.submit(action, request.expected_generation, who)
         return action_pb2.SubmitResponse(action=to_proto(action_pb2.Action, answer))
+
+    async def Cancel(
+        self, request: action_pb2.CancelRequest, context: _Context
+    ) -> action_pb2.CancelResponse:
+        """Take an action back."""
+        who = self._caller(context, request.operator)
+        try:
+            action, why = await self._engine.cancel(request.action_id, who)
+        except KeyError:
+            await context.abort(grpc.StatusCode.NOT_FOUND, _UNKNOWN)
+        return action_pb2.CancelResponse(
+            action=to_proto(action_pb2.Action, action), refusal_detail=why
+        )
+
+    async def Approve(
+        self, request: action_pb2.ApproveRequest, context: _Context
+    ) -> action_pb2.ApproveResponse:
+        """Approve an action."""
+        who = self._caller(context, request.operator)
+        try:
+            action, why = await self._engine.approve(request.action_id, who)
+        except KeyError:
+            await context.abort(grpc.StatusCode.NOT_FOUND, _UNKNOWN)
+        return action_pb2.ApproveResponse(
+            action=to_proto(action_pb2.Action, action), refusal_detail=why
+        )
 
     async def Watch(
         self, request: action_pb2.WatchRequest, context: _Context
@@ -71,7 +120,7 @@ class ActionsService(action_pb2_grpc.ActionsServicer):
             found = True
             yield action_pb2.WatchResponse(action=to_proto(action_pb2.Action, action))
         if not found:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "action_id: no such action")
+            await context.abort(grpc.StatusCode.NOT_FOUND, _UNKNOWN)
 
     async def List(
         self, request: action_pb2.ListRequest, context: _Context
