@@ -137,14 +137,14 @@ class Agent:
     def _publish_runs(self, poll: Poll) -> None:
         for run_id in poll.thawed_run_ids:
             self._tell("warning", "run.thawed", "thawed by its fuse", run_id)
-        for run in poll.progress:
-            for message in wire.progress(run):
-                self._link.send(message)
         changed = _settled(poll.runs) != _settled(self._runs)
         self._runs = poll.runs
         self._has_runs = bool(poll.runs)
-        if changed:
+        if changed:  # before its steps: it says how many ranks make a step whole
             self._link.report("runs", self._run_report())
+        for run in poll.progress:
+            for message in wire.progress(run):
+                self._link.send(message)
         if any(run.state in (LocalRunState.STARTING, LocalRunState.FROZEN) for run in poll.runs):
             self._hurry(1.0)
 

@@ -86,6 +86,8 @@ class Progress:
             rank.loss = loss if math.isfinite(loss) else None
             if math.isfinite(seconds):
                 rank.step_seconds.append(seconds)
+            if self._recent and step <= self._recent[-1].step:
+                continue  # it was counted whole before this rank was known
             part = self._pending.setdefault(step, _Part())
             part.ranks.add(batch.rank)
             part.losses.append(loss)
@@ -95,7 +97,7 @@ class Progress:
             part.tokens += max(tokens, 0)
             part.time_unix_ns = max(part.time_unix_ns, time_ns)
         self._mark_straggler(rank)
-        return list(self._whole(rank_count))
+        return list(self._whole(1 if batch.whole_run else rank_count))
 
     def _whole(self, rank_count: int) -> Iterator[StepPoint]:
         for step in sorted(self._pending):

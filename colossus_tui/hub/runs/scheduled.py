@@ -39,17 +39,23 @@ def derive(run: LiveRun, scheduled: Scheduled, now: float) -> tuple[RunState, st
             return (RunState.PAUSED if begun or intended else RunState.PENDING), why
         case RunState.RUNNING:
             return _running(run, scheduled, now)
-        case RunState.STOPPING if run.state in (RunState.PAUSING, RunState.STOPPING):
+        case RunState.PENDING | RunState.STARTING if run.alive_count and not _leaving(run):
+            return _running(run, scheduled, now)  # its agents see it before the next poll does
+        case RunState.STOPPING if _leaving(run):
             return run.state, ""
         case RunState.PENDING if run.state is RunState.PAUSING:
             return run.state, ""  # between its requeue and its hold
     return said, why
 
 
+def _leaving(run: LiveRun) -> bool:
+    return run.state in (RunState.PAUSING, RunState.STOPPING)
+
+
 def _running(run: LiveRun, scheduled: Scheduled, now: float) -> tuple[RunState, str]:
     if run.frozen_node_count:
         return RunState.FROZEN, "stopped in place"
-    if run.state in (RunState.PAUSING, RunState.STOPPING):
+    if _leaving(run):
         return run.state, ""
     if run.state is RunState.RUNNING or run.progress.last is not None:
         return RunState.RUNNING, "its scheduler runs it"

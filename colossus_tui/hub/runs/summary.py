@@ -65,7 +65,7 @@ def summarise(run: LiveRun, gpus: RunGpus, node_ages: Mapping[str, float], now: 
         backend=run.backend,
         backend_priority=_native_priority(run, job),
         generation=run.generation,
-        node_names=tuple(sorted(job.node_names if job else run.nodes)),
+        node_names=tuple(sorted((job.node_names if job else ()) or run.nodes)),
         reporting_node_count=sum(age < 5.0 for age in ages),
         gpu_count=max(gpus.count, job.gpu_count if job else 0),
         reporting_gpu_count=gpus.reporting_count,
