@@ -201,6 +201,8 @@ class SlurmBackend:
     async def execute(self, order: Order) -> str:
         """Do it, and return what was observed once it was."""
         try:
+            if order.action.verb not in (Verb.CHECKPOINT, Verb.FREEZE):
+                await self._poller.next_round()  # what follows depends on where the job is now
             match order.action.verb:
                 case Verb.CHECKPOINT:
                     return f"step {await self._gang.save(order, Verb.CHECKPOINT)} is durable"
@@ -286,7 +288,8 @@ class SlurmBackend:
     async def _reprioritize(self, order: Order) -> str:
         wanted = order.action.parameters.priority_class
         assert wanted is not None
-        _, job = self._now(order.action.run_id)
+        run, job = self._now(order.action.run_id)
+        self._check_class(run, job, wanted)
         quality, nice = self._config.quality.get(wanted), self._config.nice[wanted]
         change = f"QOS={quality}" if quality else f"Nice={nice}"
         await order.report(Stage(f"scontrol update {change}", can_cancel=False))

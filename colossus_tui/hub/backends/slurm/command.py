@@ -109,6 +109,8 @@ class SlurmCommands:
             raise SlurmError(f"{argv[0]} --json gave no JSON: {error}") from None
         if not isinstance(value, dict):
             raise SlurmError(f"{argv[0]} --json gave no object")
+        if words := _complaint(value.get("errors")):
+            raise _error(words)
         return value
 
     async def run(self, name: str, *arguments: str) -> str:
@@ -144,12 +146,21 @@ class SlurmCommands:
                 await process.wait()
         words = plain(errors.decode("utf-8", "replace"))
         if process.returncode != 0 or _failed_quietly(name, words):
-            raise SlurmError(
-                words or f"{name} ended with exit code {process.returncode}",
-                denied=bool(_DENIED.search(words)),
-                away=bool(_AWAY.search(words)),
-            )
+            raise _error(words or f"{name} ended with exit code {process.returncode}")
         return output.decode("utf-8", "replace")
+
+
+def _error(words: str) -> SlurmError:
+    return SlurmError(words, denied=bool(_DENIED.search(words)), away=bool(_AWAY.search(words)))
+
+
+def _complaint(errors: Any) -> str:
+    """Return what a JSON answer says went wrong; squeue ends with 0 also without its controller."""
+    if not isinstance(errors, list) or not errors:
+        return ""
+    first = errors[0] if isinstance(errors[0], dict) else {}
+    parts = [first.get("error"), first.get("description")]
+    return ": ".join(part for part in parts if isinstance(part, str) and part)[:300] or "an error"
 
 
 def _failed_quietly(name: str, words: str) -> bool:
