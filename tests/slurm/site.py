@@ -60,6 +60,8 @@ class SlurmSite(Product):
         """Submit a small real training, one rank a node; return its run once it has stepped."""
         run_id = self.submit_training(name, *options, ranks=ranks, steps=steps)
         self.wait_step(run_id, 1)
+        self.wait_state(run_id, "running")
+        until(lambda: self.job_of(run_id)["state"] == "RUNNING", 20, message="Slurm's word")
         return run_id
 
     def submit_training(
@@ -89,12 +91,17 @@ class SlurmSite(Product):
 
     def close(self) -> None:
         """End the site's jobs, then its processes."""
+        try:
+            self._end_jobs()
+        finally:
+            for process in self.agents.values():
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait(15)
+            super().close()
+
+    def _end_jobs(self) -> None:
         for job in self.slurm.run("squeue", "--noheader", "--format=%A").stdout.split():
             self.slurm.run("scancel", "--signal=KILL", "--full", job)
             self.slurm.run("scancel", job)
         until(lambda: self.slurm.idle_nodes() == self.slurm.node_names, 30, message="idle nodes")
-        for process in self.agents.values():
-            if process.poll() is None:
-                process.terminate()
-                process.wait(15)
-        super().close()
