@@ -25,6 +25,7 @@ from colossus_tui.model import (
     Action,
     ActionParameters,
     ActionState,
+    BulkPreflight,
     Event,
     Gpu,
     Node,
@@ -196,9 +197,30 @@ class AsyncClient:
             verb=_verb(verb),
             run_id=run_id,
             parameters=to_proto(action_pb2.ActionParameters, parameters or ActionParameters()),
+            operator=self.operator,
         )
         answer = await self._call(self._actions.Preview, request)
         return from_proto(Preflight, answer.preflight)
+
+    async def preview_bulk(
+        self,
+        verb: Verb | str,
+        run_ids: Sequence[str],
+        parameters: ActionParameters | None = None,
+    ) -> BulkPreflight:
+        """Return what one verb on several runs would cost; changes nothing.
+
+        Raises:
+            InvalidRequestError: No run, one twice, or more than 1,000.
+        """
+        request = action_pb2.PreviewBulkRequest(
+            verb=_verb(verb),
+            run_ids=run_ids,
+            parameters=to_proto(action_pb2.ActionParameters, parameters or ActionParameters()),
+            operator=self.operator,
+        )
+        answer = await self._call(self._actions.PreviewBulk, request)
+        return from_proto(BulkPreflight, answer.preflight)
 
     async def submit(
         self,
@@ -226,6 +248,34 @@ class AsyncClient:
         )
         answer = await self._call(self._actions.Submit, request)
         return from_proto(Action, answer.action)
+
+    async def cancel(self, action_id: str) -> Action:
+        """Take an action back while nothing of it is final; `wait` tells how it then ended.
+
+        Raises:
+            NotFoundError: There is no such action.
+            RefusedError: It has ended, or it is too late.
+        """
+        request = action_pb2.CancelRequest(action_id=action_id, operator=self.operator)
+        answer = await self._call(self._actions.Cancel, request)
+        action = from_proto(Action, answer.action)
+        if answer.refusal_detail:
+            raise RefusedError(action, answer.refusal_detail)
+        return action
+
+    async def approve(self, action_id: str) -> Action:
+        """Approve an action that needs more than one operator.
+
+        Raises:
+            NotFoundError: There is no such action.
+            RefusedError: It waits for no approval, or not for this operator's.
+        """
+        request = action_pb2.ApproveRequest(action_id=action_id, operator=self.operator)
+        answer = await self._call(self._actions.Approve, request)
+        action = from_proto(Action, answer.action)
+        if answer.refusal_detail:
+            raise RefusedError(action, answer.refusal_detail)
+        return action
 
     async def follow(self, action_id: str) -> AsyncIterator[Action]:
         """Yield an action each time it changes, until it has ended; also when the hub restarts.
@@ -358,6 +408,22 @@ class AsyncClient:
         parameters = ActionParameters(force=force, grace_seconds=grace_seconds)
         return await self.act(
             Verb.STOP, run_id, parameters, reason=reason, wait=wait, timeout=timeout
+        )
+
+    async def drain(
+        self, node_name: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
+    ) -> Action:
+        """Take a node out of use; its runs save and go on elsewhere."""
+        parameters = ActionParameters(node_name=node_name)
+        return await self.act(Verb.DRAIN, "", parameters, reason=reason, wait=wait, timeout=timeout)
+
+    async def undrain(
+        self, node_name: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
+    ) -> Action:
+        """Give a drained node back to its scheduler."""
+        parameters = ActionParameters(node_name=node_name)
+        return await self.act(
+            Verb.UNDRAIN, "", parameters, reason=reason, wait=wait, timeout=timeout
         )
 
     async def start(

@@ -15,6 +15,7 @@ from colossus_tui.client._async import AsyncClient, settle
 from colossus_tui.model import (
     Action,
     ActionParameters,
+    BulkPreflight,
     Event,
     Gpu,
     Node,
@@ -182,6 +183,15 @@ class Client:
         """Return what an action would cost; changes nothing."""
         return self._run(self._client.preview(verb, run_id, parameters))
 
+    def preview_bulk(
+        self,
+        verb: Verb | str,
+        run_ids: Sequence[str],
+        parameters: ActionParameters | None = None,
+    ) -> BulkPreflight:
+        """Return what one verb on several runs would cost; changes nothing."""
+        return self._run(self._client.preview_bulk(verb, run_ids, parameters))
+
     def submit(
         self,
         verb: Verb | str,
@@ -203,6 +213,14 @@ class Client:
                 action_id=action_id,
             )
         )
+
+    def cancel(self, action_id: str) -> Action:
+        """Take an action back while nothing of it is final."""
+        return self._run(self._client.cancel(action_id))
+
+    def approve(self, action_id: str) -> Action:
+        """Approve an action that needs more than one operator."""
+        return self._run(self._client.approve(action_id))
 
     def follow(self, action_id: str) -> Iterator[Action]:
         """Yield an action each time it changes, until it has ended."""
@@ -306,6 +324,18 @@ class Client:
                 timeout=timeout,
             )
         )
+
+    def drain(
+        self, node_name: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
+    ) -> Action:
+        """Take a node out of use; its runs save and go on elsewhere."""
+        return self._run(self._client.drain(node_name, reason=reason, wait=wait, timeout=timeout))
+
+    def undrain(
+        self, node_name: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
+    ) -> Action:
+        """Give a drained node back to its scheduler."""
+        return self._run(self._client.undrain(node_name, reason=reason, wait=wait, timeout=timeout))
 
     def start(
         self,

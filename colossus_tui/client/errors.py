@@ -39,10 +39,14 @@ class InvalidRequestError(ColossusError):
 
 
 class RefusedError(ColossusError):
-    """The hub refused an action; `action` says why."""
+    """The hub refused an action, or to cancel or approve one; the message says why.
 
-    def __init__(self, action: Action) -> None:
-        super().__init__(action.detail)
+    Attributes:
+        action: The action as it is now.
+    """
+
+    def __init__(self, action: Action, detail: str = "") -> None:
+        super().__init__(detail or action.detail)
         self.action = action
 
 

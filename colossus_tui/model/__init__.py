@@ -17,6 +17,7 @@ from colossus_tui.model.action import (
     RankResult,
     ReasonCode,
     ResumePoint,
+    RunOutlook,
     RunSpec,
     Verb,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "ResumePoint",
     "Run",
     "RunDetail",
+    "RunOutlook",
     "RunSpec",
     "RunState",
     "SensorStatus",

@@ -11,7 +11,7 @@ from colossus_tui.model.priority import PriorityClass
 
 
 class Verb(StrEnum):
-    """What is done to a run."""
+    """What is done to a run, or to a node."""
 
     START = "start"
     CHECKPOINT = "checkpoint"
@@ -20,6 +20,13 @@ class Verb(StrEnum):
     RESUME = "resume"
     REPRIORITIZE = "reprioritize"
     STOP = "stop"
+    DRAIN = "drain"
+    UNDRAIN = "undrain"
+
+    @property
+    def is_on_node(self) -> bool:
+        """Whether it is about a node and not about a run."""
+        return self in (Verb.DRAIN, Verb.UNDRAIN)
 
 
 class ActionState(StrEnum):
@@ -133,6 +140,15 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
+class RunOutlook:
+    """What a drain would do with one run on the node; `detail` is untrusted text."""
+
+    run_id: str
+    can_move: bool = False
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Preflight:
     """What an action would cost and meet, before it is done."""
 
@@ -148,6 +164,13 @@ class Preflight:
     confirmation: Confirmation = Confirmation.YES_NO
     time_unix_ns: int = 0
     approvals_needed: int = 0
+    node_name: str = ""
+    runs: tuple[RunOutlook, ...] = ()
+
+    @property
+    def subject(self) -> str:
+        """Name of the run or node; what an operator types to confirm."""
+        return self.run_id or self.node_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,3 +240,9 @@ class Action:
     missing_nodes: tuple[str, ...] = ()
     confirmed_rank_count: int = 0
     rank_count: int = 0
+    parent_action_id: str = ""
+
+    @property
+    def subject(self) -> str:
+        """Name of the run or node that it is about."""
+        return self.run_id or self.parameters.node_name

@@ -167,6 +167,8 @@ class Node:
     failing_sensor_count: int = 0
     agent_version: str = ""
     alerts: tuple[Alert, ...] = ()
+    scheduler_state: str = ""
+    scheduler_reason: str = ""
 
 
 WHOLE = 4  # so many sensors of one GPU without a value for one reason are shown as one

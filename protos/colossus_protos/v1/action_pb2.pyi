@@ -176,7 +176,7 @@ class ActionParameters(_message.Message):
     timeout_seconds: _builtins.float
     """How long the hub waits to observe the effect, seconds; 0 for the verb's default."""
     node_name: _builtins.str
-    """START: where; empty for the only node."""
+    """START: where; empty for the only node. DRAIN and UNDRAIN: the node."""
     grace_seconds: _builtins.float
     """PAUSE and STOP: grace between SIGTERM and SIGKILL, seconds; 0 for the run's own."""
     @_builtins.property
@@ -243,6 +243,36 @@ class Figure(_message.Message):
 Global___Figure: _TypeAlias = Figure  # noqa: Y015
 
 @_typing.final
+class RunOutlook(_message.Message):
+    """What DRAIN would do with one run on the node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    CAN_MOVE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Run."""
+    can_move: _builtins.bool
+    """Whether it can save and go on elsewhere."""
+    detail: _builtins.str
+    """What happens to it, or why it stays, in one sentence. Untrusted text."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        can_move: _builtins.bool = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["can_move", b"can_move", "detail", b"detail", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunOutlook: _TypeAlias = RunOutlook  # noqa: Y015
+
+@_typing.final
 class Preflight(_message.Message):
     """What an action would cost and meet, before it is done."""
 
@@ -260,6 +290,8 @@ class Preflight(_message.Message):
     CONFIRMATION_FIELD_NUMBER: _builtins.int
     TIME_UNIX_NS_FIELD_NUMBER: _builtins.int
     APPROVALS_NEEDED_FIELD_NUMBER: _builtins.int
+    NODE_NAME_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
     verb: _common_pb2.Verb.ValueType
     """Verb."""
     run_id: _builtins.str
@@ -280,6 +312,8 @@ class Preflight(_message.Message):
     """When it was computed, Unix nanoseconds."""
     approvals_needed: _builtins.int
     """Operators who must approve it, the one who asks included; 0 and 1 need nobody else."""
+    node_name: _builtins.str
+    """Node that it is about, for DRAIN and UNDRAIN; empty for a run's verbs."""
     @_builtins.property
     def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Figure]:
         """The figures, in the order to show."""
@@ -287,6 +321,10 @@ class Preflight(_message.Message):
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Things to know, one sentence each."""
+
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunOutlook]:
+        """DRAIN: each run on the node."""
 
     def __init__(
         self,
@@ -303,10 +341,12 @@ class Preflight(_message.Message):
         confirmation: Global___Confirmation.ValueType = ...,
         time_unix_ns: _builtins.int = ...,
         approvals_needed: _builtins.int = ...,
+        node_name: _builtins.str = ...,
+        runs: _abc.Iterable[Global___RunOutlook] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "approvals_needed", b"approvals_needed", "confirmation", b"confirmation", "effect", b"effect", "figures", b"figures", "generation", b"generation", "refusal", b"refusal", "refusal_detail", b"refusal_detail", "run_id", b"run_id", "time_unix_ns", b"time_unix_ns", "verb", b"verb", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "approvals_needed", b"approvals_needed", "confirmation", b"confirmation", "effect", b"effect", "figures", b"figures", "generation", b"generation", "node_name", b"node_name", "refusal", b"refusal", "refusal_detail", b"refusal_detail", "run_id", b"run_id", "runs", b"runs", "time_unix_ns", b"time_unix_ns", "verb", b"verb", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -413,12 +453,13 @@ class Action(_message.Message):
     MISSING_NODES_FIELD_NUMBER: _builtins.int
     CONFIRMED_RANK_COUNT_FIELD_NUMBER: _builtins.int
     RANK_COUNT_FIELD_NUMBER: _builtins.int
+    PARENT_ACTION_ID_FIELD_NUMBER: _builtins.int
     action_id: _builtins.str
     """Identity, made by the client."""
     verb: _common_pb2.Verb.ValueType
     """Verb."""
     run_id: _builtins.str
-    """Run."""
+    """Run; empty for DRAIN and UNDRAIN, which are about parameters.node_name."""
     state: Global___ActionState.ValueType
     """State."""
     reason_code: Global___ReasonCode.ValueType
@@ -449,6 +490,8 @@ class Action(_message.Message):
     """Ranks that confirmed."""
     rank_count: _builtins.int
     """Ranks asked."""
+    parent_action_id: _builtins.str
+    """Action that this one is a part of, such as a node's drain; empty for none."""
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActionStage]:
         """History, oldest first."""
@@ -495,10 +538,11 @@ class Action(_message.Message):
         missing_nodes: _abc.Iterable[_builtins.str] | None = ...,
         confirmed_rank_count: _builtins.int = ...,
         rank_count: _builtins.int = ...,
+        parent_action_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["parameters", b"parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "agreed_step", b"agreed_step", "approvals", b"approvals", "approvals_needed", b"approvals_needed", "attempt", b"attempt", "can_cancel", b"can_cancel", "confirmed_node_count", b"confirmed_node_count", "confirmed_rank_count", b"confirmed_rank_count", "detail", b"detail", "missing_nodes", b"missing_nodes", "node_count", b"node_count", "operator", b"operator", "parameters", b"parameters", "rank_count", b"rank_count", "ranks", b"ranks", "reason", b"reason", "reason_code", b"reason_code", "requested_time_unix_ns", b"requested_time_unix_ns", "run_id", b"run_id", "stages", b"stages", "state", b"state", "updated_time_unix_ns", b"updated_time_unix_ns", "verb", b"verb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id", b"action_id", "agreed_step", b"agreed_step", "approvals", b"approvals", "approvals_needed", b"approvals_needed", "attempt", b"attempt", "can_cancel", b"can_cancel", "confirmed_node_count", b"confirmed_node_count", "confirmed_rank_count", b"confirmed_rank_count", "detail", b"detail", "missing_nodes", b"missing_nodes", "node_count", b"node_count", "operator", b"operator", "parameters", b"parameters", "parent_action_id", b"parent_action_id", "rank_count", b"rank_count", "ranks", b"ranks", "reason", b"reason", "reason_code", b"reason_code", "requested_time_unix_ns", b"requested_time_unix_ns", "run_id", b"run_id", "stages", b"stages", "state", b"state", "updated_time_unix_ns", b"updated_time_unix_ns", "verb", b"verb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -139,9 +139,13 @@ class _VerbEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verb.ValueType],
     """Change the priority class."""
     VERB_STOP: _Verb.ValueType  # 7
     """End the run for good."""
+    VERB_DRAIN: _Verb.ValueType  # 8
+    """Take a node out of use: its runs save and go on elsewhere, and it gets no new ones."""
+    VERB_UNDRAIN: _Verb.ValueType  # 9
+    """Give a drained node back to its scheduler."""
 
 class Verb(_Verb, metaclass=_VerbEnumTypeWrapper):
-    """What an operator, or the hub for one, does to a run."""
+    """What an operator, or the hub for one, does to a run or to a node."""
 
 VERB_UNSPECIFIED: Verb.ValueType  # 0
 """Not stated."""
@@ -159,6 +163,10 @@ VERB_REPRIORITIZE: Verb.ValueType  # 6
 """Change the priority class."""
 VERB_STOP: Verb.ValueType  # 7
 """End the run for good."""
+VERB_DRAIN: Verb.ValueType  # 8
+"""Take a node out of use: its runs save and go on elsewhere, and it gets no new ones."""
+VERB_UNDRAIN: Verb.ValueType  # 9
+"""Give a drained node back to its scheduler."""
 Global___Verb: _TypeAlias = Verb  # noqa: Y015
 
 @_typing.final

@@ -1008,6 +1008,8 @@ class Node(_message.Message):
     FAILING_SENSOR_COUNT_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     ALERTS_FIELD_NUMBER: _builtins.int
+    SCHEDULER_STATE_FIELD_NUMBER: _builtins.int
+    SCHEDULER_REASON_FIELD_NUMBER: _builtins.int
     node_name: _builtins.str
     """Name."""
     hall: _builtins.str
@@ -1044,6 +1046,10 @@ class Node(_message.Message):
     """Sensors stuck, failed or lost (unsupported ones are not counted)."""
     agent_version: _builtins.str
     """Agent's version."""
+    scheduler_state: _builtins.str
+    """State in its scheduler's own words, such as "IDLE+DRAIN"; empty where none owns it."""
+    scheduler_reason: _builtins.str
+    """Why it is in that state, in the words of whoever put it there. Untrusted text."""
     @_builtins.property
     def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Runs with a process on it."""
@@ -1075,10 +1081,12 @@ class Node(_message.Message):
         failing_sensor_count: _builtins.int = ...,
         agent_version: _builtins.str = ...,
         alerts: _abc.Iterable[Global___Alert] | None = ...,
+        scheduler_state: _builtins.str = ...,
+        scheduler_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_power_watts", b"_cpu_power_watts", "_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_gpu_power_watts", b"_gpu_power_watts", "_gpu_temperature_max_celsius", b"_gpu_temperature_max_celsius", "_gpu_utilisation_ratio", b"_gpu_utilisation_ratio", "_load_1m", b"_load_1m", "_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "cpu_power_watts", b"cpu_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "gpu_power_watts", b"gpu_power_watts", "gpu_temperature_max_celsius", b"gpu_temperature_max_celsius", "gpu_utilisation_ratio", b"gpu_utilisation_ratio", "load_1m", b"load_1m", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_power_watts", b"_cpu_power_watts", "_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_gpu_power_watts", b"_gpu_power_watts", "_gpu_temperature_max_celsius", b"_gpu_temperature_max_celsius", "_gpu_utilisation_ratio", b"_gpu_utilisation_ratio", "_load_1m", b"_load_1m", "_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "age_seconds", b"age_seconds", "agent_version", b"agent_version", "alerts", b"alerts", "cpu_power_watts", b"cpu_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "failing_sensor_count", b"failing_sensor_count", "freshness", b"freshness", "gpu_count", b"gpu_count", "gpu_power_watts", b"gpu_power_watts", "gpu_temperature_max_celsius", b"gpu_temperature_max_celsius", "gpu_utilisation_ratio", b"gpu_utilisation_ratio", "hall", b"hall", "linked", b"linked", "load_1m", b"load_1m", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "node_name", b"node_name", "rack", b"rack", "reporting_gpu_count", b"reporting_gpu_count", "run_ids", b"run_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_power_watts", b"_cpu_power_watts", "_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_gpu_power_watts", b"_gpu_power_watts", "_gpu_temperature_max_celsius", b"_gpu_temperature_max_celsius", "_gpu_utilisation_ratio", b"_gpu_utilisation_ratio", "_load_1m", b"_load_1m", "_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "age_seconds", b"age_seconds", "agent_version", b"agent_version", "alerts", b"alerts", "cpu_power_watts", b"cpu_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "failing_sensor_count", b"failing_sensor_count", "freshness", b"freshness", "gpu_count", b"gpu_count", "gpu_power_watts", b"gpu_power_watts", "gpu_temperature_max_celsius", b"gpu_temperature_max_celsius", "gpu_utilisation_ratio", b"gpu_utilisation_ratio", "hall", b"hall", "linked", b"linked", "load_1m", b"load_1m", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "node_name", b"node_name", "rack", b"rack", "reporting_gpu_count", b"reporting_gpu_count", "run_ids", b"run_ids", "scheduler_reason", b"scheduler_reason", "scheduler_state", b"scheduler_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_power_watts: _TypeAlias = _typing.Literal["cpu_power_watts"]  # noqa: Y015
     _WhichOneofArgType__cpu_power_watts: _TypeAlias = _typing.Literal["_cpu_power_watts", b"_cpu_power_watts"]  # noqa: Y015
