@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from colossus_tui.hub.actions.drain import Drain
 from colossus_tui.hub.actions.engine import Engine
 from colossus_tui.hub.actions.gate import Gate
 from colossus_tui.hub.actions.service import ActionsService
@@ -59,7 +60,10 @@ class Hub:
         )
         self._backends = self._make_backends()
         holding: dict[str, str] = {}
-        self._gate = Gate(self._registry, self._backends, config.runs, config.rules, holding)
+        self._drain = Drain(self._registry, self._backends, self._registry.all)
+        self._gate = Gate(
+            self._registry, self._backends, config.runs, config.rules, holding, self._drain
+        )
         self._engine = Engine(self._registry, self._events, self._journal, self._gate, holding)
         self._ticks = 0
 
@@ -91,6 +95,7 @@ class Hub:
             self._registry,
             self._events,
             self._journal,
+            self._drain.standing,
         )
         server, port = await make_server(
             config,

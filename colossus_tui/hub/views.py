@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from colossus_protos.v1 import common_pb2, frame_pb2
+from colossus_tui.hub.backends.base import Standing
 from colossus_tui.hub.events import Events
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.links import Links
@@ -56,6 +57,7 @@ class Views:
         registry: Registry,
         events: Events,
         journal: Journal,
+        standing: Callable[[str], Standing | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._site_name = site_name
@@ -65,6 +67,7 @@ class Views:
         self._registry = registry
         self._events = events
         self._journal = journal
+        self._standing = standing
         self._clock = clock
 
     # --- runs ------------------------------------------------------------------------------
@@ -75,8 +78,7 @@ class Views:
 
     def runs(self) -> tuple[Run, ...]:
         """Return every run, by class, then name."""
-        runs = [run for name in self._registry.runs if (run := self._registry.get(name))]
-        return tuple(sorted(runs, key=lambda run: (run.priority_class, run.run_id)))
+        return tuple(sorted(self._registry.all(), key=lambda run: (run.priority_class, run.run_id)))
 
     def run_detail(self, run_id: str) -> RunDetail | None:
         """Return one run down to its ranks."""
@@ -122,6 +124,7 @@ class Views:
             column = values[:, names[name]] if name in names else np.zeros(0, dtype=np.float32)
             return column[np.isfinite(column)] if fresh is not Freshness.LOST else column[:0]
 
+        standing = self._standing(hello.node_name)
         power, heat, use = gpu("power"), gpu("gpu_temperature"), gpu("gpu_utilisation")
         runs = {process.run_id for process in record.processes if process.run_id}
         runs |= {
@@ -149,7 +152,9 @@ class Views:
             run_ids=tuple(sorted(runs)),
             failing_sensor_count=sum(_REASONS.get(s.reason) in _FAILING for s in record.sensors),
             agent_version=hello.agent_version,
-            alerts=self._node_alerts(record, fresh, age),
+            alerts=self._node_alerts(record, fresh, age, standing),
+            scheduler_state=standing.state[:128] if standing else "",
+            scheduler_reason=standing.reason[:256] if standing else "",
         )
 
     def _host(self, record: NodeRecord) -> dict[str, float]:
@@ -160,8 +165,14 @@ class Views:
             if math.isfinite(value)
         }
 
-    def _node_alerts(self, record: NodeRecord, fresh: Freshness, age: float) -> tuple[Alert, ...]:
+    def _node_alerts(
+        self, record: NodeRecord, fresh: Freshness, age: float, standing: Standing | None
+    ) -> tuple[Alert, ...]:
         alerts = []
+        if standing is not None and standing.is_cordoned:
+            why = f": {standing.reason[:200]}" if standing.reason else ""
+            text = f"its scheduler gives it no new work ({standing.state[:64]}){why}"
+            alerts.append(Alert(Severity.WARNING, "node.drained", text))
         if fresh in (Freshness.STALE, Freshness.LOST):
             severity = Severity.CRITICAL if fresh is Freshness.LOST else Severity.WARNING
             alerts.append(Alert(severity, f"node.{fresh}", f"no frame for {min(age, 1e9):.0f} s"))

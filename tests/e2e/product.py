@@ -99,8 +99,8 @@ class Product:
         ranks: list[dict[str, Any]] = self.json("show", run_id)["detail"]["ranks"]
         return ranks
 
-    def train(self, run_id: str, *arguments: str, ranks: int = 1, priority: str = "P2") -> None:
-        """Start a small real training as a run and wait for its first step."""
+    def train(self, run_id: str, *arguments: str, ranks: int = 1, priority: str = "P2") -> str:
+        """Start a small real training as a run, wait for its first step, return its name."""
         result = self.cli(
             *("run", "--name", run_id, "--class", priority, "--ranks", str(ranks), "--"),
             *(sys.executable, "-m", "colossus_tui.demo.train", "--name", run_id),
@@ -109,6 +109,7 @@ class Product:
         )
         assert result.returncode == 0, result.stderr
         self.wait_step(run_id, 1)
+        return run_id
 
     def wait_step(self, run_id: str, step: int, timeout: float = 30) -> None:
         """Wait until every rank of the run finished `step`."""

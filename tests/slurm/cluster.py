@@ -165,9 +165,16 @@ class SlurmCluster:
         jobs: list[dict[str, Any]] = json.loads(self.check("squeue", "--json"))["jobs"]
         return jobs
 
+    def node_field(self, node_name: str, name: str) -> str:
+        """Return one field of `scontrol show node`."""
+        return self._field("node", node_name, name)
+
     def field(self, job_id: str, name: str) -> str:
         """Return one field of `scontrol show job`."""
-        for word in self.check("scontrol", "show", "job", "--oneliner", job_id).split():
+        return self._field("job", job_id, name)
+
+    def _field(self, kind: str, identity: str, name: str) -> str:
+        for word in self.check("scontrol", "show", kind, "--oneliner", identity).split():
             key, _, value = word.partition("=")
             if key == name:
                 return value

@@ -56,13 +56,27 @@ class SlurmSite(Product):
         self.agents[name].kill()
         self.agents[name].wait()
 
-    def train(self, name: str, *options: str, ranks: int = 2, steps: int = 1_000_000) -> str:
-        """Submit a small real training, one rank a node; return its run once it has stepped."""
-        run_id = self.submit_training(name, *options, ranks=ranks, steps=steps)
-        self.wait_step(run_id, 1)
-        self.wait_state(run_id, "running")
-        until(lambda: self.job_of(run_id)["state"] == "RUNNING", 20, message="Slurm's word")
-        return run_id
+    def train(
+        self,
+        run_id: str,
+        *arguments: str,
+        ranks: int = 2,
+        priority: str = "",
+        steps: int = 1_000_000,
+    ) -> str:
+        """Submit a small real training, one rank a node; return its run once it has stepped.
+
+        Args:
+            run_id: The job's name; Slurm's number makes the run's.
+            arguments: Options of sbatch.
+            priority: Quality of service, where not the default one.
+        """
+        quality = [f"--qos={priority}"] if priority else []
+        name = self.submit_training(run_id, *quality, *arguments, ranks=ranks, steps=steps)
+        self.wait_step(name, 1)
+        self.wait_state(name, "running")
+        until(lambda: self.job_of(name)["state"] == "RUNNING", 20, message="Slurm's word")
+        return name
 
     def submit_training(
         self, name: str, *options: str, ranks: int = 2, steps: int = 1_000_000

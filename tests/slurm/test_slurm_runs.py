@@ -44,9 +44,13 @@ def test_a_paused_job_is_held_and_learns_on_as_if_nothing_had_been(site: SlurmSi
     resumed = site.cli("resume", run_id, "--yes")
 
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
-    steady = site.train("steady", steps=160, ranks=1) if False else run_id
-    site.wait_state(steady, "completed", 60)
+    site.wait_state(run_id, "completed", 60)
     assert site.run_of(run_id)["attempt"] == 2
+    steady = site.train("steady", steps=160)
+    site.wait_state(steady, "completed", 60)
+    expected = losses(site, steady)
+    assert len(expected) == 160
+    assert losses(site, run_id) == expected
 
 
 def test_a_checkpoint_keeps_the_job_running(site: SlurmSite) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from colossus_tui.hub.actions import policy
-from colossus_tui.hub.actions.gate import Caller, Gate, next_attempt
+from colossus_tui.hub.actions.gate import Caller, Gate, hold_key, next_attempt
 from colossus_tui.hub.actions.ports import EventLog, RunRegistry
 from colossus_tui.hub.backends.base import (
     ActionFailedError,
     Order,
     RefusalError,
+    Report,
     Stage,
 )
 from colossus_tui.hub.journal import Journal
@@ -121,7 +124,7 @@ class Engine:
         except RefusalError as error:
             return await self._enter(action, ActionState.REFUSED, str(error), error.code)
         self._hold(action)
-        needed = self._gate.approvals_needed(action.verb, action.run_id, run)
+        needed = self._gate.approvals_needed(action.verb, action.run_id, action.parameters, run)
         action = replace(action, approvals_needed=needed, can_cancel=True)
         try:
             if needed > 1:
@@ -138,11 +141,11 @@ class Engine:
         return action
 
     def _hold(self, action: Action) -> None:
-        self._holding[action.run_id] = action.action_id
+        self._holding[_key(action)] = action.action_id
         self._registry.set_open_action(action.run_id, action.action_id)
 
     def _release(self, action: Action) -> None:
-        self._holding.pop(action.run_id, None)
+        self._holding.pop(_key(action), None)
         self._registry.set_open_action(action.run_id, "")
 
     async def _enter(
@@ -279,14 +282,12 @@ class Engine:
         self._note(current, state, detail)
 
     async def _outcome(
-        self, action: Action, report: Any
+        self, action: Action, report: Report
     ) -> tuple[ActionState, ReasonCode | None, str]:
         """Return how the action ended, why if not well, and what was seen."""
-        run = self._registry.get(action.run_id)
         timeout = 60.0
         try:
-            backend = self._gate.backend(None if action.verb is Verb.START else run)
-            timeout = backend.timeout_seconds(action.verb, action.parameters)
+            timeout = self._gate.timeout_seconds(action)
             passed = (time.time_ns() - action.requested_time_unix_ns) / 1e9
             async with asyncio.timeout(max(timeout - passed, 30.0 if passed > 5 else timeout)):
                 if action.action_id in self._cancelled:
@@ -294,7 +295,7 @@ class Engine:
                 if action.state is ActionState.ACCEPTED:
                     await report(Stage("handed to the backend"))
                 await self._wait_visible(action)
-                detail = await backend.execute(Order(action, report, self._leaving))
+                detail = await self._gate.execute(self._order(action, report))
         except ActionFailedError as error:
             return error.state, error.code, str(error)
         except RefusalError as error:
@@ -316,7 +317,7 @@ class Engine:
 
     async def _wait_visible(self, action: Action) -> None:
         """After a restart agents must link, or the scheduler speak, before there is a world."""
-        if action.verb is Verb.START:
+        if action.verb is Verb.START or action.verb.is_on_node:
             return
         while True:
             seen, run = self._registry.observed(action.run_id), self._registry.get(action.run_id)
@@ -326,6 +327,29 @@ class Engine:
                 return
             await self._registry.wait_change(action.run_id, 0.5)
 
+    def _order(self, action: Action, report: Report) -> Order:
+        begun = {
+            part.run_id
+            for part in self._journal.recent(10_000)
+            if part.parent_action_id == action.action_id
+        }
+        return Order(action, report, self._leaving, partial(self._part, action), tuple(begun))
+
+    async def _part(self, whole: Action, verb: Verb, run_id: str) -> AsyncIterator[Action]:
+        """Carry out a part of an action as an action of its own, once also after a crash."""
+        name = f"{whole.action_id}/{verb}/{run_id}"
+        part = Action(
+            action_id=str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
+            verb=verb,
+            run_id=run_id,
+            reason=whole.reason or f"{whole.verb} of {whole.subject}",
+            agreed_step=-1,
+            parent_action_id=whole.action_id,
+        )
+        await self.submit(part, 0, Caller("operator", whole.operator))
+        async for newer in self.watch(part.action_id):
+            yield newer
+
     def _note(self, action: Action, state: ActionState, detail: str) -> None:
         self._events.add(
             Event(
@@ -333,6 +357,7 @@ class Engine:
                 kind=f"action.{state}",
                 message=f"{action.verb} {state}: {detail}",
                 run_id=action.run_id,
+                node_name=action.parameters.node_name if action.verb.is_on_node else "",
                 action_id=action.action_id,
             )
         )
@@ -364,6 +389,10 @@ def _waits(action: Action) -> str:
     missing = action.approvals_needed - len(action.approvals)
     more = "one more operator's approval" if missing == 1 else f"{missing} more approvals"
     return f"waits for {more}: colossus approve {action.action_id}"
+
+
+def _key(action: Action) -> str:
+    return hold_key(action.verb, action.run_id, action.parameters)
 
 
 def _entered(

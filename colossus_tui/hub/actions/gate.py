@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from colossus_tui.hub.actions import policy
+from colossus_tui.hub.actions.drain import Drain
 from colossus_tui.hub.actions.ports import RunRegistry
 from colossus_tui.hub.actions.preflight import preflight
 from colossus_tui.hub.actions.rules import Rule, approvals_needed
-from colossus_tui.hub.backends.base import Backend, RefusalError
+from colossus_tui.hub.backends.base import Backend, Order, RefusalError
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.model import (
+    Action,
     ActionParameters,
     BulkPreflight,
     Confirmation,
@@ -20,6 +22,7 @@ from colossus_tui.model import (
     Preflight,
     ReasonCode,
     Run,
+    RunOutlook,
     RunState,
     Verb,
 )
@@ -46,9 +49,11 @@ class Gate:
         configured: Mapping[str, RunConfig],
         rules: Sequence[Rule],
         holding: Mapping[str, str],
+        drain: Drain,
     ) -> None:
         self._registry = registry
         self._backends = backends
+        self._drain = drain
         self._configured = configured
         self._rules = rules
         self._holding = holding
@@ -67,6 +72,31 @@ class Gate:
             )
         return self._backends[name]
 
+    def timeout_seconds(self, action: Action) -> float:
+        """Return how long the effect of an action may take to be observed.
+
+        Raises:
+            RefusalError: This hub does not have the run's backend.
+        """
+        if action.verb.is_on_node:
+            return action.parameters.timeout_seconds or self._drain.timeout_seconds(action.verb)
+        return self._owner(action).timeout_seconds(action.verb, action.parameters)
+
+    async def execute(self, order: Order) -> str:
+        """Have the owner of the run or node do it; return what was observed.
+
+        Raises:
+            RefusalError: This hub does not have the run's backend.
+            ActionFailedError: It did not happen.
+        """
+        if order.action.verb.is_on_node:
+            return await self._drain.execute(order)
+        return await self._owner(order.action).execute(order)
+
+    def _owner(self, action: Action) -> Backend:
+        run = None if action.verb is Verb.START else self._registry.get(action.run_id)
+        return self.backend(run)
+
     def check(
         self,
         verb: Verb | None,
@@ -83,13 +113,13 @@ class Gate:
         policy.check_request(verb, run_id, parameters)
         assert verb is not None
         policy.check_role(caller.role)
+        self._check_free(hold_key(verb, run_id, parameters), action_id)
+        if verb.is_on_node:
+            name = parameters.node_name
+            policy.check_rules(self._rules, verb, name, None, caller.operator)
+            self._drain.check(verb, name)
+            return None
         run = self._registry.get(run_id)
-        holder = self._holding.get(run_id)
-        if holder and holder != action_id:
-            raise RefusalError(
-                ReasonCode.CONFLICT,
-                f"action {holder} holds the run; wait for its end, or cancel it",
-            )
         if run is None and verb is not Verb.START:
             raise RefusalError(ReasonCode.NOT_FOUND, f"there is no run {run_id}")
         if run is not None:
@@ -98,9 +128,20 @@ class Gate:
         self.backend(None if verb is Verb.START else run).check(verb, run, parameters)
         return run
 
-    def approvals_needed(self, verb: Verb, run_id: str, run: Run | None) -> int:
+    def _check_free(self, key: str, action_id: str) -> None:
+        holder = self._holding.get(key)
+        if holder and holder != action_id:
+            what = "node" if key.startswith(NODE_KEY) else "run"
+            raise RefusalError(
+                ReasonCode.CONFLICT,
+                f"action {holder} holds the {what}; wait for its end, or cancel it",
+            )
+
+    def approvals_needed(
+        self, verb: Verb, run_id: str, parameters: ActionParameters, run: Run | None
+    ) -> int:
         """Return how many operators must want it; 0 where no rule says."""
-        return approvals_needed(self._rules, verb, run_id, run)
+        return approvals_needed(self._rules, verb, run_id or parameters.node_name, run)
 
     def preview(
         self, verb: Verb | None, run_id: str, parameters: ActionParameters, caller: Caller
@@ -110,16 +151,20 @@ class Gate:
             run = self.check(verb, run_id, parameters, caller)
         except RefusalError as error:
             known = self._registry.get(run_id)
+            on_node = verb is not None and verb.is_on_node
             return Preflight(
                 verb=verb or Verb.CHECKPOINT,
                 run_id=run_id,
+                node_name=parameters.node_name if on_node else "",
                 generation=known.generation if known else 0,
                 refusal=error.code,
                 refusal_detail=str(error),
                 time_unix_ns=time.time_ns(),
             )
         assert verb is not None
-        needed = self.approvals_needed(verb, run_id, run)
+        needed = self.approvals_needed(verb, run_id, parameters, run)
+        if verb.is_on_node:
+            return self._preview_node(verb, parameters, caller, needed)
         if run is None or verb is Verb.START:
             return Preflight(
                 verb=verb,
@@ -131,6 +176,39 @@ class Gate:
                 approvals_needed=needed,
             )
         return preflight(self.backend(run), verb, run, parameters, needed)
+
+    def _preview_node(
+        self, verb: Verb, parameters: ActionParameters, caller: Caller, needed: int
+    ) -> Preflight:
+        """Return what a node's drain would cost each run on it, or what giving it back means."""
+        name = parameters.node_name
+        runs = self._drain.runs_on(name) if verb is Verb.DRAIN else []
+        each = [self.preview(Verb.PAUSE, run.run_id, ActionParameters(), caller) for run in runs]
+        moving = [one for one in each if one.allowed]
+        staying = len(each) - len(moving)
+        effect = "its scheduler gives it new work again"
+        if verb is Verb.DRAIN:
+            effect = "its scheduler gives it no new work; its runs save and begin anew elsewhere"
+        return Preflight(
+            verb=verb,
+            run_id="",
+            node_name=name,
+            allowed=True,
+            effect=effect,
+            figures=tuple(_sums(moving)),
+            warnings=(f"{staying} runs stay on it until they end",) if staying else (),
+            confirmation=max(
+                (one.confirmation for one in moving),
+                key=[Confirmation.YES_NO, Confirmation.TYPE_NAME].index,
+                default=Confirmation.YES_NO,
+            ),
+            time_unix_ns=time.time_ns(),
+            approvals_needed=needed,
+            runs=tuple(
+                RunOutlook(one.run_id, one.allowed, one.effect or one.refusal_detail)
+                for one in each
+            ),
+        )
 
     def preview_bulk(
         self,
@@ -173,6 +251,14 @@ def _sums(allowed: Sequence[Preflight]) -> list[Figure]:
         basis = f"{len(known)}/{len(allowed)} runs known"
         found.append(Figure(name, figures[0].label, sum(known) if known else None, unit, basis))
     return found
+
+
+NODE_KEY = "node "  # no run's name has a space
+
+
+def hold_key(verb: Verb, run_id: str, parameters: ActionParameters) -> str:
+    """Return what an action holds: one action at a time for each."""
+    return f"{NODE_KEY}{parameters.node_name}" if verb.is_on_node else run_id
 
 
 def next_attempt(verb: Verb, run: Run | None) -> int:

@@ -21,6 +21,7 @@ from colossus_tui.model import (
 
 ACTION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 LARGE_GPU_COUNT = 10_000
 LARGE_WATTS = 5e6
 FUSE_LIMIT_SECONDS = 86_400.0
@@ -35,7 +36,12 @@ def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) 
     """
     if verb is None:
         raise RefusalError(ReasonCode.INVALID, "verb: not given, or not known to this hub")
-    if not RUN_ID.fullmatch(run_id):
+    if verb.is_on_node:
+        if run_id or not NODE_NAME.fullmatch(parameters.node_name):
+            raise RefusalError(
+                ReasonCode.INVALID, f"node_name: {verb} needs a node's name, and no run_id"
+            )
+    elif not RUN_ID.fullmatch(run_id):
         raise RefusalError(
             ReasonCode.INVALID,
             "run_id, the run's name: 1 to 63 letters, digits, '.', '_' or '-', the first no sign",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -60,6 +60,11 @@ class Stage:
 
 
 Report = Callable[[Stage], Awaitable[None]]  # returns once the stage is on disk
+Part = Callable[[Verb, str], AsyncIterator[Action]]
+
+
+def _no_part(verb: Verb, run_id: str) -> AsyncIterator[Action]:
+    raise AssertionError(f"{verb} of {run_id}: this order has no parts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +73,16 @@ class Order:
 
     Attributes:
         leaving: Set when the hub ends: what was begun stays as it is for the next hub to finish.
+        part: Carries out a verb on one run as a part of this order, for the same operator; yields
+            that action each time it changes. The same part is done once, also after a crash.
+        begun: Runs that parts were begun on before a crash.
     """
 
     action: Action
     report: Report
     leaving: asyncio.Event = field(default_factory=asyncio.Event)
+    part: Part = _no_part
+    begun: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,16 @@ class Outlook:
     effect: str  # one sentence
     figures: tuple[Figure, ...] = ()
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a scheduler holds one of its nodes; texts are its own."""
+
+    state: str  # such as "IDLE+DRAIN"
+    reason: str = ""
+    is_cordoned: bool = False  # gets no new work
+    is_busy: bool = False  # has work now
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +128,46 @@ class RunSightings(Protocol):
         """Note that the scheduler does not answer; its runs keep what they had, growing older."""
 
 
+class NodeOwner(Protocol):
+    """The part of a backend that can keep new work from a node."""
+
+    def standing(self, node_name: str) -> Standing | None:
+        """Return how it last held the node; None for one that is not its own."""
+
+    async def read(self, node_name: str) -> Standing:
+        """Return how it holds the node now.
+
+        Raises:
+            ActionFailedError: It does not say.
+        """
+
+    async def cordon(self, node_name: str, reason: str) -> None:
+        """Keep new work from the node; what runs there goes on.
+
+        Raises:
+            ActionFailedError: It was denied, or failed.
+        """
+
+    async def uncordon(self, node_name: str) -> None:
+        """Give the node back to new work.
+
+        Raises:
+            ActionFailedError: It was denied, or failed.
+        """
+
+
 class Backend(Protocol):
-    """Owner of runs' processes: discovers, says what it can, previews, executes, observes."""
+    """Owner of runs' processes: discovers, says what it can, previews, executes, observes.
+
+    Attributes:
+        name: What its runs call it.
+        nodes: Keeps new work from its nodes; None where nobody can.
+    """
 
     name: str
+
+    @property
+    def nodes(self) -> NodeOwner | None: ...
 
     async def discover(self) -> None:
         """Keep the registry in step with what the owner of the processes sees, until cancelled."""

@@ -49,6 +49,7 @@ class LocalBackend:
     """Runs whose ranks the agents started."""
 
     name = "local"
+    nodes = None  # no scheduler gives them work
 
     def __init__(self, registry: RunRegistry, links: AgentLinks) -> None:
         self._registry = registry

@@ -335,6 +335,10 @@ class Registry:
             return None
         return summarise(run, self._gpus.of(run_id), self.node_ages(run), self._clock())
 
+    def all(self) -> list[Run]:
+        """Return every run as consoles see it."""
+        return [run for run_id in self.runs if (run := self.get(run_id)) is not None]
+
     def node_ages(self, run: LiveRun) -> dict[str, float]:
         """Return how old the newest word of each of the run's nodes is, seconds."""
         now = self._clock()

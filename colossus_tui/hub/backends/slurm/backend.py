@@ -15,8 +15,9 @@ from colossus_tui.hub.backends.base import (
     Stage,
 )
 from colossus_tui.hub.backends.gang import FUSE_SECONDS, Gang
-from colossus_tui.hub.backends.slurm.command import SlurmCommands, SlurmError
+from colossus_tui.hub.backends.slurm.command import SlurmCommands, SlurmError, failed
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
+from colossus_tui.hub.backends.slurm.nodes import SlurmNodes
 from colossus_tui.hub.backends.slurm.poller import Poller
 from colossus_tui.model import (
     ActionParameters,
@@ -61,6 +62,7 @@ class SlurmBackend:
         self._commands = SlurmCommands(config.conf, config.commands)
         self._poller = Poller(config, self._commands, sightings, events)
         self._gang = Gang(registry, links)
+        self.nodes = SlurmNodes(self._commands, lambda: self._poller.nodes)
 
     async def discover(self) -> None:
         """Poll Slurm until cancelled."""
@@ -217,7 +219,7 @@ class SlurmBackend:
                 case _:
                     return await self._stop(order)
         except SlurmError as error:
-            raise _failed(error) from None
+            raise failed(error) from None
 
     async def _pause(self, order: Order) -> str:
         run_id = order.action.run_id
@@ -352,13 +354,3 @@ def _released(seen: ObservedRun, attempt: int) -> bool:
     """Whether no rank of the attempt is left and the devices say that the GPUs are free."""
     alive = any(rank.alive for rank in seen.ranks) and seen.attempt <= attempt
     return not alive and (seen.gpu_memory_bytes or 0) < GPU_RELEASED_BYTES
-
-
-def _failed(error: SlurmError) -> ActionFailedError:
-    if error.denied:
-        return ActionFailedError(ReasonCode.BACKEND_DENIED, f"Slurm: {error}")
-    if error.away:
-        return ActionFailedError(
-            ReasonCode.UNREACHABLE, f"Slurm does not answer: {error}", ActionState.UNCONFIRMED
-        )
-    return ActionFailedError(ReasonCode.BACKEND_FAILED, f"Slurm: {error}")

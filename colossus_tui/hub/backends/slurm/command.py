@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from colossus_tui.hub.backends.base import ActionFailedError
+from colossus_tui.model import ActionState, ReasonCode
+
 TIMEOUT_SECONDS = 20.0
 OUTPUT_LIMIT = 256 * 1024 * 1024
 _DENIED = re.compile(r"permission denied|not permitted|access denied|not authorized", re.I)
@@ -30,6 +33,17 @@ class SlurmError(Exception):
         super().__init__(text)
         self.denied = denied
         self.away = away
+
+
+def failed(error: SlurmError) -> ActionFailedError:
+    """Return what a failed command means to an action."""
+    if error.denied:
+        return ActionFailedError(ReasonCode.BACKEND_DENIED, f"Slurm: {error}")
+    if error.away:
+        return ActionFailedError(
+            ReasonCode.UNREACHABLE, f"Slurm does not answer: {error}", ActionState.UNCONFIRMED
+        )
+    return ActionFailedError(ReasonCode.BACKEND_FAILED, f"Slurm: {error}")
 
 
 class SlurmCommands:
@@ -84,6 +98,20 @@ class SlurmCommands:
         first = text.splitlines()[0] if text.splitlines() else ""
         fields = (word.partition("=") for word in first.split(" "))
         return {name: value for name, _, value in fields}
+
+    async def show_node(self, node_name: str) -> dict[str, str]:
+        """Return State and Reason of `scontrol show node`, the latter without who gave it when.
+
+        Raises:
+            SlurmError: Slurm did not answer, or does not know it.
+        """
+        text = await self.run("scontrol", "show", "node", "--oneliner", node_name)
+        state = re.search(r" State=(\S+)", text)
+        reason = re.search(r" Reason=(.*?)(?: \[[^\[\]]*\])?\s*$", text)
+        return {
+            "State": state[1] if state else "",
+            "Reason": reason[1] if reason else "",
+        }
 
     async def scontrol(self, *arguments: str) -> None:
         """Change something.
