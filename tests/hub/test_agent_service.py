@@ -278,3 +278,29 @@ def test_a_checkpoint_is_durable_once_every_rank_has_it_on_disk(hub: Product) ->
         agent.send(checkpoint_report=saved(1, on_disk=True))
 
         until(lambda: hub.run_of("r")["durable_step"] == 5, message="the durable step")
+
+
+def test_steps_that_come_before_their_run_is_named_are_counted(hub: Product) -> None:
+    with FakeAgent(hub.address) as agent:
+        agent.greet()
+        agent.steps("r", [1, 2, 3])
+        agent.report(local_run())
+
+        until(lambda: hub.run_of("r").get("step") == 3)
+        with Client(hub.address) as client:
+            (series,) = client.history("r", ["loss"])
+    assert series.steps == (1, 2, 3)
+
+
+def test_a_step_of_which_a_rank_never_told_holds_up_no_later_one(hub: Product) -> None:
+    second = run_pb2.LocalRank(rank=1, pid=2, alive=True, hooked=True, state="S")
+    with FakeAgent(hub.address) as agent:
+        agent.greet()
+        agent.report(local_run(ranks=[second], rank_count=2))
+        agent.steps("r", [1, 2, 3, 4])
+        agent.steps("r", [3, 4], rank=1)
+
+        until(lambda: hub.run_of("r").get("step") == 4)
+        with Client(hub.address) as client:
+            (series,) = client.history("r", ["loss"])
+    assert series.steps == (3, 4)

@@ -197,20 +197,30 @@ class Gang:
     # --- waiting ---------------------------------------------------------------------------
 
     async def new_step(
-        self, run_id: str, attempt: int, durable: int, check: Callable[[ObservedRun], None]
+        self,
+        run_id: str,
+        attempt: int,
+        before: ObservedRun | None,
+        check: Callable[[ObservedRun], None],
     ) -> int:
         """Wait for a step that the attempt before had not saved; 0 for a run without hook.
 
         Args:
+            before: The run before it was resumed: one that had a hook must show a step again.
             check: Raises when the new attempt has come to a bad end.
         """
+        durable = (before.durable_step if before else None) or 0
+        was_hooked = before is not None and (
+            before.durable_step is not None or any(rank.hooked for rank in before.ranks)
+        )
 
         def moved(seen: ObservedRun) -> bool:
             if seen.attempt < attempt:
                 return False
             check(seen)
             run = self._registry.get(run_id)
-            unhooked = run is not None and run.state is RunState.RUNNING and not run.hooked
+            runs = run is not None and run.state is RunState.RUNNING and not run.hooked
+            unhooked = runs and not was_hooked
             ended = bool(seen.ranks) and all(rank.exit is not None for rank in seen.ranks)
             over = ended or (run is not None and run.state.is_over)
             return unhooked or over or (seen.newest_step or 0) > durable

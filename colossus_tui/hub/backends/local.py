@@ -324,9 +324,7 @@ class LocalBackend:
         except ActionFailedError:
             self._registry.set_state(run_id, before, "the resume failed")
             raise
-        step = await self._gang.new_step(
-            run_id, attempt, seen.durable_step or 0, self._raise_bad_end
-        )
+        step = await self._gang.new_step(run_id, attempt, seen, self._raise_bad_end)
         return f"attempt {attempt} runs" + (f": step {step} was seen" if step else "")
 
     async def _reprioritize(self, order: Order) -> str:

@@ -119,6 +119,7 @@ class LiveRun:
     def begin_attempt(self, attempt: int, now: float) -> None:
         """Forget what belonged to the attempt before."""
         self.attempt = attempt
+        self.nodes = {}  # how the ranks before ended must not pass for how these do
         self.progress = Progress()
         self.step = self.durable.step if self.durable else None
         self.attempt_seen = now

@@ -100,9 +100,15 @@ class Progress:
         return list(self._whole(1 if batch.whole_run else rank_count))
 
     def _whole(self, rank_count: int) -> Iterator[StepPoint]:
+        everywhere = len(self.ranks) >= rank_count
+        passed = min((rank.step or 0 for rank in self.ranks.values()), default=0)
         for step in sorted(self._pending):
             part = self._pending[step]
-            if len(part.ranks) < rank_count and len(self._pending) <= PENDING_LIMIT:
+            whole = len(part.ranks) >= rank_count
+            if not whole and everywhere and step <= passed:
+                del self._pending[step]  # a rank's word of it was lost, and will not come
+                continue
+            if not whole and len(self._pending) <= PENDING_LIMIT:
                 return
             del self._pending[step]
             known = [loss for loss in part.losses if math.isfinite(loss)]

@@ -7,6 +7,7 @@ import logging
 import math
 import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -32,6 +33,7 @@ from colossus_tui.model import (
 LOG = logging.getLogger(__name__)
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RUN_LIMIT = 10_000
+PARKED_RUNS, PARKED_MESSAGES = 64, 256
 _CLASSES = {
     common_pb2.PriorityClass.Value(f"PRIORITY_CLASS_{member.name}"): member
     for member in PriorityClass
@@ -78,6 +80,7 @@ class Registry:
         self.runs: dict[str, LiveRun] = {}
         self.revision = 1
         self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._parked: dict[str, deque[run_pb2.StepBatch | run_pb2.CheckpointReport]] = {}
         self._restore()
 
     def _restore(self) -> None:
@@ -108,6 +111,7 @@ class Registry:
                 continue
             reported.add(run.run_id)
             self._take_local(run, node_name, local, now)
+            self._take_parked(run.run_id)
         for run in self.runs.values():
             if node_name in run.nodes and run.run_id not in reported:
                 self._lose(run, node_name)
@@ -175,7 +179,10 @@ class Registry:
     def take_steps(self, batch: run_pb2.StepBatch) -> None:
         """Take a rank's steps."""
         run = self.runs.get(batch.run_id)
-        if run is None or batch.attempt < run.attempt:
+        if run is None or not run.nodes:  # how many ranks make a step whole is not known
+            self._park(batch.run_id, batch)
+            return
+        if batch.attempt < run.attempt:
             return
         now = self._clock()
         if batch.attempt > run.attempt:
@@ -195,7 +202,10 @@ class Registry:
     def take_checkpoint(self, report: run_pb2.CheckpointReport) -> None:
         """Take a rank's word that its part of a checkpoint is safe."""
         run = self.runs.get(report.run_id)
-        if run is None or report.attempt != run.attempt:
+        if run is None or not run.nodes:
+            self._park(report.run_id, report)
+            return
+        if report.attempt != run.attempt:
             return
         if not report.on_disk:
             self._note(
@@ -208,6 +218,19 @@ class Registry:
         run.progress.add_checkpoint(report)
         self._update_durable(run)
         self._changed(run)
+
+    def _park(self, run_id: str, message: run_pb2.StepBatch | run_pb2.CheckpointReport) -> None:
+        """Keep what comes before the report that names its run."""
+        if run_id not in self._parked and len(self._parked) >= PARKED_RUNS:
+            del self._parked[next(iter(self._parked))]
+        self._parked.setdefault(run_id, deque(maxlen=PARKED_MESSAGES)).append(message)
+
+    def _take_parked(self, run_id: str) -> None:
+        for message in self._parked.pop(run_id, ()):
+            if isinstance(message, run_pb2.StepBatch):
+                self.take_steps(message)
+            else:
+                self.take_checkpoint(message)
 
     def _update_durable(self, run: LiveRun) -> None:
         ranks = run.progress.ranks

@@ -275,10 +275,9 @@ class SlurmBackend:
                 )
             await self._poller.next_round()
         await order.report(Stage(f"Slurm starts it on {len(now.node_names)} nodes"))
-        durable = (seen.durable_step if seen else None) or 0
         attempt = now.restart_count + 1
         self._registry.set_state(run_id, RunState.RESUMING, f"attempt {attempt} starts")
-        step = await self._gang.new_step(run_id, attempt, durable, self._raise_bad_end)
+        step = await self._gang.new_step(run_id, attempt, seen, self._raise_bad_end)
         return f"attempt {attempt} runs" + (f": step {step} was seen" if step else "")
 
     def _raise_bad_end(self, seen: ObservedRun) -> None:
