@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +17,7 @@ from typing import Any
 from tests.support import until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "squeue", "scontrol", "sbatch", "srun", "scancel")
+JOB_LIMIT = 10_000
 CONF = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -65,6 +68,8 @@ class SlurmCluster:
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         folder.chmod(0o755)  # other users' commands read slurm.conf and reach munge's socket
         ports = _free_ports(node_count + 1)
+        # Pages of an earlier cluster's jobs must not pass for this one's.
+        self._first_job = random.randrange(1_000, 60_000_000)
         self.conf = folder / "slurm.conf"
         # Names in short form need ports in a row.
         nodes = f"n[1-{node_count}]"
@@ -73,8 +78,7 @@ class SlurmCluster:
                 host=socket.gethostname().partition(".")[0],
                 port=ports[0],
                 folder=folder,
-                # Pages of an earlier cluster's jobs must not pass for this one's.
-                first_job=random.randrange(1_000, 60_000_000),
+                first_job=self._first_job,
                 nodes=nodes,
                 ports=f"[{ports[1]}-{ports[-1]}]",
             )
@@ -198,6 +202,18 @@ class SlurmCluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        for pid in self._step_daemons():
+            os.kill(pid, signal.SIGKILL)
+
+    def _step_daemons(self) -> list[int]:
+        """Return the slurmstepd that are left of this cluster's jobs; slurmd does not end them."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                match = re.match(rb"slurmstepd: \[(\d+)\.", path.read_bytes())
+                if match and 0 <= int(match[1]) - self._first_job < JOB_LIMIT:
+                    found.append(int(path.parent.name))
+        return found
 
 
 def _find(name: str) -> str | None:
