@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -54,6 +55,21 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, named: str) -> None
 
     with pytest.raises(ConfigError, match=named):
         read_file(str(path))
+
+
+def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "hub.md").read_text()
+    text = "".join(re.findall(r"```toml\n(.*?)```", page, re.S))
+    (tmp_path / "slurm.conf").touch()
+    text = text.replace("/etc/slurm/slurm.conf", f"{tmp_path}/slurm.conf")
+    path = tmp_path / "hub.toml"
+    path.write_text(text.replace("/opt/slurm/bin", str(tmp_path)))
+
+    values = read_file(str(path))
+
+    assert [rule.approvals for rule in values["rules"]] == [2, 0, 2]
+    assert values["runs"]["10t"].protected
+    assert values["slurm"].quality == {"P0": "critical", "P4": "scavenger"}
 
 
 def hub(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

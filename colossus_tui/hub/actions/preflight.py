@@ -36,7 +36,10 @@ def preflight(
         allowed=True,
         effect=outlook.effect,
         figures=tuple(figures),
-        warnings=(*_warnings(verb, run), *outlook.warnings),
+        warnings=(
+            *_warnings(verb, run, backend.timeout_seconds(verb, parameters)),
+            *outlook.warnings,
+        ),
         confirmation=policy.confirmation(verb, run),
         time_unix_ns=time.time_ns(),
         approvals_needed=approvals_needed,
@@ -86,8 +89,13 @@ def _watchdog(run: Run) -> Figure:
     return Figure("watchdog_seconds", "watchdog", run.watchdog_seconds, "s", basis)
 
 
-def _warnings(verb: Verb, run: Run) -> list[str]:
+def _warnings(verb: Verb, run: Run, limit_seconds: float) -> list[str]:
     found = []
+    if verb in _SAVES and (run.checkpoint_seconds or 0.0) > limit_seconds:
+        found.append(
+            f"its last save took {run.checkpoint_seconds:.0f} s, and this one may take "
+            f"{limit_seconds:.0f} s: give it more with --timeout"
+        )
     if run.reporting_node_count < len(run.node_names):
         found.append(f"{run.reporting_node_count}/{len(run.node_names)} nodes reporting")
     if verb is Verb.RESUME and run.state is not RunState.FROZEN and run.durable_step is None:
