@@ -109,8 +109,12 @@ class SlurmCluster:
         """Start slurmctld, or start it again."""
         self._start("slurmctld", "slurmctld", "-D", "-f", str(self.conf))
 
-    def stop_controller(self) -> None:
-        """End slurmctld as a crash would."""
+    def stop_controller(self, job_id: str) -> None:
+        """End slurmctld as a crash would, once it has written down how this job is now."""
+        mark = f"mark-{random.randrange(10**12)}"
+        self.check("scontrol", "update", f"JobId={job_id}", f"Comment={mark}")
+        saved = self.folder / "state" / "job_state"
+        until(lambda: mark.encode() in saved.read_bytes(), 20, message="the saved job")
         process = self._daemons.pop("slurmctld")
         process.kill()
         process.wait()

@@ -241,7 +241,7 @@ def test_slurm_says_no_in_its_own_words(site: SlurmSite) -> None:
 
 def test_slurmctld_away_for_a_while_is_told_and_survived(site: SlurmSite) -> None:
     run_id = site.train("lasting")
-    site.slurm.stop_controller()
+    site.slurm.stop_controller(run_id.removeprefix("slurm-"))
     try:
         until(
             lambda: "slurm.away" in [e["kind"] for e in site.json("events")["events"]],
