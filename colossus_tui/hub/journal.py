@@ -16,9 +16,12 @@ class Journal:
     def __init__(self, database: Database) -> None:
         self._database = database
         rows = database.fetch_now(
-            "select body from actions order by requested_ns desc limit ?", (KEPT_IN_MEMORY,)
+            "select body from actions where ended = 0 or action_id in "
+            "(select action_id from actions order by requested_ns desc limit ?) "
+            "order by requested_ns",
+            (KEPT_IN_MEMORY,),
         )
-        actions = [_decode(body) for (body,) in reversed(rows)]
+        actions = [_decode(body) for (body,) in rows]
         self._actions = {action.action_id: action for action in actions}
 
     async def write(self, action: Action) -> None:
