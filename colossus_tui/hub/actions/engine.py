@@ -83,11 +83,11 @@ class Engine:
 
     async def submit(self, action: Action, expected_generation: int, caller: Caller) -> Action:
         """Take an action: accepted or refused. The same id returns the first answer."""
+        if (pending := self._submitting.get(action.action_id)) is not None:
+            return await asyncio.shield(pending)  # the journal has it before the disk does
         known = self._journal.get(action.action_id)
         if known is not None:
             return known
-        if (pending := self._submitting.get(action.action_id)) is not None:
-            return await asyncio.shield(pending)
         future: asyncio.Future[Action] = asyncio.get_running_loop().create_future()
         self._submitting[action.action_id] = future
         try:
@@ -157,12 +157,15 @@ class Engine:
         **changes: Any,
     ) -> Action:
         """Journal the action's next state, then tell who watches."""
-        action = replace(_entered(action, state, detail, code), **changes)
+        action = _entered(action, state, detail, code, **changes)
+        await self._keep(action)
+        return action
+
+    async def _keep(self, action: Action) -> None:
         await self._journal.write(action)
         self.revision += 1
         for watcher in self._watchers:
             watcher.set()
-        return action
 
     # --- a second thought, a second operator -----------------------------------------------
 
@@ -266,7 +269,9 @@ class Engine:
             }
             if current.action_id in self._cancelled and changes.get("can_cancel") is False:
                 raise asyncio.CancelledError  # taken back before the point of no return
-            current = await self._enter(current, ActionState.DISPATCHED, stage.detail, **changes)
+            # Taken before it is on disk: a deadline or a cancel in between must lose no stage.
+            current = _entered(current, ActionState.DISPATCHED, stage.detail, **changes)
+            await self._keep(current)
 
         try:
             state, code, detail = await self._outcome(action, report)
@@ -288,7 +293,7 @@ class Engine:
         timeout = 60.0
         try:
             timeout = self._gate.timeout_seconds(action)
-            passed = (time.time_ns() - action.requested_time_unix_ns) / 1e9
+            passed = (time.time_ns() - _begun(action)) / 1e9
             async with asyncio.timeout(max(timeout - passed, 30.0 if passed > 5 else timeout)):
                 if action.action_id in self._cancelled:
                     raise asyncio.CancelledError
@@ -391,12 +396,22 @@ def _waits(action: Action) -> str:
     return f"waits for {more}: colossus approve {action.action_id}"
 
 
+def _begun(action: Action) -> int:
+    """Return since when it may be done: what it waited for approvals does not count."""
+    accepted = (s.time_unix_ns for s in action.stages if s.state is ActionState.ACCEPTED)
+    return next(accepted, action.requested_time_unix_ns)
+
+
 def _key(action: Action) -> str:
     return hold_key(action.verb, action.run_id, action.parameters)
 
 
 def _entered(
-    action: Action, state: ActionState, detail: str, code: ReasonCode | None = None
+    action: Action,
+    state: ActionState,
+    detail: str,
+    code: ReasonCode | None = None,
+    **changes: Any,
 ) -> Action:
     """Return the action in its next state.
 
@@ -416,4 +431,5 @@ def _entered(
         detail=detail,
         updated_time_unix_ns=now,
         stages=stages,
+        **changes,
     )
