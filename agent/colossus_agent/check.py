@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterator
 
 from colossus_agent.config import AgentConfig
+from colossus_agent.control import cgroup
 from colossus_agent.readings import GPU_COLUMNS, HOST_COLUMNS, Column, MissingReason, Sample
 from colossus_agent.sampler import Sampler
 
@@ -75,6 +76,7 @@ def _setting_rows(config: AgentConfig) -> Iterator[Row]:
     writable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
     detail = "" if writable else f": {folder} is not a folder that this user can write to"
     yield "node", "state_dir", "ok" if writable else "failed", f"{config.state_dir.parent}{detail}"
+    yield "node", "freeze", "ok", _freeze_detail()
     if not config.hub:
         yield "node", "hub", "none", "not given"
         return
@@ -83,6 +85,13 @@ def _setting_rows(config: AgentConfig) -> Iterator[Row]:
         yield "node", "hub", "ok", config.hub
     except OSError as error:
         yield "node", "hub", "failed", f"{config.hub}: {error.strerror or error}"
+
+
+def _freeze_detail() -> str:
+    layout = cgroup.layout()
+    if version := cgroup.usable():
+        return f"by cgroup v{version} (control groups: {layout})"
+    return f"by stop signals: this user can make no control group that freezes ({layout})"
 
 
 def _connect(hub: str) -> None:

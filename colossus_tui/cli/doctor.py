@@ -88,6 +88,9 @@ def _sensors() -> Iterator[Finding]:
     for check in checks:
         if check["what"] in ("state_dir", "hub"):
             continue  # reported below, as this command sees them
+        if check["where"] == "node":
+            yield Finding(check["what"], OK, check["detail"])
+            continue
         groups.setdefault(check["where"], []).append(check)
     for where, found in groups.items():
         yield _sensor_finding(where, found)

@@ -16,20 +16,19 @@ from colossus_agent.control import cgroup
 from colossus_agent.runs.record import RunSpec, RunSpecError, write_json
 from colossus_agent.runs.state import LocalRun
 from colossus_agent.runs.supervisor import Supervisor
+from tests.agent.freezing import groups
 from tests.support import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(params=["control group", "stop signals"])
+@pytest.fixture(params=["cgroup v2", "cgroup v1", "stop signals"])
 def supervisor(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Supervisor]:
-    """A supervisor in both ways of holding a run's processes; all runs are ended after it."""
-    if request.param == "stop signals":
-        monkeypatch.setattr(cgroup, "base", lambda: None)
-    elif not cgroup.writable():
-        pytest.skip("this machine has no writable version 2 control groups")
+    """A supervisor in each way of holding a run's processes; all runs are ended after it."""
+    base = groups(request.param)
+    monkeypatch.setattr(cgroup, "base", lambda: base)
     supervisor = Supervisor(tmp_path / "agent")
     yield supervisor
     for run in supervisor.poll().runs:

@@ -115,7 +115,7 @@ def test_freezing_goes_from_card_to_observed(hub: Product, agent: FakeAgent) -> 
                 fuse_deadline_unix_ns=2_000_000_000 * 10**9,
             ),
         )
-        terminal.until("observed", "frozen on 1 of 1 nodes")
+        terminal.until("observed", "on 1 of 1 nodes")
         terminal.press("\x1b")
         terminal.until("frozen")
     (action,) = hub.json("actions")["actions"]

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from colossus_agent.control import cgroup, fuse
 from colossus_agent.control.process import ProcessStat, send
 
 STOPPED = frozenset("Tt")
+STOP_SECONDS = 5.0
+_NAMED = 8  # processes that an error names
 
 
 class FreezeError(Exception):
@@ -37,6 +40,11 @@ class Freezer:
     processes: Callable[[], list[ProcessStat]]
 
     @property
+    def mechanism(self) -> str:
+        """What stops the processes, in words."""
+        return f"cgroup v{cgroup.version(self.group)}" if self.group else "stop signals"
+
+    @property
     def _plan(self) -> Path:
         return self.folder / "fuse.json"
 
@@ -48,14 +56,17 @@ class Freezer:
         """
         self._arm(fuse_seconds)
         try:
-            self._stop()
+            self._stop(min(STOP_SECONDS, fuse_seconds * 0.8))
         except (OSError, FreezeError) as error:
             self.thaw()
             raise FreezeError(str(error)) from None
 
     def thaw(self) -> None:
-        """Continue every process and end the fuse."""
-        fuse.thaw({"cgroup": str(self.group or ""), "processes": self._processes()})
+        """Continue every process that the freeze stopped and end the fuse."""
+        plan = self._read_plan()
+        if plan is None and self._plan.exists():  # damaged: rather too many than too few
+            plan = {"processes": [_identity(stat) for stat in self.processes()]}
+        fuse.thaw({**(plan or {}), "cgroup": str(self.group or "")})
         with suppress(FileNotFoundError):
             self._plan.unlink()
 
@@ -66,23 +77,35 @@ class Freezer:
         stats = self.processes()
         return bool(stats) and all(stat.state in STOPPED for stat in stats)
 
+    def overdue_seconds(self) -> float:
+        """Return how long ago the fuse should have thawed; negative before."""
+        deadline = self.deadline_unix_ns()
+        return (time.time_ns() - deadline) / 1e9 if deadline else -1.0
+
     def deadline_unix_ns(self) -> int:
         """Return when the fuse thaws; 0 when none is armed."""
-        try:
-            plan = json.loads(self._plan.read_text())
-            left = plan["deadline_boottime"] - time.clock_gettime(time.CLOCK_BOOTTIME)
-        except (OSError, ValueError, KeyError):
+        plan = self._read_plan()
+        if plan is None:
             return 0
+        left = plan["deadline_boottime"] - time.clock_gettime(time.CLOCK_BOOTTIME)
         return time.time_ns() + int(left * 1e9)
+
+    def _read_plan(self) -> dict[str, Any] | None:
+        try:
+            plan: dict[str, Any] = json.loads(self._plan.read_text())
+            return plan if {"deadline_boottime", "processes"} <= plan.keys() else None
+        except (OSError, ValueError, AttributeError):
+            return None
 
     def _arm(self, fuse_seconds: float) -> None:
         with suppress(FileNotFoundError):
             (self.folder / "thawed.json").unlink()
+        before = self._read_plan() or {}  # of a freeze that its agent did not live to finish
         self._write_plan(
             {
                 "deadline_boottime": time.clock_gettime(time.CLOCK_BOOTTIME) + fuse_seconds,
                 "cgroup": str(self.group or ""),
-                "processes": self._processes(),
+                "processes": before.get("processes", []),
             }
         )
         process = subprocess.run(
@@ -95,32 +118,65 @@ class Freezer:
         if process.stdout != b"armed\n":
             raise FreezeError(f"the fuse did not start: {process.stderr.decode()[-200:]}")
 
-    def _processes(self) -> list[list[int]]:
-        return [[stat.pid, stat.start_time_ticks] for stat in self.processes()]
-
-    def _write_plan(self, plan: dict[str, object]) -> None:
+    def _write_plan(self, plan: dict[str, Any]) -> None:
         partial = self._plan.with_suffix(".part")
         partial.write_text(json.dumps(plan))
         partial.rename(self._plan)
 
-    def _stop(self) -> None:
-        deadline = time.monotonic() + 5
+    def _stop(self, seconds: float) -> None:
+        """Stop all: by the group, and by signals whoever is not in it."""
+        deadline = time.monotonic() + seconds
         if self.group is not None:
             cgroup.set_frozen(self.group, True)
-        seen: set[int] = set()
-        while not self.is_frozen():
-            if self.group is None:
-                fresh = [stat for stat in self.processes() if stat.pid not in seen]
-                for stat in fresh:
-                    send(stat.identity, signal.SIGSTOP)
-                    seen.add(stat.pid)
-                if fresh:
-                    self._name_processes()
+        while moving := self._moving():
+            self._signal(moving)
             if time.monotonic() > deadline:
-                raise FreezeError("not every process stopped within 5 s")
+                raise FreezeError(f"not stopped within {seconds:g} s: {_words(moving)}")
             time.sleep(0.01)
+        if self.deadline_unix_ns() <= time.time_ns():
+            raise FreezeError("the fuse ended before all was stopped")
 
-    def _name_processes(self) -> None:
-        """Let the fuse know of processes that were born while others were being stopped."""
-        plan = json.loads(self._plan.read_text())
-        self._write_plan(plan | {"processes": self._processes()})
+    def _moving(self) -> list[ProcessStat]:
+        """Return who is not stopped; the members of a group count until all of it is frozen."""
+        frozen = self.group is not None and cgroup.is_frozen(self.group)
+        inside = set(cgroup.members(self.group)) if self.group is not None and frozen else set()
+        return [
+            stat
+            for stat in self.processes()
+            if stat.state not in STOPPED and stat.pid not in inside
+        ]
+
+    def _signal(self, moving: list[ProcessStat]) -> None:
+        """Send SIGSTOP to all outside the group whose parents are stopped.
+
+        A shell with job control that still runs would take a stopped child for one that it need
+        not wait for. The fuse gets to know of each before it is stopped; who was stopped already
+        is not ours to continue.
+        """
+        pids = {stat.pid for stat in moving}
+        inside = set(cgroup.members(self.group)) if self.group is not None else set()
+        ready = [stat for stat in moving if stat.parent_pid not in pids and stat.pid not in inside]
+        plan = self._read_plan()
+        if plan is None:
+            raise FreezeError("the fuse ended before all was stopped")
+        known = plan["processes"]
+        fresh = [stat for stat in ready if _identity(stat) not in known]
+        if fresh:
+            plan["processes"] = known + [_identity(stat) for stat in fresh]
+            self._write_plan(plan)
+        for stat in ready:
+            send(stat.identity, signal.SIGSTOP)
+
+
+def _identity(stat: ProcessStat) -> list[int]:
+    return [stat.pid, stat.start_time_ticks]
+
+
+def _words(stats: list[ProcessStat]) -> str:
+    """Name processes with why they may not stop."""
+    named = [
+        f"pid {stat.pid} waits in the kernel" if stat.state == "D" else f"pid {stat.pid}"
+        for stat in sorted(stats, key=lambda stat: stat.state != "D")
+    ]
+    more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+    return ", ".join(named[:_NAMED]) + more

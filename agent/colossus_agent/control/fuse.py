@@ -66,11 +66,19 @@ def start_time_ticks(pid: int) -> int:
 
 
 def thaw(plan: dict[str, Any]) -> None:
-    """Thaw the group and continue every process of the plan."""
+    """Thaw the group and continue every process of the plan, children before their parents.
+
+    A shell with job control that woke first would see its child stopped, and go on without it.
+    """
     if plan.get("cgroup"):
-        with suppress(OSError):
-            Path(plan["cgroup"], "cgroup.freeze").write_text("0")
-    for pid, ticks in plan.get("processes", []):
+        for name, word in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
+            with suppress(OSError):
+                descriptor = os.open(f"{plan['cgroup']}/{name}", os.O_WRONLY)
+                try:
+                    os.write(descriptor, word.encode())
+                finally:
+                    os.close(descriptor)
+    for pid, ticks in reversed(plan.get("processes", [])):
         if start_time_ticks(pid) == ticks:
             with suppress(OSError):
                 os.kill(pid, signal.SIGCONT)

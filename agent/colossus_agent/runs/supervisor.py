@@ -39,6 +39,7 @@ from colossus_agent.runs.state import (
 
 LOG = logging.getLogger(__name__)
 _KEEPER_SECONDS = 20.0
+_OVERDUE_SECONDS = 2.0
 _WATCHDOG_MARGIN = 0.8  # a freeze ends while 20 % of the watchdog's time is left
 
 
@@ -199,19 +200,19 @@ class Supervisor:
         attempt = self._attempts.get(run_id) or self._foreign.seek(run_id)
         if attempt is None or not attempt.alive():
             return _unknown(run_id) if attempt is None else Outcome(REFUSED, "no rank is alive")
-        if attempt.freezer.deadline_unix_ns() and attempt.freezer.is_frozen():
-            return Outcome(DONE, "already frozen")
+        freezer = attempt.freezer
+        if freezer.deadline_unix_ns() and freezer.is_frozen():
+            return Outcome(DONE, f"frozen by {freezer.mechanism}")
         limit = _watchdog_seconds(attempt.observe().facts_json) * _WATCHDOG_MARGIN
         if limit and fuse_seconds > limit:
             return Outcome(
                 REFUSED, f"the run's watchdog allows at most {limit:g} s, not {fuse_seconds:g} s"
             )
         try:
-            attempt.freezer.freeze(fuse_seconds)
+            freezer.freeze(fuse_seconds)
         except (FreezeError, OSError, subprocess.TimeoutExpired) as error:
             return Outcome(FAILED, str(error))
-        how = "control group" if attempt.freezer.group else "stop signals"
-        return Outcome(DONE, f"frozen by {how}")
+        return Outcome(DONE, f"frozen by {freezer.mechanism}")
 
     def thaw(self, run_id: str) -> Outcome:
         """Let every process go on."""
@@ -261,6 +262,8 @@ class Supervisor:
         self._foreign.refresh()
         every: list[Attempt | Foreign] = [*self._attempts.values(), *self._foreign.values()]
         for held in every:
+            if held.freezer.overdue_seconds() > _OVERDUE_SECONDS:
+                held.freezer.thaw()  # somebody has ended the fuse
             seen = held.observe()
             runs.append(seen)
             if ranks := held.pages.read():

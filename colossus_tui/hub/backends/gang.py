@@ -175,7 +175,8 @@ class Gang:
             await asyncio.shield(thaw)
             raise
         await order.report(Stage("seen frozen", confirmed_node_count=len(nodes), can_cancel=False))
-        return f"frozen on {len(nodes)} of {len(nodes)} nodes; thaws by itself after {fuse:g} s"
+        how = ", ".join(sorted(answers.done))  # "frozen by cgroup v2"
+        return f"{how} on {len(nodes)} of {len(nodes)} nodes; thaws by itself after {fuse:g} s"
 
     async def thaw(self, order: Order, before: ObservedRun) -> str:
         """Let every process go on, and wait until the run is seen to move."""

@@ -14,6 +14,7 @@ from colossus_tui.wire import from_proto
 
 KEPT_RANKS = 64  # of a run up to this size every rank's answer is kept
 KEPT_LIMIT = 1_000
+KEPT_WORDS = 3
 
 
 class Answers:
@@ -23,6 +24,7 @@ class Answers:
         self.node_count = node_count
         self.unreachable: list[str] = []
         self.refused: dict[str, str] = {}
+        self.done: set[str] = set()  # what nodes that did it said
         self.denied = False
         self.ranks: list[RankResult] = []
         self._why = ""
@@ -61,6 +63,8 @@ class Answers:
         if result.outcome != directive_pb2.DIRECTIVE_OUTCOME_DONE:
             self.refused[node_name] = result.detail
             self.denied |= "denied" in result.detail
+        elif len(self.done) < KEPT_WORDS:
+            self.done.add(result.detail)
 
     def lose(self, node_name: str, why: str) -> None:
         """Note that a node did not answer."""
