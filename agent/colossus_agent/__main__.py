@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     root.add_argument("--state-dir", metavar="DIR", help="default: ~/.local/state/colossus")
     root.add_argument("--sample-seconds", metavar="S", help="time between frames, default 1")
     root.add_argument("--log-file", metavar="FILE", help="default: standard error")
+    root.add_argument("--cuda-checkpoint", metavar="FILE", help="lets a freeze release GPU memory")
     root.add_argument("--config", metavar="FILE", help="TOML file with these settings")
     root.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     root.add_argument("--check", action="store_true", help="read every sensor and say how it is")

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from colossus_agent import VERSION, notify, wire
 from colossus_agent.config import AgentConfig
+from colossus_agent.control.cuda import CudaCheckpoint
 from colossus_agent.directives import Directives
 from colossus_agent.link import Link
 from colossus_agent.outbox import FRAME_SECONDS, Outbox
@@ -35,7 +36,10 @@ class Agent:
     def __init__(self, config: AgentConfig, sampler: Sampler) -> None:
         self._config = config
         self._sampler = sampler
-        self._supervisor = Supervisor(config.state_dir, config.node_name)
+        self._cuda = CudaCheckpoint(
+            config.cuda_checkpoint, lambda: self._sampler.host_inventory().driver_version
+        )
+        self._supervisor = Supervisor(config.state_dir, config.node_name, self._cuda)
         self._directives = Directives(config.state_dir / "directives.jsonl", self._supervisor)
         self._hand = ThreadPoolExecutor(1, "runs")  # the one thread that touches the supervisor
         self._outbox = Outbox(frame_limit=max(1, round(FRAME_SECONDS / config.sample_seconds)))
@@ -58,6 +62,7 @@ class Agent:
             text = f"directive {identity} was under way when the agent before this one ended"
             self._tell("warning", "directive.interrupted", text)
         await self._sampler.sample()  # so that the first Hello has the whole inventory
+        await loop.run_in_executor(self._hand, self._cuda.refusal)  # probed before the first Hello
         notify.notify("READY=1")
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -180,6 +185,8 @@ class Agent:
                 sent_time_unix_ns=time.time_ns(),
                 gpu_detail=wire.text(sampler.gpu_detail()),
                 oldest_sequence=self._outbox.oldest_sequence,
+                can_release_gpus=not self._cuda.refusal(),
+                release_gpus_detail=wire.text(self._cuda.refusal()),
             )
         )
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from colossus_agent.config import AgentConfig
 from colossus_agent.control import cgroup
+from colossus_agent.control.cuda import CudaCheckpoint
 from colossus_agent.readings import GPU_COLUMNS, HOST_COLUMNS, Column, MissingReason, Sample
 from colossus_agent.sampler import Sampler
 
@@ -32,7 +33,7 @@ def check(config: AgentConfig, *, as_json: bool = False) -> int:
     sampler = Sampler()
     sample = asyncio.run(_settled_sample(sampler))
     sampler.close()
-    rows = [*_setting_rows(config), *_host_rows(sample)]
+    rows = [*_setting_rows(config), _release_row(config, sampler), *_host_rows(sample)]
     rows += _gpu_rows(sampler, sample) if sampler.gpu_inventory() else []
     if sampler.gpu_detail():
         rows.append(("GPU", "NVML", "none", sampler.gpu_detail()))
@@ -85,6 +86,14 @@ def _setting_rows(config: AgentConfig) -> Iterator[Row]:
         yield "node", "hub", "ok", config.hub
     except OSError as error:
         yield "node", "hub", "failed", f"{config.hub}: {error.strerror or error}"
+
+
+def _release_row(config: AgentConfig, sampler: Sampler) -> Row:
+    """Return whether a freeze can release GPU memory; wrong only where it is asked for."""
+    cuda = CudaCheckpoint(config.cuda_checkpoint, lambda: sampler.host_inventory().driver_version)
+    why = cuda.refusal()
+    state = ("failed" if config.cuda_checkpoint else "none") if why else "ok"
+    return "node", "release_gpus", state, why or config.cuda_checkpoint
 
 
 def _freeze_detail() -> str:

@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Any
 
 NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
-SETTINGS = ("hub", "node_name", "state_dir", "rack", "hall", "sample_seconds", "log_file")
+SETTINGS = (
+    "hub",
+    "node_name",
+    "state_dir",
+    "rack",
+    "hall",
+    "sample_seconds",
+    "log_file",
+    "cuda_checkpoint",
+)
 
 
 class ConfigError(ValueError):
@@ -32,6 +41,7 @@ class AgentConfig:
     hall: str = ""
     sample_seconds: float = 1.0
     log_file: Path | None = None
+    cuda_checkpoint: str = ""  # path of NVIDIA's program; "" forbids its use
     lifeline: bool = False
 
 
@@ -108,6 +118,7 @@ def resolve(
         hall=_label("hall", _text(values, "hall")),
         sample_seconds=_seconds(values.get("sample_seconds", 1.0)),
         log_file=Path(log_file) if log_file else None,
+        cuda_checkpoint=_program("cuda_checkpoint", _text(values, "cuda_checkpoint")),
         lifeline=arguments.lifeline,
     )
 
@@ -134,6 +145,12 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str) or "\0" in value:
         raise ConfigError(f"{name} {value!r}: must be text without NUL")
     return value
+
+
+def _program(name: str, path: str) -> str:
+    if path and not (path.startswith("/") and path.isprintable()):
+        raise ConfigError(f"{name} {path[:200]!r}: give the absolute path of the program")
+    return path
 
 
 def _label(name: str, value: str) -> str:

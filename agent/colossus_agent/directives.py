@@ -150,7 +150,8 @@ class Directives:
                 end = directive.terminate
                 return hand.terminate(run_id, end.grace_seconds, end.force)
             case "freeze":
-                return hand.freeze(run_id, directive.freeze.fuse_seconds)
+                freeze = directive.freeze
+                return hand.freeze(run_id, freeze.fuse_seconds, release_gpus=freeze.release_gpus)
             case "thaw":
                 return hand.thaw(run_id)
             case "set_priority":

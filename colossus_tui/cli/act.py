@@ -36,6 +36,7 @@ def act(client: Client, arguments: argparse.Namespace) -> int:
         else None,
         fuse_seconds=getattr(arguments, "fuse", None) or 0.0,
         force=getattr(arguments, "force", False),
+        release_gpus=getattr(arguments, "release_gpus", False),
         grace_seconds=getattr(arguments, "grace", None) or 0.0,
     )
     return perform(client, verb, arguments.run, parameters, arguments)

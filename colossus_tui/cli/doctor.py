@@ -89,7 +89,8 @@ def _sensors() -> Iterator[Finding]:
         if check["what"] in ("state_dir", "hub"):
             continue  # reported below, as this command sees them
         if check["where"] == "node":
-            yield Finding(check["what"], OK, check["detail"])
+            verdict = WARN if check["state"] == "failed" else OK
+            yield Finding(check["what"], verdict, check["detail"])
             continue
         groups.setdefault(check["where"], []).append(check)
     for where, found in groups.items():

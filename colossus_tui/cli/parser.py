@@ -110,6 +110,11 @@ def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         _action_options(parser)
         if name == "freeze":
             parser.add_argument("--fuse", type=_seconds, metavar="S", help="default 60")
+            parser.add_argument(
+                "--release-gpus",
+                action="store_true",
+                help="move its GPU memory to the host; one node; the fuse is then 600 by default",
+            )
         if name in ("pause", "stop"):
             parser.add_argument("--force", action="store_true", help="SIGKILL after the grace")
             parser.add_argument("--grace", type=_seconds, metavar="S", help="default 600")

@@ -363,12 +363,13 @@ class AsyncClient:
         run_id: str,
         *,
         fuse_seconds: float = 0.0,
+        release_gpus: bool = False,
         reason: str = "",
         wait: bool = False,
         timeout: float | None = None,
     ) -> Action:
         """Stop in place until a resume or the fuse."""
-        parameters = ActionParameters(fuse_seconds=fuse_seconds)
+        parameters = ActionParameters(fuse_seconds=fuse_seconds, release_gpus=release_gpus)
         return await self.act(
             Verb.FREEZE, run_id, parameters, reason=reason, wait=wait, timeout=timeout
         )

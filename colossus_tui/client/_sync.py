@@ -270,6 +270,7 @@ class Client:
         run_id: str,
         *,
         fuse_seconds: float = 0.0,
+        release_gpus: bool = False,
         reason: str = "",
         wait: bool = False,
         timeout: float | None = None,
@@ -277,7 +278,12 @@ class Client:
         """Stop in place until a resume or the fuse."""
         return self._run(
             self._client.freeze(
-                run_id, fuse_seconds=fuse_seconds, reason=reason, wait=wait, timeout=timeout
+                run_id,
+                fuse_seconds=fuse_seconds,
+                release_gpus=release_gpus,
+                reason=reason,
+                wait=wait,
+                timeout=timeout,
             )
         )
 

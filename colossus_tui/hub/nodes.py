@@ -25,6 +25,7 @@ class NodeRecord:
     collectors: list[frame_pb2.CollectorStatus] = field(default_factory=list)
     processes: list[frame_pb2.ProcessSample] = field(default_factory=list)
     gpu_runs: dict[int, str] = field(default_factory=dict)  # GPU index: run that holds it
+    holders: dict[int, str] = field(default_factory=dict)  # the same, kept once it has let go
     sequences: Sequences = field(default_factory=lambda: Sequences())
 
     def take_processes(self, report: frame_pb2.ProcessReport) -> None:
@@ -36,6 +37,7 @@ class NodeRecord:
             if process.run_id
             for gpu in process.gpu_indices
         }
+        self.holders |= self.gpu_runs
 
     def gpu_memory_of(self, run_id: str) -> int | None:
         """Return the most memory that a run holds on one of its GPUs here; None without one."""
@@ -102,7 +104,7 @@ class Nodes:
         rows = self._store.admit(hello, known.rows if known else None)
         record = NodeRecord(hello, rows)
         if known is not None:
-            record.sequences = known.sequences
+            record.sequences, record.holders = known.sequences, known.holders
         self.records[hello.node_name] = record
         self.revision += 1
         return record

@@ -126,6 +126,7 @@ class ActionParameters:
     spec: RunSpec | None = None
     node_name: str = ""
     grace_seconds: float = 0.0
+    release_gpus: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,3 +112,65 @@ def test_gpus_that_appear_late_are_announced(nvml: tuple[Product, FakeNvml]) -> 
 
     until(lambda: len(product.json("gpus")["gpus"]) == 8, 15, message="eight GPUs")
     until(lambda: figures(product)[0]["gpu_temperature"]["value"] == 40, message="their values")
+
+
+def hold(product: Product, driver: FakeNvml, run_id: str, gpu: int) -> list[str]:
+    """Let a run's rank hold 9 GiB of one GPU; return the control lines that say so."""
+    pid = product.ranks(run_id)[0]["pid"]
+    lines = [f"{gpu} set memory_used {9 * GIB}", f"{gpu} process {pid} {9 * GIB} compute"]
+    driver.have(*lines)
+    until(lambda: product.run_of(run_id)["gpu_count"] == 1, 20, message="the GPU to be the run's")
+    return lines
+
+
+GIB = 1024**3
+
+
+def test_a_pause_tells_what_the_devices_said(nvml: tuple[Product, FakeNvml]) -> None:
+    product, driver = nvml
+    product.train("mine")
+    hold(product, driver, "mine", 3)
+    driver.have("3 set memory_used 1000000", "* set memory_used 1000000")
+
+    paused = product.cli("pause", "mine", "--yes", "--json")
+
+    assert paused.returncode == 0, paused.stderr
+    assert "no process left, 1/1 GPUs released" in json.loads(paused.stdout)["action"]["detail"]
+
+
+@pytest.mark.timeout(150)
+def test_memory_that_lingers_on_a_gpu_keeps_a_pause_from_being_observed(
+    nvml: tuple[Product, FakeNvml],
+) -> None:
+    product, driver = nvml
+    product.train("mine")
+    hold(product, driver, "mine", 3)
+    environment = {**product.environment, "COLOSSUS_RUN": "mine"}
+    with subprocess.Popen(["sleep", "300"], env=environment, start_new_session=True) as left:
+        lingering = f"3 process {left.pid} {5 * GIB} compute"
+        driver.have(f"3 set memory_used {5 * GIB}", lingering)
+
+        paused = product.cli("pause", "mine", "--yes", "--json", timeout=100)
+
+        left.kill()
+    action = json.loads(paused.stdout)["action"]
+    assert paused.returncode == 3, paused.stderr
+    assert action["state"] == "unconfirmed"
+    assert f"node-1 GPU 3 5.0 GiB by pid {left.pid}" in action["detail"]
+    run = product.run_of("mine")
+    assert run["state"] == "paused"
+
+
+def test_a_gpu_that_says_nothing_is_named_and_not_called_released(
+    nvml: tuple[Product, FakeNvml],
+) -> None:
+    product, driver = nvml
+    product.train("mine")
+    hold(product, driver, "mine", 5)
+    driver.have("5 lost")
+
+    paused = product.cli("pause", "mine", "--yes", "--json")
+
+    assert paused.returncode == 0, paused.stderr
+    detail = json.loads(paused.stdout)["action"]["detail"]
+    assert "0/1 GPUs released; not known of node-1 GPU 5" in detail

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from colossus_agent.control import cgroup, fuse
+from colossus_agent.control.cuda import CudaCheckpoint, CudaError
 from colossus_agent.control.process import ProcessStat, send
 
 STOPPED = frozenset("Tt")
 STOP_SECONDS = 5.0
+OVERDUE_SECONDS = 2.0
 _NAMED = 8  # processes that an error names
 
 
@@ -48,25 +50,40 @@ class Freezer:
     def _plan(self) -> Path:
         return self.folder / "fuse.json"
 
-    def freeze(self, fuse_seconds: float) -> None:
+    def freeze(self, fuse_seconds: float, cuda: CudaCheckpoint | None = None) -> None:
         """Arm the fuse, then stop every process, and return once all are seen stopped.
+
+        Args:
+            cuda: Releases the GPU memory of the processes before they are stopped.
 
         Raises:
             FreezeError: A process would not stop, or the fuse could not be armed.
         """
         self._arm(fuse_seconds)
         try:
+            if cuda is not None:
+                self._release(cuda)
             self._stop(min(STOP_SECONDS, fuse_seconds * 0.8))
-        except (OSError, FreezeError) as error:
-            self.thaw()
-            raise FreezeError(str(error)) from None
+        except (OSError, FreezeError, CudaError) as error:
+            words = str(error)
+            try:
+                self.thaw()
+            except FreezeError as left:
+                words = f"{words}; and to undo it failed: {left}"
+            raise FreezeError(words) from None
 
     def thaw(self) -> None:
-        """Continue every process that the freeze stopped and end the fuse."""
+        """Continue every process that the freeze stopped and end the fuse.
+
+        Raises:
+            FreezeError: GPU memory was not restored; the fuse tries again at its time.
+        """
         plan = self._read_plan()
         if plan is None and self._plan.exists():  # damaged: rather too many than too few
             plan = {"processes": [_identity(stat) for stat in self.processes()]}
-        fuse.thaw({**(plan or {}), "cgroup": str(self.group or "")})
+        wrong = fuse.thaw({**(plan or {}), "cgroup": str(self.group or "")})
+        if wrong:
+            raise FreezeError("; ".join(wrong[:_NAMED]))
         with suppress(FileNotFoundError):
             self._plan.unlink()
 
@@ -77,10 +94,12 @@ class Freezer:
         stats = self.processes()
         return bool(stats) and all(stat.state in STOPPED for stat in stats)
 
-    def overdue_seconds(self) -> float:
-        """Return how long ago the fuse should have thawed; negative before."""
-        deadline = self.deadline_unix_ns()
-        return (time.time_ns() - deadline) / 1e9 if deadline else -1.0
+    def is_overdue(self) -> bool:
+        """Return whether the fuse should have thawed, and is no more: somebody has ended it."""
+        plan, deadline = self._read_plan(), self.deadline_unix_ns()
+        if plan is None or time.time_ns() < deadline + OVERDUE_SECONDS * 1e9:
+            return False
+        return fuse.start_time_ticks(plan.get("pid", 0)) != plan.get("start_time_ticks")
 
     def deadline_unix_ns(self) -> int:
         """Return when the fuse thaws; 0 when none is armed."""
@@ -106,6 +125,7 @@ class Freezer:
                 "deadline_boottime": time.clock_gettime(time.CLOCK_BOOTTIME) + fuse_seconds,
                 "cgroup": str(self.group or ""),
                 "processes": before.get("processes", []),
+                "cuda": before.get("cuda"),
             }
         )
         process = subprocess.run(
@@ -117,6 +137,21 @@ class Freezer:
         )
         if process.stdout != b"armed\n":
             raise FreezeError(f"the fuse did not start: {process.stderr.decode()[-200:]}")
+
+    def _release(self, cuda: CudaCheckpoint) -> None:
+        """Move the GPU memory of every process to the host; the fuse knows of each before."""
+        stats = {stat.pid: stat for stat in self.processes()}
+        states = cuda.holders(stats.values())
+        if not states:
+            raise FreezeError("none of its processes has a CUDA state, so there is nothing to move")
+        if other := [pid for pid, state in states.items() if state != "running"]:
+            raise FreezeError(f"pid {other[0]}: its CUDA state is {states[other[0]]}, not running")
+        plan = self._read_plan()
+        if plan is None:
+            raise FreezeError("the fuse ended before all was stopped")
+        holders = [_identity(stats[pid]) for pid in states]
+        self._write_plan(plan | {"cuda": {"program": cuda.program, "processes": holders}})
+        cuda.release(states)
 
     def _write_plan(self, plan: dict[str, Any]) -> None:
         partial = self._plan.with_suffix(".part")

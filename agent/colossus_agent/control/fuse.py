@@ -16,6 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+RESTORE_SECONDS = 120.0
+RESTORE_TRIES = 3  # others may have to let go of the GPUs first
+STATE_SECONDS = 5.0
+
 
 def main(path: str) -> None:
     """Wait for the deadline and thaw."""
@@ -35,7 +39,14 @@ def main(path: str) -> None:
         time.sleep(0.2)
         if not still_mine(file):
             return
-    thaw(json.loads(file.read_text()))
+    plan = json.loads(file.read_text())
+    for _ in range(RESTORE_TRIES):
+        plan["wrong"] = thaw(plan)
+        if not plan["wrong"]:
+            break
+        time.sleep(2.0)
+    partial.write_text(json.dumps(plan))
+    partial.rename(file)
     file.rename(file.with_name("thawed.json"))
 
 
@@ -65,10 +76,12 @@ def start_time_ticks(pid: int) -> int:
         return -1
 
 
-def thaw(plan: dict[str, Any]) -> None:
-    """Thaw the group and continue every process of the plan, children before their parents.
+def thaw(plan: dict[str, Any]) -> list[str]:
+    """Undo what the plan names, and return what could not be.
 
-    A shell with job control that woke first would see its child stopped, and go on without it.
+    Children are continued before their parents: a shell with job control that woke first would
+    see its child stopped, and go on without it. GPU memory comes last, since a stopped process
+    cannot take it back.
     """
     if plan.get("cgroup"):
         for name, word in (("cgroup.freeze", "0"), ("freezer.state", "THAWED")):
@@ -82,6 +95,46 @@ def thaw(plan: dict[str, Any]) -> None:
         if start_time_ticks(pid) == ticks:
             with suppress(OSError):
                 os.kill(pid, signal.SIGCONT)
+    cuda = plan.get("cuda")
+    if not cuda:
+        return []
+    found = [restore(cuda["program"], pid, ticks) for pid, ticks in cuda["processes"]]
+    return [wrong for wrong in found if wrong]
+
+
+def restore(program: str, pid: int, ticks: int) -> str:
+    """Give a process its GPU memory back by the state that it is in; return what went wrong."""
+    for state, action in (("checkpointed", "restore"), ("locked", "unlock")):
+        if start_time_ticks(pid) != ticks:
+            return ""
+        if cuda_state(program, pid) == state:
+            _ask(program, RESTORE_SECONDS, "--action", action, "--pid", str(pid))
+    state = cuda_state(program, pid)
+    if state == "running" or start_time_ticks(pid) != ticks:
+        return ""
+    return f"pid {pid}: its CUDA state is {state or 'not known'}, its GPU memory not restored"
+
+
+def cuda_state(program: str, pid: int) -> str:
+    """Return the CUDA state of a process as the program tells it; "" when it has none."""
+    return _ask(program, STATE_SECONDS, "--get-state", "--pid", str(pid)).strip()[:20]
+
+
+def _ask(program: str, seconds: float, *arguments: str) -> str:
+    import subprocess  # only a freeze that released GPU memory pays for it
+
+    try:
+        done = subprocess.run(
+            [program, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.decode("ascii", "replace") if done.returncode == 0 else ""
 
 
 if __name__ == "__main__":

@@ -72,6 +72,11 @@ class Attempt:
         return family(self.processes.values(), members, keeper=self._keeper(), mark=mark)
 
     @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return self.spec.run_id
+
+    @property
     def freezer(self) -> Freezer:
         """What freezes and thaws this attempt."""
         return Freezer(self.path, self.group, self.family)

@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from colossus_agent.control import cgroup
-from colossus_agent.control.freeze import FreezeError
+from colossus_agent.control.cuda import CudaCheckpoint
+from colossus_agent.control.freeze import FreezeError, Freezer
 from colossus_agent.control.priority import NICE, read_nice, set_nice
 from colossus_agent.control.process import send_all
 from colossus_agent.runs import keeper
@@ -39,7 +40,6 @@ from colossus_agent.runs.state import (
 
 LOG = logging.getLogger(__name__)
 _KEEPER_SECONDS = 20.0
-_OVERDUE_SECONDS = 2.0
 _WATCHDOG_MARGIN = 0.8  # a freeze ends while 20 % of the watchdog's time is left
 
 
@@ -49,14 +49,18 @@ class Supervisor:
     Args:
         state_dir: The agent's own folder; records lie in `runs` below it.
         node_name: As schedulers call this node.
+        cuda: Releases GPU memory in a freeze, where the settings allow it.
     """
 
-    def __init__(self, state_dir: Path, node_name: str = "") -> None:
+    def __init__(
+        self, state_dir: Path, node_name: str = "", cuda: CudaCheckpoint | None = None
+    ) -> None:
         self._root = state_dir / "runs"
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._attempts: dict[str, Attempt] = {}
         self._damaged: dict[str, str] = {}
         self._groups = cgroup.base()
+        self._cuda = cuda or CudaCheckpoint("", str)
         self._foreign = Foreigners(state_dir / "foreign", node_name.partition(".")[0])
 
     def adopt(self) -> None:
@@ -73,6 +77,9 @@ class Supervisor:
             attempt = Attempt(RunFolder(folder), spec, number, priority_class)
             attempt.load()
             self._attempts[spec.run_id] = attempt
+            freezer = attempt.freezer
+            if freezer.deadline_unix_ns() and not freezer.is_frozen():
+                _undo(freezer, spec.run_id)  # the agent before this one did not finish it
 
     def start(
         self,
@@ -188,15 +195,17 @@ class Supervisor:
         if attempt is None:
             return _not_ours(self._held(run_id), run_id)
         if attempt.freezer.deadline_unix_ns():
-            attempt.freezer.thaw()  # a stopped process would not hear SIGTERM
+            _undo(attempt.freezer, run_id)  # a stopped process would not hear SIGTERM
         count, denied = send_all(attempt.family(), signal.SIGTERM)
         if denied:
             return Outcome(FAILED, f"the system denied it: {'; '.join(denied[:3])}")
         attempt.kill_time = time.monotonic() + grace_seconds if force else None
         return Outcome(DONE, f"SIGTERM to {count} processes")
 
-    def freeze(self, run_id: str, fuse_seconds: float) -> Outcome:
-        """Stop every process in place behind a fuse."""
+    def freeze(self, run_id: str, fuse_seconds: float, *, release_gpus: bool = False) -> Outcome:
+        """Stop every process in place behind a fuse; with `release_gpus` off its GPUs."""
+        if release_gpus and (why := self._cuda.refusal()):
+            return Outcome(REFUSED, why)
         attempt = self._attempts.get(run_id) or self._foreign.seek(run_id)
         if attempt is None or not attempt.alive():
             return _unknown(run_id) if attempt is None else Outcome(REFUSED, "no rank is alive")
@@ -209,7 +218,7 @@ class Supervisor:
                 REFUSED, f"the run's watchdog allows at most {limit:g} s, not {fuse_seconds:g} s"
             )
         try:
-            freezer.freeze(fuse_seconds)
+            freezer.freeze(fuse_seconds, self._cuda if release_gpus else None)
         except (FreezeError, OSError, subprocess.TimeoutExpired) as error:
             return Outcome(FAILED, str(error))
         return Outcome(DONE, f"frozen by {freezer.mechanism}")
@@ -219,7 +228,10 @@ class Supervisor:
         attempt = self._held(run_id)
         if attempt is None:
             return _unknown(run_id)
-        attempt.freezer.thaw()
+        try:
+            attempt.freezer.thaw()
+        except FreezeError as error:
+            return Outcome(FAILED, str(error))
         return Outcome(DONE, "thawed")
 
     def set_priority(self, run_id: str, priority_class: str) -> Outcome:
@@ -262,8 +274,8 @@ class Supervisor:
         self._foreign.refresh()
         every: list[Attempt | Foreign] = [*self._attempts.values(), *self._foreign.values()]
         for held in every:
-            if held.freezer.overdue_seconds() > _OVERDUE_SECONDS:
-                held.freezer.thaw()  # somebody has ended the fuse
+            if held.freezer.is_overdue():
+                _undo(held.freezer, held.run_id)
             seen = held.observe()
             runs.append(seen)
             if ranks := held.pages.read():
@@ -281,6 +293,13 @@ class Supervisor:
             return
         attempt.kill_time = None
         send_all(attempt.family(), signal.SIGKILL)
+
+
+def _undo(freezer: Freezer, run_id: str) -> None:
+    try:
+        freezer.thaw()
+    except FreezeError as error:
+        LOG.error("thaw=failed run=%r detail=%r", run_id, str(error))
 
 
 def _fuse_ended(folder: Path) -> bool:

@@ -48,6 +48,8 @@ def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) 
         )
     if verb is Verb.REPRIORITIZE and parameters.priority_class is None:
         raise RefusalError(ReasonCode.INVALID, "priority_class: give one of P0 to P4")
+    if parameters.release_gpus and verb is not Verb.FREEZE:
+        raise RefusalError(ReasonCode.INVALID, "release_gpus: only freeze has it")
     limits = (
         ("fuse_seconds", FUSE_LIMIT_SECONDS, 1.0),
         ("timeout_seconds", 7 * 86_400.0, 0.0),

@@ -39,6 +39,16 @@ class ObservedRank:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldGpu:
+    """A GPU that a run holds, or was the last run to hold."""
+
+    node_name: str
+    gpu_index: int
+    held_bytes: float | None  # the run's, or nobody's that can be seen; None: it does not say
+    pids: tuple[int, ...]  # the run's processes on it
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedRun:
     """What the agents now say of one run: the ground on which an action is judged."""
 
@@ -64,6 +74,12 @@ class RunRegistry(Protocol):
 
     def observed(self, run_id: str) -> ObservedRun | None:
         """Return what agents report of the run now, or None when nothing was reported yet."""
+
+    def held_gpus(self, run_id: str) -> tuple[HeldGpu, ...]:
+        """Return every GPU that the run holds or was the last to hold, as the devices say now."""
+
+    def release_refusal(self, node_name: str) -> str:
+        """Return why a freeze cannot release GPU memory on a node; "" when it can."""
 
     async def wait_change(self, run_id: str, timeout_seconds: float) -> None:
         """Return when something about the run changed, or after the timeout."""

@@ -6,18 +6,40 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from colossus_protos.v1 import directive_pb2
-from colossus_tui.hub.actions.ports import AgentLinks, ObservedRank, ObservedRun, RunRegistry
+from colossus_tui.hub.actions.ports import (
+    AgentLinks,
+    HeldGpu,
+    ObservedRank,
+    ObservedRun,
+    RunRegistry,
+)
 from colossus_tui.hub.backends.agreement import ANSWER_SECONDS, agree
-from colossus_tui.hub.backends.base import ActionFailedError, Order, RefusalError, Stage
+from colossus_tui.hub.backends.base import ActionFailedError, Order, Outlook, RefusalError, Stage
 from colossus_tui.hub.backends.nodes import ask, nodes_of
-from colossus_tui.model import ActionParameters, RankResult, ReasonCode, Run, RunState, Verb
-from colossus_tui.text import named, ranges
+from colossus_tui.model import (
+    ActionParameters,
+    ActionState,
+    RankResult,
+    ReasonCode,
+    Run,
+    RunState,
+    Verb,
+)
+from colossus_tui.text import bytes_, named, ranges
 
 FUSE_SECONDS = 60.0
+RELEASE_FUSE_SECONDS = 600.0  # others want time with the GPUs that it has released
 FREEZE_SECONDS = 15.0
+MOVE_SECONDS = 150.0  # for an agent to move the GPU memory of its ranks to the host, or back
 LINK_SECONDS = 20.0  # an agent whose hub has restarted links again within this
 WATCHDOG_MARGIN = 0.8
 NAMED_RANKS = 64
+NAMED_GPUS = 8
+GPU_RELEASED_BYTES = 512 * 1024 * 1024
+LOOK_SECONDS = 2.0
+SILENT_SECONDS = 10.0  # a device that gives no value is not waited for longer than this
+RELEASE_SECONDS = 50.0
+NO_GPU = "no GPU to look at"
 
 
 class Gang:
@@ -45,20 +67,36 @@ class Gang:
         if not run.node_names:
             raise RefusalError(ReasonCode.UNREACHABLE, "no linked node has this run on record")
 
-    def check_fuse(self, run: Run, parameters: ActionParameters) -> None:
-        """Return when no watchdog would fire before the fuse.
+    def check_freeze(self, run: Run, parameters: ActionParameters) -> None:
+        """Return when no watchdog would fire before the fuse, and its GPUs can be released.
 
         Raises:
-            RefusalError: One would.
+            RefusalError: One would, or they cannot.
         """
+        if parameters.release_gpus:
+            self._check_release(run)
         if not run.watchdog_seconds:
             return
         limit = run.watchdog_seconds * WATCHDOG_MARGIN
-        if (parameters.fuse_seconds or FUSE_SECONDS) > limit:
+        if fuse_of(parameters) > limit:
             raise RefusalError(
                 ReasonCode.POLICY,
                 f"the run's watchdog fires after {run.watchdog_seconds:g} s: "
                 f"freeze with a fuse of at most {limit:g} s",
+            )
+
+    def _check_release(self, run: Run) -> None:
+        count = len(run.node_names)
+        why = f"it is on {count} nodes, and cuda-checkpoint knows one; freeze it, or pause it"
+        if count == 1:
+            (node_name,) = run.node_names
+            refusal = self._registry.release_refusal(node_name)
+            why = f"{node_name}: {refusal}" if refusal else ""
+        if not why and not run.gpu_count:
+            why = "it is not seen to hold a GPU; freeze it without"
+        if why:
+            raise RefusalError(
+                ReasonCode.UNSUPPORTED, f"its GPU memory cannot be released in a freeze: {why}"
             )
 
     async def _visible(self, run_id: str) -> None:
@@ -151,16 +189,21 @@ class Gang:
 
     async def freeze(self, order: Order) -> str:
         """Stop every process on every node behind a fuse on each; any node fails: thaw all."""
-        fuse = order.action.parameters.fuse_seconds or FUSE_SECONDS
+        parameters = order.action.parameters
+        fuse, release = fuse_of(parameters), parameters.release_gpus
         run = self._registry.get(order.action.run_id)
         nodes = tuple(sorted(run.node_names)) if run else ()
         nodes = nodes or nodes_of(order, self._registry)
-        message = directive_pb2.Freeze(fuse_seconds=fuse)
+        message = directive_pb2.Freeze(fuse_seconds=fuse, release_gpus=release)
+        seconds = MOVE_SECONDS if release else FREEZE_SECONDS
+        gpus = ""
         try:
-            answers = await ask(order, self._links, nodes, "freeze", FREEZE_SECONDS, freeze=message)
+            answers = await ask(order, self._links, nodes, "freeze", seconds, freeze=message)
             await order.report(answers.stage(f"{len(nodes) - len(answers.missing)} nodes froze it"))
             answers.raise_unless_ok()
             await self.until(order.action.run_id, lambda seen: seen.frozen_node_count == len(nodes))
+            if release:
+                gpus = f", {await self.released(order.action.run_id)}"
         except BaseException:
             if order.leaving.is_set():
                 raise  # the fuse is armed, and the next hub goes on from here
@@ -169,21 +212,23 @@ class Gang:
                 self._links,
                 nodes,
                 "thaw-all",
-                ANSWER_SECONDS,
+                _thaw_seconds(nodes),
                 thaw=directive_pb2.Thaw(),
             )
             await asyncio.shield(thaw)
             raise
         await order.report(Stage("seen frozen", confirmed_node_count=len(nodes), can_cancel=False))
         how = ", ".join(sorted(answers.done))  # "frozen by cgroup v2"
-        return f"{how} on {len(nodes)} of {len(nodes)} nodes; thaws by itself after {fuse:g} s"
+        return (
+            f"{how} on {len(nodes)} of {len(nodes)} nodes{gpus}; thaws by itself after {fuse:g} s"
+        )
 
     async def thaw(self, order: Order, before: ObservedRun) -> str:
         """Let every process go on, and wait until the run is seen to move."""
         run_id = order.action.run_id
         nodes = nodes_of(order, self._registry)
         thaw = directive_pb2.Thaw()
-        answers = await ask(order, self._links, nodes, "thaw", ANSWER_SECONDS, thaw=thaw)
+        answers = await ask(order, self._links, nodes, "thaw", _thaw_seconds(nodes), thaw=thaw)
         await order.report(answers.stage("thawed"))
         answers.raise_unless_ok()
         hooked = bool(before.ranks) and all(rank.hooked for rank in before.ranks)
@@ -194,6 +239,36 @@ class Gang:
 
         await self.until(run_id, moves)
         return "goes on, a new step was seen" if hooked else "goes on"
+
+    # --- devices ---------------------------------------------------------------------------
+
+    async def released(self, run_id: str) -> str:
+        """Wait until the devices say that the run's GPUs are free; return what they said.
+
+        Raises:
+            ActionFailedError: One of them still holds memory after RELEASE_SECONDS.
+        """
+        if not self._registry.held_gpus(run_id):
+            run = self._registry.get(run_id)
+            count = run.gpu_count if run else 0
+            return f"none of its {count} GPUs was seen by an agent" if count else NO_GPU
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while True:  # what the devices said before the processes ended is not looked at
+            await asyncio.sleep(LOOK_SECONDS)
+            gpus = self._registry.held_gpus(run_id)
+            busy = [gpu for gpu in gpus if (gpu.held_bytes or 0) >= GPU_RELEASED_BYTES]
+            silent = [gpu for gpu in gpus if gpu.held_bytes is None]
+            passed = loop.time() - begun
+            if not busy and (not silent or passed > SILENT_SECONDS):
+                words = f"{len(gpus) - len(silent)}/{len(gpus)} GPUs released"
+                return f"{words}; not known of {_gpus(silent)}" if silent else words
+            if passed > RELEASE_SECONDS:
+                raise ActionFailedError(
+                    ReasonCode.BACKEND_FAILED,
+                    f"after {RELEASE_SECONDS:g} s memory is still held on {_gpus(busy)}",
+                    ActionState.UNCONFIRMED,
+                )
 
     # --- waiting ---------------------------------------------------------------------------
 
@@ -247,7 +322,44 @@ class Gang:
             await self._registry.wait_change(run_id, 1.0)
 
 
+def fuse_of(parameters: ActionParameters) -> float:
+    """Return after how many seconds the freeze ends by itself."""
+    default = RELEASE_FUSE_SECONDS if parameters.release_gpus else FUSE_SECONDS
+    return parameters.fuse_seconds or default
+
+
+def freeze_outlook(parameters: ActionParameters, effect: str) -> Outlook:
+    """Return what a freeze will do, and what there is to know when it releases the GPUs."""
+    fuse = fuse_of(parameters)
+    if not parameters.release_gpus:
+        return Outlook(f"{effect}; thaws by itself after {fuse:g} s")
+    return Outlook(
+        f"its GPU memory is moved to the host and its GPUs are released; {effect}; "
+        f"thaws by itself after {fuse:g} s and takes them back",
+        warnings=(
+            "save first: an error of the driver while memory moves can end the run",
+            "it can only go on once its GPUs are free again, on this node",
+        ),
+    )
+
+
+def _thaw_seconds(nodes: tuple[str, ...]) -> float:
+    """Return how long to wait: only a run on one node may have GPU memory to take back."""
+    return MOVE_SECONDS if len(nodes) == 1 else ANSWER_SECONDS
+
+
 def _unsaved(seen: ObservedRun, step: int) -> list[ObservedRank]:
     return [
         rank for rank in seen.ranks if rank.checkpoint_step is None or rank.checkpoint_step < step
     ]
+
+
+def _gpus(gpus: list[HeldGpu]) -> str:
+    """Name GPUs with what is on them."""
+    words = []
+    for gpu in gpus[:NAMED_GPUS]:
+        size = f" {bytes_(gpu.held_bytes)}" if gpu.held_bytes is not None else ""
+        by = f" by pid {', '.join(map(str, gpu.pids[:4]))}" if gpu.pids else ""
+        words.append(f"{gpu.node_name} GPU {gpu.gpu_index}{size}{by}")
+    more = f" and {len(gpus) - NAMED_GPUS} more" if len(gpus) > NAMED_GPUS else ""
+    return ", ".join(words) + more

@@ -10,7 +10,7 @@ from colossus_protos.v1 import common_pb2, directive_pb2, run_pb2
 from colossus_tui.hub.actions.ports import AgentLinks, ObservedRun, RunRegistry
 from colossus_tui.hub.backends.agreement import ANSWER_SECONDS
 from colossus_tui.hub.backends.base import ActionFailedError, Order, Outlook, RefusalError, Stage
-from colossus_tui.hub.backends.gang import FUSE_SECONDS, Gang
+from colossus_tui.hub.backends.gang import RELEASE_SECONDS, Gang, freeze_outlook
 from colossus_tui.hub.backends.nodes import ask, nodes_of
 from colossus_tui.model import (
     ActionParameters,
@@ -26,7 +26,6 @@ from colossus_tui.wire import to_proto
 
 START_SECONDS = 25.0
 GRACE_SECONDS = 600.0
-GPU_RELEASED_BYTES = 512 * 1024 * 1024
 SETTLED_SECONDS = 1.0  # a start counts once the ranks have lived this long
 EXIT_SECONDS = 3.0  # how long ranks that save and exit may take before they get SIGTERM
 _ALIVE = (RunState.RUNNING, RunState.STARTING, RunState.RESUMING)
@@ -89,7 +88,7 @@ class LocalBackend:
         if why := self.capabilities(run).get(verb):
             raise RefusalError(ReasonCode.UNSUPPORTED, why)
         if verb is Verb.FREEZE:
-            self._gang.check_fuse(run, parameters)
+            self._gang.check_freeze(run, parameters)
         self._gang.check_linked(run)
 
     def _check_start(self, run: Run | None, parameters: ActionParameters) -> None:
@@ -126,7 +125,10 @@ class LocalBackend:
             force = "then SIGKILL" if parameters.force else "never SIGKILL without force"
             figures.append(Figure("grace_seconds", "grace", grace, "s", f"after SIGTERM, {force}"))
         figures.append(Figure("preempted", "preempts", 0.0, "runs", "this backend moves no GPU"))
-        return Outlook(self._effect(verb, run, parameters), tuple(figures))
+        effect = self._effect(verb, run, parameters)
+        if verb is Verb.FREEZE:
+            return replace(freeze_outlook(parameters, effect), figures=tuple(figures))
+        return Outlook(effect, tuple(figures))
 
     def _effect(self, verb: Verb, run: Run | None, parameters: ActionParameters) -> str:
         match verb:
@@ -138,8 +140,8 @@ class LocalBackend:
             case Verb.PAUSE:
                 return "every rank saves at one step and exits; its GPUs are released"
             case Verb.FREEZE:
-                fuse = parameters.fuse_seconds or FUSE_SECONDS
-                return f"stops in place, GPU memory stays held; thaws by itself after {fuse:g} s"
+                held = "" if parameters.release_gpus else ", GPU memory stays held"
+                return f"stops in place{held}"
             case Verb.RESUME if run is not None and run.state is RunState.FROZEN:
                 return "its processes go on where they stopped"
             case Verb.RESUME:
@@ -164,10 +166,10 @@ class LocalBackend:
             Verb.START: 60.0,
             Verb.CHECKPOINT: 900.0,
             Verb.PAUSE: 900.0 + grace,
-            Verb.FREEZE: 30.0,
+            Verb.FREEZE: 300.0 if parameters.release_gpus else 30.0,
             Verb.RESUME: 300.0,
             Verb.REPRIORITIZE: 30.0,
-            Verb.STOP: grace + 60.0,
+            Verb.STOP: grace + 60.0 + RELEASE_SECONDS,
         }[verb]
 
     # --- doing -----------------------------------------------------------------------------
@@ -254,9 +256,19 @@ class LocalBackend:
             await self._gang.save(order, Verb.PAUSE)
         if not await self._exited(run_id):
             await self._terminate(order)
-        self._registry.set_state(run_id, RunState.PAUSED, "saved, and no process is left")
+        gpus = await self._released(run_id, RunState.PAUSED, "saved, and no process is left")
         seen = self._registry.observed(run_id)
-        return f"paused at step {seen.durable_step if seen else '?'}, no process left"
+        return f"paused at step {seen.durable_step if seen else '?'}, no process left, {gpus}"
+
+    async def _released(self, run_id: str, state: RunState, why: str) -> str:
+        """Enter a state without processes, and return what the devices say of its GPUs."""
+        try:
+            gpus = await self._gang.released(run_id)
+        except ActionFailedError as error:
+            self._registry.set_state(run_id, state, f"{why}; {error}")
+            raise
+        self._registry.set_state(run_id, state, why)
+        return gpus
 
     async def _exited(self, run_id: str) -> bool:
         """Return whether the ranks left by themselves, as they do after they have saved."""
@@ -270,8 +282,8 @@ class LocalBackend:
     async def _stop(self, order: Order) -> str:
         self._registry.set_state(order.action.run_id, RunState.STOPPING, "an operator ends it")
         await self._terminate(order)
-        self._registry.set_state(order.action.run_id, RunState.STOPPED, "ended by an operator")
-        return "stopped, no process left"
+        gpus = await self._released(order.action.run_id, RunState.STOPPED, "ended by an operator")
+        return f"stopped, no process left, {gpus}"
 
     async def _terminate(self, order: Order) -> None:
         parameters = order.action.parameters
@@ -362,10 +374,8 @@ class LocalBackend:
 
 
 def _gone(seen: ObservedRun) -> bool:
-    """Whether no process is left and the devices say that the GPUs are free."""
-    alive = any(rank.alive for rank in seen.ranks)
-    held = seen.gpu_memory_bytes or 0
-    return not alive and seen.process_count == 0 and held < GPU_RELEASED_BYTES
+    """Whether no process is left."""
+    return not any(rank.alive for rank in seen.ranks) and seen.process_count == 0
 
 
 def _words(states: tuple[RunState, ...]) -> str:

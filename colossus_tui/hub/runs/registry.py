@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from colossus_protos.v1 import common_pb2, run_pb2
-from colossus_tui.hub.actions.ports import EventLog, ObservedRank, ObservedRun
+from colossus_tui.hub.actions.ports import EventLog, HeldGpu, ObservedRank, ObservedRun
 from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.database import Database
@@ -45,6 +45,12 @@ class GpuFigures(Protocol):
 
     def of(self, run_id: str) -> RunGpus:
         """Return the figures of the GPUs that the run holds."""
+
+    def release_refusal(self, node_name: str) -> str:
+        """Return why a freeze cannot release GPU memory on a node; "" when it can."""
+
+    def held_by(self, run_id: str) -> tuple[HeldGpu, ...]:
+        """Return every GPU that the run holds or was the last to hold."""
 
     def memory_of(self, run_id: str) -> int | None:
         """Return the most memory in bytes that the run holds on any GPU; None without one."""
@@ -389,6 +395,14 @@ class Registry:
             durable_paths=run.durable.points if run.durable else (),
             newest_step=run.progress.newest_step,
         )
+
+    def release_refusal(self, node_name: str) -> str:
+        """Return why a freeze cannot release GPU memory on a node; "" when it can."""
+        return self._gpus.release_refusal(node_name)
+
+    def held_gpus(self, run_id: str) -> tuple[HeldGpu, ...]:
+        """Return every GPU that the run holds or was the last to hold, as the devices say now."""
+        return self._gpus.held_by(run_id)
 
     def _observed_rank(self, run: LiveRun, node_name: str, rank: run_pb2.LocalRank) -> ObservedRank:
         progress = run.progress.ranks.get(rank.rank)

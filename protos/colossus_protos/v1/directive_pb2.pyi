@@ -250,16 +250,20 @@ class Freeze(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FUSE_SECONDS_FIELD_NUMBER: _builtins.int
+    RELEASE_GPUS_FIELD_NUMBER: _builtins.int
     fuse_seconds: _builtins.float
     """When the node thaws by itself, seconds from now."""
+    release_gpus: _builtins.bool
+    """Whether the processes' GPU memory is moved to the host before they are stopped."""
     def __init__(
         self,
         *,
         fuse_seconds: _builtins.float = ...,
+        release_gpus: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fuse_seconds", b"fuse_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fuse_seconds", b"fuse_seconds", "release_gpus", b"release_gpus"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

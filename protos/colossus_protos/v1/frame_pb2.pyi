@@ -200,6 +200,8 @@ class Hello(_message.Message):
     SENT_TIME_UNIX_NS_FIELD_NUMBER: _builtins.int
     GPU_DETAIL_FIELD_NUMBER: _builtins.int
     OLDEST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    CAN_RELEASE_GPUS_FIELD_NUMBER: _builtins.int
+    RELEASE_GPUS_DETAIL_FIELD_NUMBER: _builtins.int
     node_name: _builtins.str
     """Stable name of the node."""
     agent_version: _builtins.str
@@ -218,6 +220,10 @@ class Hello(_message.Message):
     """Why there are no GPUs, in the driver library's words; empty when there are some."""
     oldest_sequence: _builtins.int
     """Oldest sequence that this instance can still send; all before it are gone or acknowledged."""
+    can_release_gpus: _builtins.bool
+    """Whether a freeze can release GPU memory here."""
+    release_gpus_detail: _builtins.str
+    """Why it cannot, with the remedy; empty when it can, and from an agent that does not know of it."""
     @_builtins.property
     def gpu_columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricColumn]:
         """Columns of Frame.gpu_values, in their order."""
@@ -250,10 +256,12 @@ class Hello(_message.Message):
         sent_time_unix_ns: _builtins.int = ...,
         gpu_detail: _builtins.str = ...,
         oldest_sequence: _builtins.int = ...,
+        can_release_gpus: _builtins.bool = ...,
+        release_gpus_detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "gpu_columns", b"gpu_columns", "gpu_detail", b"gpu_detail", "gpus", b"gpus", "hall", b"hall", "host", b"host", "host_columns", b"host_columns", "instance_id", b"instance_id", "node_name", b"node_name", "oldest_sequence", b"oldest_sequence", "rack", b"rack", "sample_period_seconds", b"sample_period_seconds", "sent_time_unix_ns", b"sent_time_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "can_release_gpus", b"can_release_gpus", "gpu_columns", b"gpu_columns", "gpu_detail", b"gpu_detail", "gpus", b"gpus", "hall", b"hall", "host", b"host", "host_columns", b"host_columns", "instance_id", b"instance_id", "node_name", b"node_name", "oldest_sequence", b"oldest_sequence", "rack", b"rack", "release_gpus_detail", b"release_gpus_detail", "sample_period_seconds", b"sample_period_seconds", "sent_time_unix_ns", b"sent_time_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from colossus_tui.hub.actions.ports import AgentLinks, EventLog, ObservedRun, RunRegistry
 from colossus_tui.hub.backends.base import (
@@ -14,7 +15,7 @@ from colossus_tui.hub.backends.base import (
     RunSightings,
     Stage,
 )
-from colossus_tui.hub.backends.gang import FUSE_SECONDS, Gang
+from colossus_tui.hub.backends.gang import Gang, freeze_outlook
 from colossus_tui.hub.backends.slurm.command import SlurmCommands, SlurmError, failed
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
 from colossus_tui.hub.backends.slurm.nodes import SlurmNodes
@@ -31,7 +32,6 @@ from colossus_tui.model import (
     Verb,
 )
 
-GPU_RELEASED_BYTES = 512 * 1024 * 1024
 REQUEUE_SECONDS = 5.0  # between the save and Slurm's end of the ranks, as measured on a small Slurm
 _ALIVE = (RunState.RUNNING, RunState.STARTING, RunState.RESUMING)
 _STATES = {
@@ -114,7 +114,7 @@ class SlurmBackend:
         if verb is Verb.REPRIORITIZE:
             self._check_class(run, run.job, parameters.priority_class)
         if verb is Verb.FREEZE:
-            self._gang.check_fuse(run, parameters)
+            self._gang.check_freeze(run, parameters)
         if verb in (Verb.CHECKPOINT, Verb.FREEZE) or (verb is Verb.PAUSE and not waits):
             self._gang.check_linked(run)
 
@@ -153,12 +153,11 @@ class SlurmBackend:
                     ("its nodes may be others' when it is resumed: then it waits in the queue",),
                 )
             case Verb.FREEZE:
-                fuse = parameters.fuse_seconds or FUSE_SECONDS
-                return Outlook(
+                effect = (
                     "stops in place by its agents; Slurm keeps its nodes for it and its time "
-                    f"limit runs on; thaws by itself after {fuse:g} s",
-                    (none,),
+                    "limit runs on"
                 )
+                return replace(freeze_outlook(parameters, effect), figures=(none,))
             case Verb.RESUME if run.state is RunState.FROZEN:
                 return Outlook("its processes go on where they stopped", (none,))
             case Verb.RESUME:
@@ -192,7 +191,7 @@ class SlurmBackend:
         return {
             Verb.CHECKPOINT: 900.0,
             Verb.PAUSE: 1_500.0,
-            Verb.FREEZE: 30.0,
+            Verb.FREEZE: 300.0 if parameters.release_gpus else 30.0,
             Verb.RESUME: 300.0,
             Verb.REPRIORITIZE: 60.0,
             Verb.STOP: 120.0,
@@ -240,11 +239,21 @@ class SlurmBackend:
         await self._until(run_id, lambda now: now.held and now.state == "PENDING")
         await order.report(Stage("Slurm holds it in its queue"))
         await self._until_no_step(run_id)
-        await self._gang.until(run_id, lambda seen: _released(seen, attempt))
-        self._registry.set_state(run_id, RunState.PAUSED, "saved, held, and no step is left")
+        await self._gang.until(run_id, lambda seen: _gone(seen, attempt))
+        gpus = await self._released(run_id, RunState.PAUSED, "saved, held, and no step is left")
         seen = self._registry.observed(run_id)
         step = seen.durable_step if seen and seen.durable_step is not None else "?"
-        return f"paused at step {step}: held in Slurm's queue, no step left"
+        return f"paused at step {step}: held in Slurm's queue, no step left, {gpus}"
+
+    async def _released(self, run_id: str, state: RunState, why: str) -> str:
+        """Enter a state without steps, and return what the devices say of its GPUs."""
+        try:
+            gpus = await self._gang.released(run_id)
+        except ActionFailedError as error:
+            self._registry.set_state(run_id, state, f"{why}; {error}")
+            raise
+        self._registry.set_state(run_id, state, why)
+        return gpus
 
     async def _hold(self, order: Order, run: Run, job: Job) -> str:
         await order.report(Stage(f"scontrol hold {job.job_id}", can_cancel=False))
@@ -317,8 +326,8 @@ class SlurmBackend:
         while not self._ended(run_id):
             await self._poller.next_round()
         await self._until_no_step(run_id)
-        self._registry.set_state(run_id, RunState.STOPPED, "ended by an operator")
-        return "cancelled, no step left"
+        gpus = await self._released(run_id, RunState.STOPPED, "ended by an operator")
+        return f"cancelled, no step left, {gpus}"
 
     def _ended(self, run_id: str) -> bool:
         run = self._registry.get(run_id)
@@ -349,7 +358,6 @@ class SlurmBackend:
             await asyncio.sleep(1.0)
 
 
-def _released(seen: ObservedRun, attempt: int) -> bool:
-    """Whether no rank of the attempt is left and the devices say that the GPUs are free."""
-    alive = any(rank.alive for rank in seen.ranks) and seen.attempt <= attempt
-    return not alive and (seen.gpu_memory_bytes or 0) < GPU_RELEASED_BYTES
+def _gone(seen: ObservedRun, attempt: int) -> bool:
+    """Whether no rank of the attempt is left."""
+    return not any(rank.alive for rank in seen.ranks) or seen.attempt > attempt
