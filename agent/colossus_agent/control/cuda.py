@@ -18,6 +18,7 @@ from colossus_agent.control.process import ProcessStat
 MINIMUM_DRIVER = 570  # before it the program cannot be asked what it did, nor given a time
 LOCK_SECONDS = 10.0
 CHECKPOINT_SECONDS = 120.0
+MOVE_SECONDS = LOCK_SECONDS + CHECKPOINT_SECONDS + 15.0  # all of a release, with asking for states
 _HELP_SECONDS = 5.0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from colossus_agent.control import cgroup, fuse
-from colossus_agent.control.cuda import CudaCheckpoint, CudaError
+from colossus_agent.control.cuda import MOVE_SECONDS, CudaCheckpoint, CudaError
 from colossus_agent.control.process import ProcessStat, send
 
 STOPPED = frozenset("Tt")
@@ -59,10 +59,11 @@ class Freezer:
         Raises:
             FreezeError: A process would not stop, or the fuse could not be armed.
         """
-        self._arm(fuse_seconds)
+        self._arm(fuse_seconds if cuda is None else fuse_seconds + MOVE_SECONDS)
         try:
             if cuda is not None:
                 self._release(cuda)
+                self._amend(deadline_boottime=_boottime() + fuse_seconds)
             self._stop(min(STOP_SECONDS, fuse_seconds * 0.8))
         except (OSError, FreezeError, CudaError) as error:
             words = str(error)
@@ -106,7 +107,7 @@ class Freezer:
         plan = self._read_plan()
         if plan is None:
             return 0
-        left = plan["deadline_boottime"] - time.clock_gettime(time.CLOCK_BOOTTIME)
+        left = plan["deadline_boottime"] - _boottime()
         return time.time_ns() + int(left * 1e9)
 
     def _read_plan(self) -> dict[str, Any] | None:
@@ -122,7 +123,7 @@ class Freezer:
         before = self._read_plan() or {}  # of a freeze that its agent did not live to finish
         self._write_plan(
             {
-                "deadline_boottime": time.clock_gettime(time.CLOCK_BOOTTIME) + fuse_seconds,
+                "deadline_boottime": _boottime() + fuse_seconds,
                 "cgroup": str(self.group or ""),
                 "processes": before.get("processes", []),
                 "cuda": before.get("cuda"),
@@ -146,12 +147,20 @@ class Freezer:
             raise FreezeError("none of its processes has a CUDA state, so there is nothing to move")
         if other := [pid for pid, state in states.items() if state != "running"]:
             raise FreezeError(f"pid {other[0]}: its CUDA state is {states[other[0]]}, not running")
+        holders = [_identity(stats[pid]) for pid in states]
+        self._amend(cuda={"program": cuda.program, "processes": holders})
+        cuda.release(states)
+
+    def _amend(self, **parts: Any) -> None:
+        """Tell the fuse more.
+
+        Raises:
+            FreezeError: It has ended.
+        """
         plan = self._read_plan()
         if plan is None:
             raise FreezeError("the fuse ended before all was stopped")
-        holders = [_identity(stats[pid]) for pid in states]
-        self._write_plan(plan | {"cuda": {"program": cuda.program, "processes": holders}})
-        cuda.release(states)
+        self._write_plan(plan | parts)
 
     def _write_plan(self, plan: dict[str, Any]) -> None:
         partial = self._plan.with_suffix(".part")
@@ -191,16 +200,16 @@ class Freezer:
         pids = {stat.pid for stat in moving}
         inside = set(cgroup.members(self.group)) if self.group is not None else set()
         ready = [stat for stat in moving if stat.parent_pid not in pids and stat.pid not in inside]
-        plan = self._read_plan()
-        if plan is None:
-            raise FreezeError("the fuse ended before all was stopped")
-        known = plan["processes"]
-        fresh = [stat for stat in ready if _identity(stat) not in known]
+        known = (self._read_plan() or {}).get("processes", [])
+        fresh = [identity for stat in ready if (identity := _identity(stat)) not in known]
         if fresh:
-            plan["processes"] = known + [_identity(stat) for stat in fresh]
-            self._write_plan(plan)
+            self._amend(processes=known + fresh)
         for stat in ready:
             send(stat.identity, signal.SIGSTOP)
+
+
+def _boottime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _identity(stat: ProcessStat) -> list[int]:

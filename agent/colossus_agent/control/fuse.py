@@ -35,11 +35,14 @@ def main(path: str) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
-    while time.clock_gettime(time.CLOCK_BOOTTIME) < plan["deadline_boottime"]:
-        time.sleep(0.2)
-        if not still_mine(file):
+    while True:
+        newest = mine(file)
+        if newest is None:
             return
-    plan = json.loads(file.read_text())
+        if time.clock_gettime(time.CLOCK_BOOTTIME) >= newest["deadline_boottime"]:
+            break
+        time.sleep(0.2)
+    plan = newest
     for _ in range(RESTORE_TRIES):
         plan["wrong"] = thaw(plan)
         if not plan["wrong"]:
@@ -59,12 +62,13 @@ def detach() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def still_mine(file: Path) -> bool:
-    """Return whether the file still names this process: a thaw by hand removes it."""
+def mine(file: Path) -> dict[str, Any] | None:
+    """Return the plan while it names this process: a thaw by hand removes it."""
     try:
-        return bool(json.loads(file.read_text())["pid"] == os.getpid())
+        plan: dict[str, Any] = json.loads(file.read_text())
+        return plan if plan["pid"] == os.getpid() else None
     except (OSError, ValueError, KeyError):
-        return False
+        return None
 
 
 def start_time_ticks(pid: int) -> int:
