@@ -141,7 +141,9 @@ class Agent:
 
     def _publish_runs(self, poll: Poll) -> None:
         for run_id in poll.thawed_run_ids:
-            self._tell("warning", "run.thawed", "thawed by its fuse", run_id)
+            left = poll.not_restored.get(run_id, "")
+            text = f"thawed by its fuse; {left}" if left else "thawed by its fuse"
+            self._tell("critical" if left else "warning", "run.thawed", text, run_id)
         changed = _settled(poll.runs) != _settled(self._runs)
         self._runs = poll.runs
         self._has_runs = bool(poll.runs)

@@ -127,6 +127,16 @@ def test_memory_that_does_not_come_back_is_told_and_tried_again(node: Node) -> N
     assert node.cuda_states() == ["running"] * 2
 
 
+def test_a_fuse_that_cannot_give_the_memory_back_says_so(node: Node) -> None:
+    (node.states / "trouble").write_text(f"fail restore {node.pids[0]}\n")
+    node.supervisor.freeze("r", 1.0, release_gpus=True)
+
+    poll = until(lambda: (seen := node.supervisor.poll()).thawed_run_ids and seen, 30)
+
+    assert f"pid {node.pids[0]}: its CUDA state is checkpointed" in poll.not_restored["r"]
+    assert node.cuda_states() == ["checkpointed", "running"]
+
+
 def test_a_process_that_ended_while_frozen_has_nothing_to_restore(node: Node) -> None:
     node.supervisor.freeze("r", 60, release_gpus=True)
     os.kill(node.pids[0], signal.SIGKILL)

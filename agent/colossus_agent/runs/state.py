@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -82,6 +83,7 @@ class Poll:
     runs: tuple[LocalRun, ...] = ()
     progress: tuple[RunProgress, ...] = ()
     thawed_run_ids: tuple[str, ...] = ()  # by their fuse, since the last poll
+    not_restored: Mapping[str, str] = field(default_factory=dict)  # run: what its fuse could not
 
 
 @dataclass(frozen=True, slots=True)

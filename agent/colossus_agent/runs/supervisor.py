@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from colossus_agent.control import cgroup
@@ -268,7 +269,8 @@ class Supervisor:
 
     def poll(self) -> Poll:
         """Look at every run, and kill what outlived its grace."""
-        runs, progress, thawed = [], [], []
+        runs, progress = [], []
+        thawed: dict[str, str] = {}
         for attempt in self._attempts.values():
             self._enforce_grace(attempt)
         self._foreign.refresh()
@@ -280,13 +282,14 @@ class Supervisor:
             runs.append(seen)
             if ranks := held.pages.read():
                 progress.append(RunProgress(seen.run_id, held.number, tuple(ranks)))
-            if _fuse_ended(held.freezer.folder):
-                thawed.append(seen.run_id)
+            if (wrong := _fuse_ended(held.freezer.folder)) is not None:
+                thawed[seen.run_id] = wrong
         damaged = [
             LocalRun(run_id, 0, LocalRunState.LOST, "P2", output_tail=detail)
             for run_id, detail in self._damaged.items()
         ]
-        return Poll(tuple(runs + damaged), tuple(progress), tuple(thawed))
+        left = {run_id: wrong for run_id, wrong in thawed.items() if wrong}
+        return Poll(tuple(runs + damaged), tuple(progress), tuple(thawed), left)
 
     def _enforce_grace(self, attempt: Attempt) -> None:
         if attempt.kill_time is None or time.monotonic() < attempt.kill_time:
@@ -302,12 +305,18 @@ def _undo(freezer: Freezer, run_id: str) -> None:
         LOG.error("thaw=failed run=%r detail=%r", run_id, str(error))
 
 
-def _fuse_ended(folder: Path) -> bool:
+def _fuse_ended(folder: Path) -> str | None:
+    """Return what the fuse could not undo, "" for nothing; None when it has not thawed."""
+    file = folder / "thawed.json"
     try:
-        (folder / "thawed.json").unlink()
-    except OSError:
-        return False
-    return True
+        wrong = json.loads(file.read_text()).get("wrong") or []
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError):
+        wrong = []
+    with suppress(OSError):
+        file.unlink()
+    return "; ".join(map(str, wrong[:4]))
 
 
 def _rank_environment(
