@@ -84,7 +84,3 @@ class RunGpuFigures:
         known = held > 0 or math.isfinite(used)
         pids = tuple(sorted(pid for pid, is_own in sizes if is_own))
         return HeldGpu(record.hello.node_name, gpu, held if known else None, pids)
-
-    def memory_of(self, run_id: str) -> int | None:
-        """Return the most memory in bytes that the run holds on any GPU; None without one."""
-        return self._nodes.gpu_memory_of(run_id)

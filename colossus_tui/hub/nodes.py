@@ -39,16 +39,6 @@ class NodeRecord:
         }
         self.holders |= self.gpu_runs
 
-    def gpu_memory_of(self, run_id: str) -> int | None:
-        """Return the most memory that a run holds on one of its GPUs here; None without one."""
-        sizes = [
-            size
-            for process in self.processes
-            if process.run_id == run_id
-            for size in process.gpu_memory_bytes
-        ]
-        return max(sizes, default=None)
-
 
 class Sequences:
     """Which numbered messages of one agent instance have come; they may come out of order."""
@@ -113,15 +103,6 @@ class Nodes:
         """Return the age of a node's newest frame, seconds; endless for one that is not known."""
         record = self.records.get(node_name)
         return self._store.age(record.rows, self._clock()) if record else float("inf")
-
-    def gpu_memory_of(self, run_id: str) -> int | None:
-        """Return the most memory that a run holds on any GPU; None where it holds none."""
-        sizes = [
-            size
-            for record in self.records.values()
-            if (size := record.gpu_memory_of(run_id)) is not None
-        ]
-        return max(sizes, default=None)
 
 
 def freshness(age_seconds: float) -> Freshness:

@@ -123,6 +123,9 @@ def test_check_says_of_every_sensor_how_it_is_and_needs_no_hub(tmp_path: Path) -
     assert result.returncode == 0, result.stdout
     assert host["memory_total"] == host["load_1m"] == host["network_rx"] == "ok"
     assert host["cpu_power"] in ("ok", "unsupported", "not_permitted")
+    node = {row[1]: row[3] for row in rows if row[0] == "node"}
+    assert node["freeze"].startswith(("by cgroup v2", "by cgroup v1", "by stop signals"))
+    assert "set cuda_checkpoint in the agent's settings" in node["release_gpus"]
     assert not (tmp_path / "new").exists()
 
 

@@ -60,7 +60,6 @@ class ObservedRun:
     fuse_deadline_unix_ns: int
     node_ages_seconds: Mapping[str, float]  # node -> age of its newest report
     linked_nodes: frozenset[str]
-    gpu_memory_bytes: int | None  # largest amount that the run holds on any one GPU; None: no GPU
     durable_step: int | None
     durable_paths: tuple[ResumePoint, ...]
     newest_step: int | None  # largest step seen in `attempt`

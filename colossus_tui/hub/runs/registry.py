@@ -52,9 +52,6 @@ class GpuFigures(Protocol):
     def held_by(self, run_id: str) -> tuple[HeldGpu, ...]:
         """Return every GPU that the run holds or was the last to hold."""
 
-    def memory_of(self, run_id: str) -> int | None:
-        """Return the most memory in bytes that the run holds on any GPU; None without one."""
-
 
 class Registry:
     """The hub's runs.
@@ -390,7 +387,6 @@ class Registry:
             fuse_deadline_unix_ns=run.fuse_deadline_unix_ns,
             node_ages_seconds=self.node_ages(run),
             linked_nodes=frozenset(name for name in run.nodes if self._linked(name)),
-            gpu_memory_bytes=self._gpus.memory_of(run_id),
             durable_step=run.durable.step if run.durable else None,
             durable_paths=run.durable.points if run.durable else (),
             newest_step=run.progress.newest_step,
