@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -131,9 +131,12 @@ def test_a_fuse_that_cannot_give_the_memory_back_says_so(node: Node) -> None:
     (node.states / "trouble").write_text(f"fail restore {node.pids[0]}\n")
     node.supervisor.freeze("r", 1.0, release_gpus=True)
 
-    poll = until(lambda: (seen := node.supervisor.poll()).thawed_run_ids and seen, 30)
+    def told() -> Mapping[str, str]:
+        return node.supervisor.poll().not_restored
 
-    assert f"pid {node.pids[0]}: its CUDA state is checkpointed" in poll.not_restored["r"]
+    wrong = until(told, 30)
+
+    assert f"pid {node.pids[0]}: its CUDA state is checkpointed" in wrong["r"]
     assert node.cuda_states() == ["checkpointed", "running"]
 
 

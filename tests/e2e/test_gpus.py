@@ -126,6 +126,7 @@ def hold(product: Product, driver: FakeNvml, run_id: str, gpu: int) -> list[str]
 GIB = 1024**3
 
 
+@pytest.mark.timeout(150)
 def test_a_pause_tells_what_the_devices_said(nvml: tuple[Product, FakeNvml]) -> None:
     product, driver = nvml
     product.train("mine")
@@ -161,6 +162,7 @@ def test_memory_that_lingers_on_a_gpu_keeps_a_pause_from_being_observed(
     assert run["state"] == "paused"
 
 
+@pytest.mark.timeout(150)
 def test_a_gpu_that_says_nothing_is_named_and_not_called_released(
     nvml: tuple[Product, FakeNvml],
 ) -> None:
