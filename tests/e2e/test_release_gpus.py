@@ -167,29 +167,35 @@ def test_an_agent_that_dies_between_lock_and_checkpoint_is_undone_by_the_next(si
     until(lambda: site.cuda() == ["locked", "checkpointed"], 20, message="the second rank's")
 
     site.product.kill("agent")
+    site.trouble()
     site.product.start_agent()
 
     until(lambda: "restore" in site.log() and "unlock" in site.log(), 60, message="the undoing")
-    site.trouble()
     site.product.wait_state("r", "frozen", 60)  # the same action, begun anew by the next agent
+    until(
+        lambda: site.product.json("actions")["actions"][0]["state"] == "observed",
+        30,
+        message="the devices to be looked at",
+    )
     assert site.cuda() == ["checkpointed"] * 2
     assert site.product.cli("resume", "r", "--yes").returncode == 0
     site.goes_on()
 
 
 def test_it_is_refused_with_the_reason_where_it_cannot_be(site: Site) -> None:
-    code, action = site.freeze()
+    result = site.product.cli("freeze", "r", "--release-gpus", "--yes")
 
-    assert (code, action["state"]) == (5, "refused")
-    assert "it is not seen to hold a GPU" in action["detail"]
+    assert result.returncode == 5
+    assert "it is not seen to hold a GPU" in result.stderr
 
 
 def test_without_the_setting_it_is_refused_and_the_setting_named() -> None:
     with tempfile.TemporaryDirectory(prefix="colossus-") as folder:
         site = Site(Path(folder), allowed=False)
         try:
-            code, action = site.freeze()
+            result = site.product.cli("freeze", "r", "--release-gpus", "--yes")
         finally:
             site.product.close()
-    assert (code, action["state"]) == (5, "refused")
-    assert "set cuda_checkpoint in the agent's settings" in action["detail"]
+
+    assert result.returncode == 5
+    assert "set cuda_checkpoint in the agent's settings" in result.stderr
