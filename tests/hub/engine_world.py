@@ -12,7 +12,7 @@ from colossus_protos.v1 import action_pb2
 from colossus_tui.hub.actions.drain import Drain
 from colossus_tui.hub.actions.engine import Engine
 from colossus_tui.hub.actions.gate import Gate
-from colossus_tui.hub.actions.ports import ObservedRun
+from colossus_tui.hub.actions.ports import HeldGpu, ObservedRun
 from colossus_tui.hub.actions.rules import Rule
 from colossus_tui.hub.backends.base import (
     ActionFailedError,
@@ -165,7 +165,13 @@ class Registry:
 
     def observed(self, run_id: str) -> ObservedRun | None:
         linked = frozenset({"n1"}) if self._world.linked else frozenset()
-        return ObservedRun(run_id, 1, (), 1, 0, 0, {"n1": 0.0}, linked, None, None, (), None)
+        return ObservedRun(run_id, 1, (), 1, 0, 0, {"n1": 0.0}, linked, None, (), None)
+
+    def held_gpus(self, run_id: str) -> tuple[HeldGpu, ...]:
+        return ()
+
+    def release_refusal(self, node_name: str) -> str:
+        return ""
 
     async def wait_change(self, run_id: str, timeout_seconds: float) -> None:
         await asyncio.sleep(timeout_seconds)
