@@ -27,6 +27,7 @@ BUSY_SECONDS = 0.1  # between two looks at the runs while something is under way
 BUSY_AFTER_DIRECTIVE_SECONDS = 30.0
 PROCESS_REPORT_SECONDS = 2.0
 STUCK_SECONDS = 10.0
+JOBS_SECONDS = 5.0  # between two looks for jobs that a scheduler has started without a hook
 RUNNABLE = frozenset("RSD")  # kernel's state letters that alternate while a rank works
 
 
@@ -49,6 +50,7 @@ class Agent:
         self._sample: Sample | None = None
         self._runs: tuple[LocalRun, ...] = ()
         self._has_runs = True
+        self._looked = 0.0
         self._busy_until = 0.0
         self._hand_busy_since: float | None = None
         self._processes_sent = 0.0
@@ -86,7 +88,9 @@ class Agent:
             self._publish(sample)
             self._tell_drops()
             self._tell_stuck_hand()
-            if self._has_runs or foreign.any_pages():
+            due = time.monotonic() - self._looked >= JOBS_SECONDS
+            if self._has_runs or due or foreign.any_pages():
+                self._looked = time.monotonic()
                 self._look.set()
             if watchdog:
                 notify.notify("WATCHDOG=1")

@@ -190,6 +190,7 @@ def _run(run: state.LocalRun) -> run_pb2.LocalRun:
         output_tail=text(run.output_tail, 4 * TEXT_LIMIT),
         start_id=run.start_id,
         backend=run.backend,
+        step_source=run.step_source,
     )
 
 
@@ -241,7 +242,11 @@ def progress(run: state.RunProgress) -> list[agent_link_pb2.LinkRequest]:
 
 def _steps(run: state.RunProgress, rank: RankProgress) -> run_pb2.StepBatch:
     batch = run_pb2.StepBatch(
-        run_id=run.run_id, attempt=run.attempt, rank=rank.rank, missed_count=rank.missed_count
+        run_id=run.run_id,
+        attempt=run.attempt,
+        rank=rank.rank,
+        missed_count=rank.missed_count,
+        whole_run=rank.is_whole_run,
     )
     for record in rank.steps:
         batch.steps.append(record.step)

@@ -184,6 +184,7 @@ def run_text(detail: RunDetail) -> str:
         f"command   {safe(run.command, 200)}",
         f"attempt   {run.attempt}, {run.backend_priority or 'no process'}, "
         f"on {', '.join(safe(name, 63) for name in run.node_names) or 'no node'}",
+        f"steps     {f'from its {safe(run.step_source, 40)}' if run.step_source else 'n/a'}",
         f"lost      {badput or 'nothing yet'}",
         f"MFU       {ratio(run.mfu_ratio, 1)} ({run.mfu_method})",
         *(f"{alert.severity.value:<9} {safe(alert.message, 200)}" for alert in run.alerts),

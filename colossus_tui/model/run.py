@@ -119,6 +119,7 @@ class Run:
     command: str = ""
     age_seconds: float = 0.0
     job: Job | None = None
+    step_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

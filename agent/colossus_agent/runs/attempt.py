@@ -11,7 +11,8 @@ from typing import Any
 from colossus_agent.control import cgroup
 from colossus_agent.control.freeze import Freezer
 from colossus_agent.control.process import ProcessId, ProcessStat, family, find
-from colossus_agent.runs.pages import AttemptPages
+from colossus_agent.logs.reader import RunLog
+from colossus_agent.runs.pages import AttemptPages, RankProgress
 from colossus_agent.runs.record import RecordError, RunFolder, RunSpec, read_json
 from colossus_agent.runs.state import LocalRank, LocalRun, LocalRunState, RankExit
 
@@ -35,6 +36,7 @@ class Attempt:
     processes: dict[int, ProcessId] = field(default_factory=dict)
     group: Path | None = None
     pages: AttemptPages = field(init=False)
+    log: RunLog = field(init=False)
     ends: dict[int, RankExit] = field(default_factory=dict)
     kill_time: float | None = None  # monotonic; when SIGKILL follows a SIGTERM
     _count: int = 0
@@ -43,6 +45,13 @@ class Attempt:
 
     def __post_init__(self) -> None:
         self.pages = AttemptPages(self.path)
+        self.log = RunLog()
+        # Megatron-LM prints on its last rank, torchtitan on its first.
+        self.log.follow(str(self.path / f"rank-{rank}.log") for rank in self._printing_ranks())
+
+    def _printing_ranks(self) -> list[int]:
+        count = self.spec.rank_count
+        return sorted(range(count), key=lambda rank: min(rank, count - 1 - rank))
 
     @property
     def path(self) -> Path:
@@ -104,6 +113,15 @@ class Attempt:
             return f"{len(alive)}/{self.spec.rank_count} ranks are alive"
         return ""
 
+    def read(self) -> list[RankProgress]:
+        """Return what the ranks reported since the last call; without a hook, what they printed."""
+        return self.pages.read() if self.pages.ranks else printed(self.log)
+
+    @property
+    def step_source(self) -> str:
+        """Where its steps come from; "" while nothing tells of any."""
+        return "hook" if self.pages.ranks else self.log.source
+
     def observe(self) -> LocalRun:
         """Look at every rank and return what is so now."""
         self.pages.refresh()
@@ -114,7 +132,7 @@ class Attempt:
         ended = all(rank.exit is not None for rank in own)
         deadline = self.freezer.deadline_unix_ns() if not ended else 0
         state = self._state(own, ended, frozen=bool(deadline) and self.freezer.is_frozen())
-        facts = self.pages.facts()
+        facts = self.log.facts | self.pages.facts()
         identities = self.pages.ranks.values()
         return LocalRun(
             run_id=self.spec.run_id,
@@ -232,8 +250,15 @@ class Attempt:
     def close(self) -> None:
         """Let go of pages and of an empty control group."""
         self.pages.close()
+        self.log.close()
         if self.group is not None:
             cgroup.remove(self.group)
+
+
+def printed(log: RunLog) -> list[RankProgress]:
+    """Return the steps that a run without hook has printed since the last call."""
+    steps = log.read()
+    return [RankProgress(0, tuple(steps), 0, is_whole_run=True)] if steps else []
 
 
 def _integer(record: dict[str, Any], name: str) -> int:

@@ -13,8 +13,10 @@ from pathlib import Path
 
 from colossus_agent.control.freeze import Freezer
 from colossus_agent.control.process import ProcessId, ProcessStat, find, table
-from colossus_agent.runs.attempt import NO_HOOK
-from colossus_agent.runs.pages import AttemptPages
+from colossus_agent.logs.reader import RunLog
+from colossus_agent.runs.attempt import NO_HOOK, printed
+from colossus_agent.runs.jobs import Job, Jobs, environment_of, outputs
+from colossus_agent.runs.pages import AttemptPages, RankProgress
 from colossus_agent.runs.state import LocalRank, LocalRun, LocalRunState, RankExit
 from colossus_hook import placement
 
@@ -38,6 +40,10 @@ class Foreign:
         self.number = number
         self.page_folder = pages
         self.pages = AttemptPages(pages or Path(os.devnull))
+        # An output that is appended to begins with what the attempts before have printed.
+        self.log = RunLog(is_old=number > 1)
+        self._printed: list[RankProgress] = []
+        self.is_leaving = False  # without processes since the last look
         self._node = node
         self._state = state
         self._ended = 0.0
@@ -53,6 +59,22 @@ class Foreign:
         match = _RUN.fullmatch(self.run_id)
         assert match is not None
         return [stat for stat in table().values() if _belongs(stat.pid, match, self._node)]
+
+    def follow(self, job: Job | None) -> None:
+        """Read what a run without hook has printed since the last call."""
+        if job is not None:
+            self.log.follow(outputs(job))
+        self._printed += printed(self.log)
+
+    def read(self) -> list[RankProgress]:
+        """Return what the ranks reported since the last call; without a hook, what they printed."""
+        found, self._printed = self._printed, []
+        return self.pages.read() if self.pages.ranks else found
+
+    @property
+    def step_source(self) -> str:
+        """Where its steps come from; "" while nothing tells of any."""
+        return "hook" if self.pages.ranks else self.log.source
 
     def alive(self) -> list[int]:
         """Return the ranks whose processes live; rank 0 stands for a run without the hook."""
@@ -88,7 +110,7 @@ class Foreign:
             fuse_deadline_unix_ns=deadline if frozen else 0,
             process_count=sum(rank.alive for rank in ranks),
             rank_count=max((page.world_size for page in self.pages.ranks.values()), default=0),
-            facts_json=json.dumps(self.pages.facts()),
+            facts_json=json.dumps(self.log.facts | self.pages.facts()),
             backend="slurm",
         )
 
@@ -114,12 +136,13 @@ class Foreign:
         return bool(self._ended) and time.monotonic() - self._ended > _KEPT_SECONDS
 
     def close(self) -> None:
-        """Let go of the pages."""
+        """Let go of the pages and of the output."""
         self.pages.close()
+        self.log.close()
 
 
 class Foreigners:
-    """All such runs of this node, found by the pages of their hooks.
+    """All such runs of this node, found by the pages of their hooks, else by their processes.
 
     Args:
         state: Our own folder; what a freeze needs lies in a folder of its run below it.
@@ -131,14 +154,19 @@ class Foreigners:
         self._node = node_name
         self._known: dict[str, Foreign] = {}
         self._looked = -_LOOK_SECONDS
+        self._jobs = Jobs(node_name)
 
     def get(self, run_id: str) -> Foreign | None:
         """Return the run, or None."""
         return self._known.get(run_id)
 
-    def values(self) -> list[Foreign]:
-        """Return all of them."""
-        return list(self._known.values())
+    def told(self) -> list[Foreign]:
+        """Return those of which there is more to tell than their scheduler does."""
+        return [
+            known
+            for known in self._known.values()
+            if known.step_source or known.freezer.deadline_unix_ns()
+        ]
 
     def seek(self, run_id: str) -> Foreign | None:
         """Return the run also when it has no hook, by its processes."""
@@ -172,11 +200,28 @@ class Foreigners:
                 if known is not None:
                     known.close()
                 self._known[run_id] = newer
+        jobs = self._jobs.look()
+        self._take_up(jobs)
         for run_id, known in list(self._known.items()):
-            gone = known.page_folder is not None and run_id not in found
-            idle = known.page_folder is None and not known.freezer.deadline_unix_ns()
-            if gone or idle or known.is_forgotten():
+            if known.page_folder is not None:
+                gone = run_id not in found
+            else:
+                gone = known.is_leaving
+                known.is_leaving = run_id not in jobs and not known.freezer.deadline_unix_ns()
+                known.follow(jobs.get(run_id))
+            if gone or known.is_forgotten():
                 self._forget(known)
+
+    def _take_up(self, jobs: Mapping[str, Job]) -> None:
+        """Hold jobs without a hook too: they may print how far they are."""
+        for run_id, job in jobs.items():
+            known = self._known.get(run_id)
+            if known is not None and known.number >= job.attempt:
+                continue
+            if known is not None:
+                known.close()
+            state = self._state / run_id
+            self._known[run_id] = Foreign(run_id, job.attempt, None, state, self._node)
 
     def _forget(self, known: Foreign) -> None:
         del self._known[known.run_id]
@@ -230,14 +275,6 @@ def _belongs(pid: int, job: re.Match[str], node: str) -> bool:
         return False
     if name in _LAUNCHERS:
         return False
-    environment = _environment(raw)
+    environment = environment_of(raw)
     own = placement.slurm_run_id(environment) == job[0]
     return own and environment.get("SLURMD_NODENAME") == node
-
-
-def _environment(raw: bytes) -> Mapping[str, str]:
-    entries = (entry.partition(b"=") for entry in raw.split(b"\0") if entry.startswith(b"SLURM"))
-    return {
-        name.decode("ascii", "replace"): value.decode("ascii", "replace")
-        for name, _, value in entries
-    }

@@ -31,7 +31,8 @@ class RankProgress:
     rank: int
     steps: tuple[StepRecord, ...]
     missed_count: int
-    checkpoints: tuple[tuple[CheckpointRecord, bool], ...]  # with: found on disk
+    checkpoints: tuple[tuple[CheckpointRecord, bool], ...] = ()  # with: found on disk
+    is_whole_run: bool = False  # speaks for every rank
 
 
 class _Page:

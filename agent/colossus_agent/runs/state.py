@@ -65,6 +65,7 @@ class LocalRun:
     output_tail: str = ""
     start_id: str = ""
     backend: str = "local"
+    step_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from colossus_agent.control import cgroup
@@ -274,14 +275,16 @@ class Supervisor:
         for attempt in self._attempts.values():
             self._enforce_grace(attempt)
         self._foreign.refresh()
-        every: list[Attempt | Foreign] = [*self._attempts.values(), *self._foreign.values()]
+        every: list[Attempt | Foreign] = [*self._attempts.values(), *self._foreign.told()]
         for held in every:
             if held.freezer.is_overdue():
                 _undo(held.freezer, held.run_id)
-            seen = held.observe()
-            runs.append(seen)
-            if ranks := held.pages.read():
+            seen, ranks = held.observe(), held.read()
+            runs.append(replace(seen, step_source=held.step_source))
+            if ranks:
                 progress.append(RunProgress(seen.run_id, held.number, tuple(ranks)))
+            elif seen.state in (LocalRunState.ENDED, LocalRunState.LOST):
+                held.log.close()
             if (wrong := _fuse_ended(held.freezer.folder)) is not None:
                 thawed[seen.run_id] = wrong
         damaged = [

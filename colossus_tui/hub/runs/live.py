@@ -99,6 +99,12 @@ class LiveRun:
         return bool(alive) and all(rank.hooked for rank in alive)
 
     @property
+    def step_source(self) -> str:
+        """Where its steps come from: a hook is believed before a log; "" for nowhere."""
+        stated = {report.run.step_source[:64] for report in self.nodes.values()}
+        return "hook" if "hook" in stated else max(stated, default="")
+
+    @property
     def process_count(self) -> int:
         """Processes over all nodes."""
         return sum(report.run.process_count for report in self.nodes.values())
@@ -201,11 +207,13 @@ class LiveRun:
         return PRODUCTIVE
 
     def is_hanging(self, now: float) -> bool:
-        """Whether no step was finished for max(5 x the median, 120 s) though ranks are alive."""
+        """Whether no step came for max(5 x the usual time, 120 s) though ranks are alive."""
         if self.state is not RunState.RUNNING or not self.step_seen:
             return False
-        median = self.progress.median_step_seconds() or 0.0
-        return now - self.step_seen > max(HANG_FACTOR * median, HANG_SECONDS)
+        usual = self.progress.report_seconds()
+        if usual is None and not self.is_hooked:
+            return False  # a log tells of steps now and then; how often is not known yet
+        return now - self.step_seen > max(HANG_FACTOR * (usual or 0.0), HANG_SECONDS)
 
     # --- what survives the hub -------------------------------------------------------------
 

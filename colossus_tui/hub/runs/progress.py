@@ -7,6 +7,7 @@ import statistics
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from colossus_protos.v1 import run_pb2
 from colossus_tui.hub.runs.history import StepPoint
@@ -159,6 +160,17 @@ class Progress:
             point.step_seconds for point in self._recent if math.isfinite(point.step_seconds)
         )
         return times[min(len(times) - 1, int(quantile * len(times)))] if times else None
+
+    def report_seconds(self) -> float | None:
+        """Return how long it is from one report of a step to the next; None before the second.
+
+        A hook reports each step, a framework's log one of ten or a hundred.
+        """
+        steps = [point.step for point in self._recent]
+        median = self.median_step_seconds()
+        if len(steps) < 2 or median is None:
+            return None
+        return median * max(after - before for before, after in pairwise(steps))
 
     def tokens_per_second(self) -> float | None:
         """Return the rate over the last whole steps; None where no tokens are given."""

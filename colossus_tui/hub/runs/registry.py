@@ -185,7 +185,7 @@ class Registry:
         if run is None or not run.nodes:  # how many ranks make a step whole is not known
             self._park(batch.run_id, batch)
             return
-        if batch.attempt < run.attempt:
+        if batch.attempt < run.attempt or (batch.whole_run and run.step_source == "hook"):
             return
         now = self._clock()
         if batch.attempt > run.attempt:

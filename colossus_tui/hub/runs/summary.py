@@ -115,6 +115,7 @@ def summarise(run: LiveRun, gpus: RunGpus, node_ages: Mapping[str, float], now: 
         command=run.command,
         age_seconds=min(ages, default=job.age_seconds if job else 0.0),
         job=job,
+        step_source=run.step_source,
     )
 
 

@@ -90,6 +90,7 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
         ),
         ("loss", f"{significant(run.loss)}, grad norm {significant(run.grad_norm)}"),
         ("tokens/s", f"{number(run.tokens_per_second)}, {number(run.tokens)} so far"),
+        ("steps from", safe(run.step_source, 40) or "n/a"),
         ("durable step", _durable(run)),
         ("work at risk", hours(run.work_at_risk_hours, run.work_unit)),
         ("ETTR", f"{ratio(run.ettr_ratio_1h, 1)} 1 h, {ratio(run.ettr_ratio, 1)} whole run"),

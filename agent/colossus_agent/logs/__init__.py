@@ -1,0 +1,1 @@
+"""Readers of what training frameworks print: progress of runs that have no hook."""
