@@ -55,8 +55,9 @@ def test_a_requeued_job_is_seen_again_in_an_output_that_goes_on(site: SlurmSite)
     site.wait_step(run_id, 30, 60)
 
     job = run_id.removeprefix("slurm-")
-    site.slurm.check("scontrol", "requeue", job)
-    until(lambda: site.slurm.field(job, "JobState") == "PENDING", 30, message="the requeue")
+    site.slurm.check("scontrol", "requeuehold", job)
+    until(lambda: site.slurm.idle_nodes() == site.slurm.node_names, 30, message="the requeue")
+    site.slurm.check("scontrol", "release", job)
     site.slurm.check("scontrol", "update", f"jobid={job}", "StartTime=now")
 
     until(lambda: site.run_of(run_id)["attempt"] == 2, 60, message="the second attempt")

@@ -16,6 +16,7 @@ from typing import Any
 
 from colossus_tui.model import PriorityClass, Run, Verb
 
+_LARGEST = 10**12  # GPUs or MW
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 NAMES = (
@@ -143,7 +144,7 @@ def _rule(where: str, table: Any) -> Rule:
         operators=tuple(_texts(where, table, "operators")),
         window=_window(where, table),
         approvals=_approvals(where, table),
-        why=str(table.get("why", ""))[:200],
+        why=_why(where, table),
     )
 
 
@@ -165,9 +166,16 @@ def _members(where: str, table: dict[str, Any], name: str, kind: Any) -> list[An
 
 def _number(where: str, table: dict[str, Any], name: str) -> float:
     value = table.get(name, 0)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _LARGEST:
         raise RuleError(f"{where}.{name} must be a number, 0 or more")
     return float(value)
+
+
+def _why(where: str, table: dict[str, Any]) -> str:
+    value = table.get("why", "")
+    if not isinstance(value, str):
+        raise RuleError(f"{where}.why must be a text")
+    return value[:200]
 
 
 def _approvals(where: str, table: dict[str, Any]) -> int:
