@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 LIMIT = 200_000  # a list from a broken or hostile source must not fill the memory
+TEXT_LIMIT = 1024 * 1024
+_BRACKETS, _DIGITS = 8, 18  # of one name
 
 
 def expand(text: str) -> tuple[str, ...]:
@@ -11,8 +13,12 @@ def expand(text: str) -> tuple[str, ...]:
     Raises:
         ValueError: It is malformed or names more than LIMIT nodes.
     """
+    if len(text) > TEXT_LIMIT:
+        raise ValueError(f"more than {TEXT_LIMIT} characters")
     names: list[str] = []
     for part in _split(text):
+        if part.count("[") > _BRACKETS:
+            raise ValueError(f"{part[:40]!r} has more than {_BRACKETS} brackets")
         names += _expand_part(part)
         if len(names) > LIMIT:
             raise ValueError(f"more than {LIMIT} nodes")
@@ -45,6 +51,8 @@ def _expand_part(part: str) -> list[str]:
         low, dash, high = piece.partition("-")
         if not low.isdecimal() or (dash and not high.isdecimal()):
             raise ValueError(f"{piece[:40]!r} is no range")
+        if len(low) > _DIGITS:
+            raise ValueError(f"{piece[:40]!r} has more than {_DIGITS} digits")
         numbers = range(int(low), int(high if dash else low) + 1)
         if len(numbers) * len(tails) > LIMIT:
             raise ValueError(f"more than {LIMIT} nodes")

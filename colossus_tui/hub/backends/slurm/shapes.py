@@ -163,8 +163,9 @@ def _job(record: Mapping[str, Any]) -> SlurmJob:
 
 
 def _node_names(record: Mapping[str, Any]) -> tuple[str, ...]:
+    short = record.get("nodes")
     try:
-        listed = expand(text(record.get("nodes")))
+        listed = expand(short) if isinstance(short, str) else ()
     except ValueError:
         listed = ()
     if listed:
