@@ -111,6 +111,25 @@ def test_what_is_not_set_or_endless_is_not_available(value: object, number: int 
     assert shapes.number(value) == number
 
 
+def test_what_a_real_slurm_printed_is_read() -> None:
+    document = json.loads((FOLDER / "squeue-22.05-recorded.json").read_text())
+    nodes = json.loads((FOLDER / "sinfo-22.05-recorded.json").read_text())
+
+    found = {
+        (run.job.name, run.job.part_of.partition(" ")[0]): run for run in runs(document).values()
+    }
+
+    assert found["two", ""].state == "running"
+    assert len(found["two", ""].job.node_names) == 2
+    assert found["waits", ""].state == "pending"
+    assert found["held", ""].job.held
+    assert found["three", ""].why == "it ended with exit code 3 (NonZeroExitCode)"
+    assert found["nine", ""].why == "it was ended by signal 9"
+    assert found["mixed", "2"].job.part_of == "2 components"
+    (drained,) = [node for node in shapes.nodes(nodes) if "DRAIN" in node.states]
+    assert (drained.name, drained.reason) == ("n3", "fan")
+
+
 # --- what nobody has written -------------------------------------------------------------------
 
 json_values = st.recursive(
