@@ -77,6 +77,13 @@ def test_nodes_are_found_also_where_the_short_list_is_missing(release: str) -> N
     assert found["slurm-30"].job.node_names == ("n5", "n6", "n7")
 
 
+def test_nodes_that_are_numbered_by_key_are_found_too() -> None:
+    allocated = {"0": {"nodename": "n1"}, "1": {"nodename": "n2"}}
+    record = {"job_id": 1, "job_resources": {"allocated_nodes": allocated}}
+
+    assert shapes.jobs({"jobs": [record]})[0].node_names == ("n1", "n2")
+
+
 @pytest.mark.parametrize("release", releases.RELEASES)
 def test_nodes_of_every_release_have_their_states_and_reasons(release: str) -> None:
     found = {node.name: node for node in shapes.nodes(releases.nodes_document(release))}

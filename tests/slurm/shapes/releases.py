@@ -155,10 +155,6 @@ def _exit(release: str, job: Truth) -> Any:
 def _resources(release: str, job: Truth) -> Any:
     if not job.nodes:
         return {} if release in ("22.05", "23.02") else None
-    if release == "22.05":
-        allocated: Any = {str(i): {"nodename": name} for i, name in enumerate(job.nodes)}
-    else:
-        allocated = [{"nodename": name, "cpus_used": 8} for name in job.nodes]
     if release in ("24.05", "25.05"):
         return {
             "select_type": ["CPU"],
@@ -169,6 +165,7 @@ def _resources(release: str, job: Truth) -> Any:
                 "allocation": [{"index": i, "name": name} for i, name in enumerate(job.nodes)],
             },
         }
+    allocated = [{"nodename": name, "cpus_used": 8} for name in job.nodes]
     return {"nodes": _short(job.nodes), "allocated_nodes": allocated}
 
 
