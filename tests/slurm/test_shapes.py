@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from colossus_tui.hub.backends.base import Sighting
@@ -168,6 +168,7 @@ documents = st.fixed_dictionaries(
 
 
 @given(documents)
+@example({"sinfo": [{"nodes": {"nodes": None}}]})
 def test_no_document_makes_a_reader_fail(document: dict[str, Any]) -> None:
     found = sightings(shapes.jobs(document), {})
 

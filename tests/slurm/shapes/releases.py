@@ -57,8 +57,12 @@ def document(release: str) -> dict[str, Any]:
 def nodes_document(release: str) -> dict[str, Any]:
     """Return what `sinfo --json` prints of an idle pair, a busy node and a drained one."""
     if release == "22.05":
-        groups = [("n1", "idle", [], ""), ("n2", "idle", [], ""), ("n3", "allocated", [], "")]
-        groups.append(("n4", "idle", ["DRAIN"], "fan"))
+        groups: list[tuple[str, str, list[str], str]] = [
+            ("n1", "idle", [], ""),
+            ("n2", "idle", [], ""),
+            ("n3", "allocated", [], ""),
+            ("n4", "idle", ["DRAIN"], "fan"),
+        ]
         return {
             "meta": {},
             "nodes": [

@@ -227,4 +227,5 @@ def words(value: Any) -> list[str]:
 
 
 def _texts(values: Any) -> list[str]:
-    return [value for value in values if isinstance(value, str)]
+    found = values if isinstance(values, list) else []
+    return [value for value in found if isinstance(value, str)]
