@@ -1,9 +1,9 @@
 """The same jobs as `squeue --json` of five releases gives them, and nodes as `sinfo --json` does.
 
-Made from what is documented of Slurm's REST API, which the JSON follows (job_info,
-process_exit_code_verbose, job_res and sinfo): v0.0.38 for 22.05, v0.0.39 for 23.02, v0.0.40 for
-23.11, v0.0.41 for 24.05, v0.0.43 for 25.05. What a real 22.05.8 printed lies beside this file as
-*-22.05-recorded.json, cut to the fields that are read.
+Made after the documented shapes of Slurm's REST API, which the JSON follows, and after published
+examples of it, not from each release's schema field by field: v0.0.38 for 22.05, v0.0.39 for
+23.02, v0.0.40 for 23.11, v0.0.41 for 24.05, v0.0.43 for 25.05. What a real 22.05.8 printed lies
+beside this file as *-22.05-recorded.json, cut to the fields that are read.
 """
 
 from __future__ import annotations
