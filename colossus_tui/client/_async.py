@@ -182,10 +182,26 @@ class AsyncClient:
     # --- acting ----------------------------------------------------------------------------
 
     async def actions(
-        self, *, run_id: str = "", limit: int = 0, open_only: bool = False
+        self,
+        *,
+        run_id: str = "",
+        limit: int = 0,
+        open_only: bool = False,
+        action_id_prefix: str = "",
+        parent_action_id: str = "",
     ) -> tuple[Action, ...]:
-        """Return actions, newest first."""
-        request = action_pb2.ListRequest(run_id=run_id, limit=limit, open_only=open_only)
+        """Return actions, newest first.
+
+        Args:
+            parent_action_id: Only the parts of this action, such as a node's drain.
+        """
+        request = action_pb2.ListRequest(
+            run_id=run_id,
+            limit=limit,
+            open_only=open_only,
+            action_id_prefix=action_id_prefix,
+            parent_action_id=parent_action_id,
+        )
         answer = await self._call(self._actions.List, request)
         return tuple(from_proto(Action, action) for action in answer.actions)
 
@@ -299,6 +315,49 @@ class AsyncClient:
                 if not away or loop.time() - seen > RESTART_SECONDS:
                     raise failure from None
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def follow_all(
+        self, action_ids: Sequence[str], *, approval_timeout: float | None = None
+    ) -> AsyncIterator[Action]:
+        """Yield any of these actions each time it changes, until all have ended.
+
+        Args:
+            approval_timeout: How long to wait for other operators; an action that waits for them
+                longer is followed no more and goes on all the same.
+
+        Raises:
+            NotFoundError: There is no such action.
+            HubUnreachableError: The hub was away for RESTART_SECONDS.
+        """
+        loop = asyncio.get_running_loop()
+        changes: asyncio.Queue[Action | None] = asyncio.Queue()
+
+        async def one(action_id: str) -> None:
+            try:
+                async with asyncio.timeout(None) as limit:
+                    async for action in self.follow(action_id):
+                        if action.state is not ActionState.REQUESTED:
+                            limit.reschedule(None)
+                        elif approval_timeout is not None and limit.when() is None:
+                            limit.reschedule(loop.time() + approval_timeout)
+                        changes.put_nowait(action)
+            except TimeoutError:
+                return
+            finally:
+                changes.put_nowait(None)
+
+        tasks = [asyncio.create_task(one(action_id)) for action_id in action_ids]
+        try:
+            left = len(tasks)
+            while left:
+                if (action := await changes.get()) is None:
+                    left -= 1
+                else:
+                    yield action
+            await asyncio.gather(*tasks)  # raises what went wrong
+        finally:
+            for task in tasks:  # not awaited: whoever closes this early may be interrupted
+                task.cancel()
 
     async def wait(self, action_id: str, timeout: float | None = None) -> Action:
         """Return the action once it has ended.

@@ -172,10 +172,24 @@ class Client:
         )
 
     def actions(
-        self, *, run_id: str = "", limit: int = 0, open_only: bool = False
+        self,
+        *,
+        run_id: str = "",
+        limit: int = 0,
+        open_only: bool = False,
+        action_id_prefix: str = "",
+        parent_action_id: str = "",
     ) -> tuple[Action, ...]:
         """Return actions, newest first."""
-        return self._run(self._client.actions(run_id=run_id, limit=limit, open_only=open_only))
+        return self._run(
+            self._client.actions(
+                run_id=run_id,
+                limit=limit,
+                open_only=open_only,
+                action_id_prefix=action_id_prefix,
+                parent_action_id=parent_action_id,
+            )
+        )
 
     def preview(
         self, verb: Verb | str, run_id: str, parameters: ActionParameters | None = None
@@ -225,6 +239,12 @@ class Client:
     def follow(self, action_id: str) -> Iterator[Action]:
         """Yield an action each time it changes, until it has ended."""
         return self._iterate(self._client.follow(action_id))
+
+    def follow_all(
+        self, action_ids: Sequence[str], *, approval_timeout: float | None = None
+    ) -> Iterator[Action]:
+        """Yield any of these actions each time it changes, until all have ended."""
+        return self._iterate(self._client.follow_all(action_ids, approval_timeout=approval_timeout))
 
     def wait(self, action_id: str, timeout: float | None = None) -> Action:
         """Return the action once it has ended."""

@@ -53,16 +53,37 @@ class Journal:
         )
         return _decode(rows[0][0]) if rows else None
 
-    def recent(self, limit: int, run_id: str = "", *, open_only: bool = False) -> list[Action]:
-        """Return the newest actions, newest first."""
-        actions = sorted(
-            self._actions.values(), key=lambda action: action.requested_time_unix_ns, reverse=True
-        )
+    def recent(
+        self,
+        limit: int,
+        run_id: str = "",
+        *,
+        open_only: bool = False,
+        prefix: str = "",
+        parent_action_id: str = "",
+    ) -> list[Action]:
+        """Return the newest actions, newest first.
+
+        Args:
+            prefix: Of their identity; then also those that are on disk alone.
+        """
+        known = self._beginning(prefix) if prefix else list(self._actions.values())
+        actions = sorted(known, key=lambda action: action.requested_time_unix_ns, reverse=True)
         return [
             action
             for action in actions
-            if (not run_id or action.run_id == run_id) and not (open_only and action.state.is_end)
+            if (not run_id or action.run_id == run_id)
+            and not (open_only and action.state.is_end)
+            and (not parent_action_id or action.parent_action_id == parent_action_id)
         ][:limit]
+
+    def _beginning(self, prefix: str) -> list[Action]:
+        rows = self._database.fetch_now(
+            "select body from actions where action_id >= ? and action_id < ? limit ?",
+            (prefix, prefix + "\x7f", KEPT_IN_MEMORY),  # identities are ASCII
+        )
+        found = {action.action_id: action for action in (_decode(body) for (body,) in rows)}
+        return [self._actions.get(action_id, action) for action_id, action in found.items()]
 
 
 def _decode(body: bytes) -> Action:

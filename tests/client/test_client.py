@@ -162,3 +162,45 @@ def test_waiting_goes_on_when_the_hub_restarts(hub: Product) -> None:
             waiter.join(30)
 
     assert ended == ["observed"]
+
+
+def test_several_actions_are_followed_together_to_their_ends(hub: Product) -> None:
+    with FakeAgent(hub.address) as agent, Client(hub.address) as client:
+        agent.greet()
+        agent.report(local_run("a"), local_run("b"))
+        until(lambda: len(client.runs()) == 2)
+        ids = [client.submit("stop", name).action_id for name in "ab"]
+        seen: dict[str, str] = {}
+        for action in client.follow_all(ids):
+            seen[action.action_id] = action.state
+            if action.state == "dispatched" and len(seen) == 2:
+                agent.report()  # both are gone from the node
+
+        assert set(seen) == set(ids)
+        assert all(client.wait(action_id).state == seen[action_id] for action_id in ids)
+
+
+def test_following_ends_with_what_went_wrong_after_the_others(hub: Product) -> None:
+    with Client(hub.address) as client:
+        refused = client.submit("pause", "nobody").action_id
+        seen: list[str] = []
+        both = client.follow_all(["no-such-action", refused])
+        with pytest.raises(NotFoundError):
+            seen.extend(action.action_id for action in both)
+
+    assert seen == [refused]
+
+
+def test_actions_are_found_by_the_beginning_of_their_id_also_after_a_restart(
+    hub: Product,
+) -> None:
+    with Client(hub.address) as client:
+        for name in ("aaaaaaaa-1", "aaaaaaaa-2", "bbbbbbbb-1"):
+            client.submit("pause", "nobody", action_id=name)
+    hub.kill("hub")
+    hub.start_hub()
+    with Client(hub.address) as client:
+        found = client.actions(action_id_prefix="aaaaaaaa-")
+        assert {action.action_id for action in found} == {"aaaaaaaa-1", "aaaaaaaa-2"}
+        assert client.actions(action_id_prefix="aaaaaaaa-3") == ()
+        assert client.actions(parent_action_id="aaaaaaaa-1") == ()

@@ -128,7 +128,13 @@ class ActionsService(action_pb2_grpc.ActionsServicer):
         """The journal, newest first."""
         del context
         limit = min(request.limit, 500) if request.limit > 0 else 100
-        actions = self._journal.recent(limit, request.run_id, open_only=request.open_only)
+        actions = self._journal.recent(
+            limit,
+            request.run_id,
+            open_only=request.open_only,
+            prefix=request.action_id_prefix,
+            parent_action_id=request.parent_action_id,
+        )
         return action_pb2.ListResponse(
             actions=[to_proto(action_pb2.Action, action) for action in actions]
         )

@@ -909,22 +909,30 @@ class ListRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     OPEN_ONLY_FIELD_NUMBER: _builtins.int
+    ACTION_ID_PREFIX_FIELD_NUMBER: _builtins.int
+    PARENT_ACTION_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Only of this run; empty for all."""
     limit: _builtins.int
     """At most so many; 0 for 100."""
     open_only: _builtins.bool
     """Only those that have not ended."""
+    action_id_prefix: _builtins.str
+    """Only those whose identity begins so, also old ones; empty for all."""
+    parent_action_id: _builtins.str
+    """Only the parts of this action; empty for all."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         limit: _builtins.int = ...,
         open_only: _builtins.bool = ...,
+        action_id_prefix: _builtins.str = ...,
+        parent_action_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit", "open_only", b"open_only", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action_id_prefix", b"action_id_prefix", "limit", b"limit", "open_only", b"open_only", "parent_action_id", b"parent_action_id", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
