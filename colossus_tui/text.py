@@ -211,3 +211,16 @@ def named(names: Sequence[str], limit: int = 5) -> str:
     """Return names in one phrase: "a, b and 3 more"."""
     more = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def verdict(state: str, code: str | None, detail: str) -> str:
+    """Return how something stands in the hub's own words: "refused (conflict): the run is paused".
+
+    The console, the command line and the client show this sentence, never one of their own.
+
+    Args:
+        code: Why it went wrong, for programs; None where nothing did.
+        detail: The hub's sentence, with the remedy. Untrusted text.
+    """
+    why = f"{state} ({code})" if code else state
+    return f"{why}: {safe(detail)}" if detail else why

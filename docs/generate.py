@@ -33,11 +33,31 @@ PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
     "actions": (("actions", list[model.Action], "the journal, newest first"),),
     "show RUN": (("kind", str, '"run"'), ("detail", model.RunDetail, "the run")),
     "show NODE": (("kind", str, '"node"'), ("detail", model.NodeDetail, "the node")),
-    "run, checkpoint, pause, freeze, resume, reprioritize, stop": (
+    "show ACTION": (
+        ("kind", str, '"action"'),
+        ("detail", model.Action, "the action, with all ranks and nodes that the hub keeps"),
+        ("parts", list[model.Action], "what it did to runs, newest first; a drain's only"),
+    ),
+    "run, checkpoint, pause, freeze, resume, reprioritize, stop, undrain, cancel, approve": (
         ("action", model.Action, "the action as it ended, or as it was left with --no-wait"),
+    ),
+    "drain": (
+        ("action", model.Action, "the action as it ended, or as it was left with --no-wait"),
+        ("parts", list[model.Action], "what it did to the node's runs, newest first"),
     ),
     "the same with --dry-run, or when refused beforehand": (
         ("preflight", model.Preflight, "what it would cost, or why not"),
+    ),
+    "a verb on several runs, or with --match": (
+        ("actions", list[model.Action], "each run's own, in the order asked for"),
+        ("left_out", list[model.Preflight], "runs that refused it and were left out"),
+    ),
+    "a verb on several runs with --dry-run, or when nothing was done": (
+        ("bulk_preflight", model.BulkPreflight, "what it would cost together, or why not"),
+    ),
+    "cancel and approve, when refused": (
+        ("action", model.Action, "the action as it is now"),
+        ("refusal_detail", str, "why it was not taken back, or the approval not counted"),
     ),
     "doctor": (("findings", list[Finding], "what works here and what does not"),),
     "demo --headless": (("site", model.Site, "the site"), ("runs", list[model.Run], "all runs")),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from colossus_tui.cli import exit_codes
+from colossus_tui.cli import bulk, confirm, exit_codes
+from colossus_tui.cli.cards import actions_table, goes_on, preflight_text, standing
+from colossus_tui.cli.following import Parts, follow
 from colossus_tui.cli.output import as_json, note, show
-from colossus_tui.cli.tables import preflight_text
 from colossus_tui.model import (
     Action,
     ActionParameters,
-    ActionState,
     Confirmation,
     Preflight,
     PriorityClass,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def act(client: Client, arguments: argparse.Namespace) -> int:
-    """Carry out one verb on one run."""
+    """Carry out one verb on one run, or on several together."""
     verb = Verb(arguments.command)
     parameters = ActionParameters(
         priority_class=PriorityClass(arguments.priority_class)
@@ -39,7 +39,15 @@ def act(client: Client, arguments: argparse.Namespace) -> int:
         release_gpus=getattr(arguments, "release_gpus", False),
         grace_seconds=getattr(arguments, "grace", None) or 0.0,
     )
-    return perform(client, verb, arguments.run, parameters, arguments)
+    if arguments.match is None and len(arguments.runs) == 1:
+        return perform(client, verb, arguments.runs[0], parameters, arguments)
+    return bulk.act(client, verb, parameters, arguments)
+
+
+def on_node(client: Client, arguments: argparse.Namespace) -> int:
+    """Take a node out of use, or give it back."""
+    parameters = ActionParameters(node_name=arguments.node)
+    return perform(client, Verb(arguments.command), "", parameters, arguments)
 
 
 def start(client: Client, arguments: argparse.Namespace) -> int:
@@ -97,20 +105,18 @@ def perform(
         reason=arguments.reason,
         expected_generation=preflight.generation if verb is not Verb.START else 0,
     )
+    return exit_codes.of_action(concluded(client, action, arguments))
+
+
+def concluded(client: Client, action: Action, arguments: argparse.Namespace) -> Action:
+    """Wait for an action's end if that is wanted, show how it stands and return it."""
+    quiet = arguments.json
     if arguments.wait and not action.state.is_end:
-        action = _followed(client, action, quiet=arguments.json)
-    return _show_action(action, arguments)
-
-
-def _followed(client: Client, action: Action, *, quiet: bool) -> Action:
-    try:
-        for newer in client.follow(action.action_id):
-            action = newer
-            if not quiet and not action.state.is_end:
-                note(f"  {action.state}: {safe(action.detail, 200)}")
-    except KeyboardInterrupt:
-        note(f"\nnot waited for: action {action.action_id} goes on; see colossus actions")
-        raise
+        has_parts = action.verb is Verb.DRAIN and not quiet
+        with Parts(client, action.action_id) if has_parts else contextlib.nullcontext():
+            timeout = arguments.timeout
+            (action,) = follow(client, [action], quiet=quiet, approval_timeout=timeout)
+    _show_action(client, action, arguments)
     return action
 
 
@@ -129,38 +135,21 @@ def _confirmed(preflight: Preflight) -> bool:
     if preflight.confirmation is Confirmation.NONE:
         return True
     note(preflight_text(preflight))
-    if not sys.stdin.isatty():
-        note("colossus: nobody is here to confirm it; add --yes if you mean it")
-        return False
-    try:
-        if preflight.confirmation is Confirmation.TYPE_NAME:
-            sys.stderr.write(f"type the run's name to {preflight.verb} it: ")
-            sys.stderr.flush()
-            return input() == preflight.run_id or _declined()
-        sys.stderr.write(f"{preflight.verb} {safe(preflight.run_id, 63)}? [y/N] ")
-        sys.stderr.flush()
-        return input().strip().lower() in ("y", "yes") or _declined()
-    except EOFError:
-        return _declined()
+    if preflight.confirmation is Confirmation.TYPE_NAME:
+        kind = "node" if preflight.verb.is_on_node else "run"
+        return confirm.typed(f"type the {kind}'s name to {preflight.verb} it", preflight.subject)
+    return confirm.yes(f"{preflight.verb} {safe(preflight.subject, 253)}?")
 
 
-def _declined() -> bool:
-    note("not done")
-    return False
-
-
-def _show_action(action: Action, arguments: argparse.Namespace) -> int:
+def _show_action(client: Client, action: Action, arguments: argparse.Namespace) -> None:
+    parts: tuple[Action, ...] = ()
+    if action.verb is Verb.DRAIN:
+        parts = client.actions(parent_action_id=action.action_id, limit=500)
     if arguments.json:
-        show(as_json(action=action))
+        show(as_json(action=action, **({"parts": parts} if action.verb is Verb.DRAIN else {})))
     else:
-        line = f"{action.verb} {safe(action.run_id, 63)}: {action.state}"
+        show(f"{action.verb} {safe(action.subject, 253)}: {standing(action)}")
+        if parts:
+            show(actions_table(parts))
         if not action.state.is_end:
-            line += f" (action {action.action_id}; not waited for)"
-        show(f"{line}: {safe(action.detail, 300)}" if action.detail else line)
-    if not arguments.wait and action.state is not ActionState.REFUSED:
-        return (
-            exit_codes.OBSERVED
-            if action.state is ActionState.OBSERVED
-            else (exit_codes.NOT_CONFIRMED)
-        )
-    return exit_codes.of_action(action)
+            show(goes_on(action))

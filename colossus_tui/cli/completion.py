@@ -1,13 +1,44 @@
-"""Completion scripts for bash, zsh and fish, made from the parser; run names are asked for live."""
+"""Completion scripts for bash, zsh and fish, made from the parser; names are asked for live."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import re
 import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from colossus_tui.cli import parser as grammar
+from colossus_tui.cli.exit_codes import OBSERVED
+from colossus_tui.cli.output import show
 
-HIDDEN = "__complete"  # `colossus __complete runs` prints names, one a line
+if TYPE_CHECKING:
+    from colossus_tui.client import Client
+
+HIDDEN = "__complete"  # `colossus __complete runs nodes` prints names, one a line
+KINDS = {"RUN": "runs", "NODE": "nodes", "ACTION": "actions"}  # by what stands in the usage
+ACTION_COUNT = 50
+_HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # bash expands what it completes
+
+
+def print_names(kinds: Sequence[str]) -> int:
+    """Print the names of these kinds for a shell; silent when no hub answers."""
+    from colossus_tui.client import Client, ColossusError
+
+    with contextlib.suppress(ColossusError), Client(timeout=1.0) as client:
+        for name in (name for kind in kinds for name in _names(client, kind)):
+            if _HARMLESS.fullmatch(name):
+                show(name)
+    return OBSERVED
+
+
+def _names(client: Client, kind: str) -> list[str]:
+    if kind == "runs":
+        return [run.run_id for run in client.runs()]
+    if kind == "nodes":
+        return [node.node_name for node in client.nodes()]
+    return [action.action_id for action in client.actions(limit=ACTION_COUNT)]
 
 
 def script(shell: str) -> str:
@@ -34,24 +65,32 @@ def _options(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _words(parser: argparse.ArgumentParser) -> list[str]:
-    """Return what may stand for the positional arguments; "" where a run's name may."""
-    words: list[str] = []
-    for action in parser._actions:
-        if action.option_strings:
-            continue
-        if action.choices:
-            words += [str(choice) for choice in action.choices]
-        elif action.metavar in ("RUN", "RUN|NODE"):
-            words.append("")
-    return words
+    """Return the fixed words that may stand for the positional arguments."""
+    return [
+        str(choice)
+        for action in parser._actions
+        if not action.option_strings
+        for choice in action.choices or ()
+    ]
+
+
+def _question(parser: argparse.ArgumentParser) -> str:
+    """Return the command that prints the names which may stand there; "" where none may."""
+    kinds = [
+        KINDS[word]
+        for action in parser._actions
+        if not action.option_strings and isinstance(action.metavar, str)
+        for word in action.metavar.split("|")
+        if word in KINDS
+    ]
+    return f"colossus {HIDDEN} {' '.join(kinds)} 2>/dev/null" if kinds else ""
 
 
 def _bash(commands: dict[str, argparse.ArgumentParser]) -> str:
     cases = []
     for name, parser in commands.items():
-        words = _words(parser)
-        fixed = " ".join([*_options(parser), *(word for word in words if word)])
-        dynamic = f" $(colossus {HIDDEN} runs 2>/dev/null)" if "" in words else ""
+        fixed = " ".join([*_options(parser), *_words(parser)])
+        dynamic = f" $({question})" if (question := _question(parser)) else ""
         cases.append(f'        {name}) words="{fixed}{dynamic}" ;;')
     joined = "\n".join(cases)
     return f"""# bash completion of colossus
@@ -73,9 +112,8 @@ complete -o default -F _colossus colossus
 def _zsh(commands: dict[str, argparse.ArgumentParser]) -> str:
     cases = []
     for name, parser in commands.items():
-        words = _words(parser)
-        fixed = " ".join([*_options(parser), *(word for word in words if word)])
-        dynamic = f' ${{(f)"$(colossus {HIDDEN} runs 2>/dev/null)"}}' if "" in words else ""
+        fixed = " ".join([*_options(parser), *_words(parser)])
+        dynamic = f' ${{(f)"$({question})"}}' if (question := _question(parser)) else ""
         cases.append(f"        {name}) words=({fixed}{dynamic}) ;;")
     joined = "\n".join(cases)
     return f"""#compdef colossus
@@ -104,10 +142,8 @@ def _fish(commands: dict[str, argparse.ArgumentParser]) -> str:
         lines.append(f"complete -c colossus -n __fish_use_subcommand -a {name} -d {about}")
         here = f"-n '__fish_seen_subcommand_from {name}'"
         lines += [f"complete -c colossus {here} -l {option[2:]}" for option in _options(parser)]
-        words = _words(parser)
-        if "" in words:
-            lines.append(f"complete -c colossus {here} -a '(colossus {HIDDEN} runs 2>/dev/null)'")
-        fixed = " ".join(word for word in words if word)
-        if fixed:
+        if question := _question(parser):
+            lines.append(f"complete -c colossus {here} -a '({question})'")
+        if fixed := " ".join(_words(parser)):
             lines.append(f"complete -c colossus {here} -a '{fixed}'")
     return "\n".join(lines) + "\n"

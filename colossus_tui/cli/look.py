@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from colossus_tui.cli import exit_codes, tables
+from colossus_tui.cli import action, cards, exit_codes, tables
 from colossus_tui.cli.output import as_json, note, show
 
 if TYPE_CHECKING:
@@ -55,23 +56,27 @@ def events(client: Client, arguments: argparse.Namespace) -> Parts:
 
 def actions(client: Client, arguments: argparse.Namespace) -> Parts:
     """The journal of actions, newest first."""
-    found = client.actions(run_id=arguments.run or "", limit=arguments.limit)
-    return {"actions": found}, tables.actions_table(found) if found else "no actions"
+    found = client.actions(
+        run_id=arguments.run or "", limit=arguments.limit, open_only=arguments.open
+    )
+    return {"actions": found}, cards.actions_table(found) if found else "no actions"
 
 
 def show_one(client: Client, arguments: argparse.Namespace) -> Parts:
-    """One run, or one node."""
+    """One run, one node or one action."""
     from colossus_tui.client import NotFoundError
 
-    try:
-        run = client.run(arguments.name)
-    except NotFoundError:
-        try:
-            node = client.node(arguments.name)
-        except NotFoundError:
-            raise NotFoundError(f"there is no run and no node {arguments.name!r}") from None
+    name = arguments.name
+    with contextlib.suppress(NotFoundError):
+        run = client.run(name)
+        return {"kind": "run", "detail": run}, tables.run_text(run)
+    with contextlib.suppress(NotFoundError):
+        node = client.node(name)
         return {"kind": "node", "detail": node}, tables.node_text(node)
-    return {"kind": "run", "detail": run}, tables.run_text(run)
+    if len(name) >= action.PREFIX_LENGTH:
+        with contextlib.suppress(NotFoundError):
+            return action.shown(client, name)
+    raise NotFoundError(f"there is no run, node or action {name!r}")
 
 
 def look(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,14 @@ from colossus_tui.text import safe
 if TYPE_CHECKING:
     from colossus_tui.client import Client
 
-ACTIONS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop")
+# What acts, and the module and function that do it; imported when asked for.
+ACTS = {
+    **dict.fromkeys(parser.VERBS, ("act", "act")),
+    **dict.fromkeys(("drain", "undrain"), ("act", "on_node")),
+    "run": ("act", "start"),
+    "cancel": ("action", "cancel"),
+    "approve": ("action", "approve"),
+}
 LOOKS = ("status", "runs", "nodes", "gpus", "events", "actions", "show")
 
 
@@ -37,7 +45,7 @@ def _dispatch(words: list[str]) -> int:
     from colossus_tui.cli import completion
 
     if words[:1] == [completion.HIDDEN]:
-        return _complete()
+        return completion.print_names(words[1:])
     arguments = parser.build().parse_args(words)
     match arguments.command:
         case "completion":
@@ -82,14 +90,10 @@ def _with_hub(arguments: argparse.Namespace) -> int:
 
         return doctor(arguments)
     with _client(arguments) as client:
-        if arguments.command in ACTIONS:
-            from colossus_tui.cli.act import act
-
-            return act(client, arguments)
-        if arguments.command == "run":
-            from colossus_tui.cli.act import start
-
-            return start(client, arguments)
+        if arguments.command in ACTS:
+            module, function = ACTS[arguments.command]
+            command = getattr(importlib.import_module(f"colossus_tui.cli.{module}"), function)
+            return int(command(client, arguments))
         from colossus_tui.cli import look
 
         commands = {name: getattr(look, name) for name in LOOKS if name != "show"}
@@ -113,8 +117,7 @@ def _client(arguments: argparse.Namespace) -> Iterator[Client]:
             yield client
         return
     with Embedded() as embedded, Client(embedded.address) as client:
-        acts = arguments.command in (*ACTIONS, "run")
-        if embedded.is_own or acts:  # nothing can act without its agent
+        if embedded.is_own or arguments.command in ACTS:  # nothing can act without its agent
             await_first_frame(client)
         yield client
 
@@ -124,13 +127,3 @@ def _console(arguments: argparse.Namespace) -> int:
     from colossus_tui.tui.app import run_console
 
     return run_console(configured(arguments.hub), ascii_only=arguments.ascii)
-
-
-def _complete() -> int:
-    """Print the names of runs for a shell's completion; silent when no hub answers."""
-    from colossus_tui.client import Client, ColossusError
-
-    with contextlib.suppress(ColossusError), Client(timeout=1.0) as client:
-        for run in client.runs():
-            show(run.run_id)
-    return exit_codes.OBSERVED

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any, TypeAlias
 
 from colossus_tui import __version__
 from colossus_tui.cli.exit_codes import EXPLAINED
 from colossus_tui.model import PriorityClass
+from colossus_tui.model.match import FIELDS, Match, MatchError, parse
 
+VERBS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop")
 CLASSES = [member.value for member in PriorityClass]
+MATCH_HELP = f"terms such as class>=P3 or a word; fields: {', '.join(FIELDS)}"
 RAW = argparse.RawDescriptionHelpFormatter
 TOP_EXAMPLES = f"""examples:
   colossus                                   the console on this machine, or on COLOSSUS_HUB
@@ -16,9 +20,35 @@ TOP_EXAMPLES = f"""examples:
   colossus run --name 10t --class P0 --ranks 2 -- python train.py
   colossus pause 10t --dry-run               what it would cost
   colossus pause 10t --reason "feed B" --yes
+  colossus pause --match 'class>=P3 state=running'
+  colossus drain node-17 --reason "XID 79"
   colossus runs --json | jq '.runs[] | .run_id'
 
 {EXPLAINED}"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A command; one on several runs takes their names also between and after its options."""
+
+    takes_runs = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and check what argparse cannot say: names or an expression, and none twice."""
+        if not self.takes_runs:
+            return super().parse_known_args(args, namespace)
+        self.takes_runs = False  # the other order of parsing comes through here, too
+        try:
+            found, rest = self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.takes_runs = True
+        if bool(found.runs) == (found.match is not None):
+            self.error("give names of runs, or --match EXPR, and not both")
+        if twice := [name for name in found.runs if found.runs.count(name) > 1]:
+            self.error(f"RUN: {twice[0]!r} is named twice")
+        return found, rest
+
+
+_Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
 def build() -> argparse.ArgumentParser:
@@ -32,7 +62,9 @@ def build() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=__version__)
     _hub(root)
     root.add_argument("--ascii", action="store_true", help="console without line drawing glyphs")
-    commands = root.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = root.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", parser_class=_Parser
+    )
     _looking(commands)
     _acting(commands)
     _serving(commands)
@@ -49,11 +81,11 @@ def _hub(parser: argparse.ArgumentParser, *, suppress: bool = False) -> None:
 
 
 def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    commands: _Commands,
     name: str,
     summary: str,
     *examples: str,
-) -> argparse.ArgumentParser:
+) -> _Parser:
     epilog = "\n".join(["examples:", *(f"  colossus {example}" for example in examples)])
     parser = commands.add_parser(
         name,
@@ -66,15 +98,19 @@ def _command(
     return parser
 
 
-def _looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _looking(commands: _Commands) -> None:
     looks = (
         ("status", "the site and all runs", ("status", "status --json --watch")),
         ("runs", "all runs", ("runs", "runs --json")),
         ("nodes", "all nodes", ("nodes", "nodes --watch")),
         ("gpus", "GPUs with their figures", ("gpus --run 10t", "gpus --node n1 --json")),
         ("events", "what happened, newest first", ("events --run 10t", "events --limit 20")),
-        ("actions", "who did what and how it ended", ("actions", "actions --run 10t --json")),
-        ("show", "one run or node in full", ("show 10t", "show node-1 --json")),
+        ("actions", "who did what and how it ended", ("actions --open", "actions --run 10t")),
+        (
+            "show",
+            "one run, node or action in full",
+            ("show 10t", "show node-1 --json", "show 3f0c2a9e"),
+        ),
     )
     for name, summary, examples in looks:
         parser = _command(commands, name, summary, *examples)
@@ -84,7 +120,13 @@ def _looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             "--interval", type=_seconds, default=1.0, metavar="S", help="of --watch, default 1"
         )
         if name == "show":
-            parser.add_argument("name", metavar="RUN|NODE")
+            parser.add_argument(
+                "name",
+                metavar="RUN|NODE|ACTION",
+                help="an action by at least 8 characters of its id",
+            )
+        if name == "actions":
+            parser.add_argument("--open", action="store_true", help="only those that go on")
         if name in ("gpus", "events", "actions"):
             parser.add_argument("--run", metavar="RUN", help="only of this run")
         if name in ("gpus", "events"):
@@ -93,20 +135,44 @@ def _looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             parser.add_argument("--limit", type=_count, default=50, metavar="N", help="default 50")
 
 
-def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _acting(commands: _Commands) -> None:
+    _verbs(commands)
+    _on_nodes(commands)
+    _on_actions(commands)
+    _starting(commands)
+
+
+def _verbs(commands: _Commands) -> None:
     verbs = (
         ("checkpoint", "save now, keep running", ("checkpoint 10t", "checkpoint 10t --no-wait")),
-        ("pause", "save at a step, exit, release the GPUs", ("pause 10t --dry-run", "pause 10t")),
+        (
+            "pause",
+            "save at a step, exit, release the GPUs",
+            ("pause 10t --dry-run", "pause 1t-a 1t-b", "pause --match 'class>=P3 state=running'"),
+        ),
         ("freeze", "stop in place until a resume or the fuse", ("freeze 10t --fuse 30",)),
-        ("resume", "undo a pause or a freeze", ("resume 10t",)),
-        ("reprioritize", "change the priority class", ("reprioritize 10t P1",)),
+        ("resume", "undo a pause or a freeze", ("resume 10t", "resume --match state=paused")),
+        (
+            "reprioritize",
+            "change the priority class",
+            ("reprioritize 10t P1", "reprioritize --match 'user=eve gpus<64' P4"),
+        ),
         ("stop", "end a run; nothing is saved", ("stop 10t", "stop 10t --force --grace 5")),
     )
     for name, summary, examples in verbs:
         parser = _command(commands, name, summary, *examples)
-        parser.add_argument("run", metavar="RUN")
+        parser.takes_runs = True
+        parser.add_argument("runs", nargs="*", metavar="RUN", help="one or several")
         if name == "reprioritize":
             parser.add_argument("priority_class", metavar="CLASS", choices=CLASSES)
+        parser.add_argument(
+            "--match", type=_match, metavar="EXPR", help=f"runs by what they are: {MATCH_HELP}"
+        )
+        parser.add_argument(
+            "--skip-refused",
+            action="store_true",
+            help="with --yes: act on the others when some runs refuse it; else nothing is done",
+        )
         _action_options(parser)
         if name == "freeze":
             parser.add_argument("--fuse", type=_seconds, metavar="S", help="default 60")
@@ -118,6 +184,38 @@ def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         if name in ("pause", "stop"):
             parser.add_argument("--force", action="store_true", help="SIGKILL after the grace")
             parser.add_argument("--grace", type=_seconds, metavar="S", help="default 600")
+
+
+def _on_nodes(commands: _Commands) -> None:
+    verbs = (
+        (
+            "drain",
+            "take a node out of use: no new work, its runs save and go on elsewhere",
+            ("drain node-17 --dry-run", 'drain node-17 --reason "XID 79"'),
+        ),
+        ("undrain", "give a drained node back to its scheduler", ("undrain node-17",)),
+    )
+    for name, summary, examples in verbs:
+        parser = _command(commands, name, summary, *examples)
+        parser.add_argument("node", metavar="NODE")
+        _action_options(parser)
+
+
+def _on_actions(commands: _Commands) -> None:
+    verbs = (
+        ("cancel", "take an action back while nothing of it is final", ("cancel 3f0c2a9e",)),
+        ("approve", "approve an action that waits for another operator", ("approve 3f0c2a9e",)),
+    )
+    for name, summary, examples in verbs:
+        parser = _command(commands, name, summary, *examples)
+        parser.add_argument("action", metavar="ACTION", help="at least 8 characters of its id")
+        parser.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
+        _waiting(parser)
+        if name == "approve":
+            parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _starting(commands: _Commands) -> None:
     run = _command(
         commands,
         "run",
@@ -140,15 +238,24 @@ def _acting(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def _action_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show the preflight, do nothing")
     parser.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
-    parser.add_argument(
-        "--wait", action=argparse.BooleanOptionalAction, default=True, help="until it is observed"
-    )
-    parser.add_argument("--timeout", type=_seconds, metavar="S", help="how long to observe")
+    _waiting(parser)
     parser.add_argument("--reason", default="", metavar="TEXT", help="for the journal")
     parser.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def _serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _waiting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wait", action=argparse.BooleanOptionalAction, default=True, help="until it has ended"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=_seconds,
+        metavar="S",
+        help="how long to observe, and to wait for another operator's approval",
+    )
+
+
+def _serving(commands: _Commands) -> None:
     from colossus_tui.hub.command import add_arguments  # arguments only, no server
 
     hub = _command(commands, "hub", "serve agents and consoles", "hub --listen 127.0.0.1:7717")
@@ -176,6 +283,15 @@ def _serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "completion fish > ~/.config/fish/completions/colossus.fish",
     )
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
+
+
+def _match(text: str) -> Match:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; 'class>=P0' means every run")
+    try:
+        return parse(text)
+    except MatchError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _seconds(text: str) -> float:

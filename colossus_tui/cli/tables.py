@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from colossus_tui.cli.cards import actions_table
 from colossus_tui.cli.output import table
 from colossus_tui.model import (
-    Action,
     Event,
     Gpu,
+    Job,
     Node,
     NodeDetail,
-    Preflight,
     Run,
     RunDetail,
+    RunState,
     Site,
 )
 from colossus_tui.text import (
@@ -74,18 +75,26 @@ def runs_table(runs: Sequence[Run]) -> str:
             age(run.durable_time_unix_ns),
             hours(run.work_at_risk_hours, run.work_unit),
             watts(run.power_watts),
-            str(len(run.alerts)) if run.alerts else "-",
+            ", ".join([*([str(len(run.alerts))] if run.alerts else []), *_waits(run)]) or "-",
         )
         for run in runs
     ]
-    return table(heads, rows, "lllrrrrrrrrrrrrrr")
+    return table(heads, rows, "lllrrrrrrrrrrrrrl")
+
+
+def _waits(run: Run) -> list[str]:
+    """Return why a run has not begun, in its scheduler's word."""
+    if run.state is not RunState.PENDING or run.job is None:
+        return []
+    return [f"waits: {safe(run.job.reason, 80) or 'no reason given'}"]
 
 
 def nodes_table(nodes: Sequence[Node]) -> str:
-    """Return all nodes, a row each."""
+    """Return all nodes, a row each; the scheduler's word only where there is one."""
+    scheduled = any(node.scheduler_state for node in nodes)
     heads = (
         "NODE", "STATE", "AGE", "GPUS", "GPU POWER", "HOTTEST", "GPU USE", "CPU", "MEMORY", "LOAD",
-        "FAILING", "RUNS",
+        "FAILING", "RUNS", *(["SCHEDULER"] if scheduled else []),
     )  # fmt: skip
     rows = [
         (
@@ -101,10 +110,17 @@ def nodes_table(nodes: Sequence[Node]) -> str:
             number(node.load_1m, 2),
             str(node.failing_sensor_count) if node.failing_sensor_count else "-",
             ", ".join(safe(run, 63) for run in node.run_ids[:8]) or "-",
+            *([_scheduled(node)] if scheduled else []),
         )
         for node in nodes
     ]
-    return table(heads, rows, "llrrrrrrrrrl")
+    return table(heads, rows, "llrrrrrrrrrll")
+
+
+def _scheduled(node: Node) -> str:
+    """Return how its scheduler holds a node, and why."""
+    state, reason = safe(node.scheduler_state, 40), safe(node.scheduler_reason, 80)
+    return f"{state}: {reason}" if reason else state or "-"
 
 
 def gpus_table(gpus: Sequence[Gpu]) -> str:
@@ -156,25 +172,6 @@ def events_table(events: Sequence[Event]) -> str:
     return table(("TIME", "SEVERITY", "KIND", "WHERE", "WHAT"), rows)
 
 
-def actions_table(actions: Sequence[Action]) -> str:
-    """Return actions, a row each."""
-    rows = [
-        (
-            clock(action.requested_time_unix_ns),
-            action.action_id,
-            action.verb.value,
-            safe(action.run_id, 63),
-            action.state.value,
-            safe(action.operator, 32),
-            duration((action.updated_time_unix_ns - action.requested_time_unix_ns) / 1e9),
-            safe(action.detail, 100) + (f" [{safe(action.reason, 60)}]" if action.reason else ""),
-        )
-        for action in actions
-    ]
-    heads = ("TIME", "ACTION", "VERB", "RUN", "STATE", "OPERATOR", "TOOK", "WHAT")
-    return table(heads, rows, "llllllrl")
-
-
 def run_text(detail: RunDetail) -> str:
     """Return one run down to its ranks."""
     run = detail.run
@@ -185,6 +182,7 @@ def run_text(detail: RunDetail) -> str:
         f"attempt   {run.attempt}, {run.backend_priority or 'no process'}, "
         f"on {', '.join(safe(name, 63) for name in run.node_names) or 'no node'}",
         f"steps     {f'from its {safe(run.step_source, 40)}' if run.step_source else 'n/a'}",
+        *_job(run.job),
         f"lost      {badput or 'nothing yet'}",
         f"MFU       {ratio(run.mfu_ratio, 1)} ({run.mfu_method})",
         *(f"{alert.severity.value:<9} {safe(alert.message, 200)}" for alert in run.alerts),
@@ -216,6 +214,29 @@ def run_text(detail: RunDetail) -> str:
     if detail.output_tail:
         parts += ["", "last output of rank 0:", *safe_lines(detail.output_tail, 10)]
     return "\n".join(parts)
+
+
+def _job(job: Job | None) -> list[str]:
+    """Return what the run's scheduler knows of it: why it waits first."""
+    if job is None:
+        return []
+    why = f": {safe(job.reason, 200)}" if job.reason else ""
+    held = ", held" if job.held and "held" not in job.reason else ""
+    facts = [
+        ("queue", job.queue),
+        ("user", job.user),
+        ("quality", job.quality),
+        ("priority", number(job.priority) if job.priority is not None else ""),
+        ("restarts", str(job.restart_count) if job.restart_count else ""),
+        ("part of", job.part_of),
+    ]
+    known = ", ".join(f"{name} {safe(text, 63)}" for name, text in facts if text)
+    requeue = "" if job.can_requeue else ", cannot be requeued"
+    return [
+        f"job       {safe(job.job_id, 63)} {safe(job.state, 63)}{why}{held}{requeue}, "
+        f"seen {duration(job.age_seconds)} ago",
+        *([f"          {known}"] if known else []),
+    ]
 
 
 def _rank_state(alive: bool, state: str, end: object) -> str:
@@ -304,19 +325,3 @@ def node_text(detail: NodeDetail) -> str:
             "rlrlrrll",
         )]  # fmt: skip
     return "\n".join(parts)
-
-
-def preflight_text(preflight: Preflight) -> str:
-    """Return the preflight card."""
-    lines = [f"{preflight.verb} {safe(preflight.run_id, 63)}"]
-    if not preflight.allowed:
-        lines.append(f"refused ({preflight.refusal}): {safe(preflight.refusal_detail, 400)}")
-        return "\n".join(lines)
-    lines.append(f"  {safe(preflight.effect, 200)}")
-    lines += [
-        f"  {fit(figure.label, 16)} {measured(figure.value, figure.unit):>14}"
-        f"   {safe(figure.basis, 100)}"
-        for figure in preflight.figures
-    ]
-    lines += [f"  ! {safe(warning, 200)}" for warning in preflight.warnings]
-    return "\n".join(lines)

@@ -80,6 +80,10 @@ class Match:
         """Return whether the run is meant."""
         return all(term.holds(run) for term in self.terms)
 
+    def names(self, field: str) -> bool:
+        """Return whether one of its terms is about this field."""
+        return any(term.field == field for term in self.terms)
+
 
 def parse(text: str) -> Match:
     """Return the checked expression; an empty one means every run.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 
 import pytest
 
-from colossus_protos.v1 import common_pb2, directive_pb2, run_pb2
+from colossus_protos.v1 import common_pb2, directive_pb2
+from tests.cli.answering import Answering
 from tests.e2e.product import BIN, Product
 from tests.fakes.fake_agent import FakeAgent, local_run
 from tests.support import until
@@ -25,29 +25,6 @@ def agent(hub: Product) -> Iterator[FakeAgent]:
         agent.steps("r", [1, 2, 3])
         until(lambda: hub.run_of("r").get("step") == 3)
         yield agent
-
-
-class Answering:
-    """Answers every directive in the background."""
-
-    def __init__(self, agent: FakeAgent, detail: str = "", **changes: object) -> None:
-        self._agent, self._detail, self._changes = agent, detail, changes
-        self.orders: list[str] = []
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self) -> None:
-        while True:
-            try:
-                directive = self._agent.directive()
-            except Exception:  # noqa: BLE001  # the test has ended, and the link with it
-                return
-            order = directive.WhichOneof("order")
-            self.orders.append(order or "")
-            self._agent.answer(directive, self._detail, **self._changes)
-            if order == "freeze" and not self._changes:
-                self._agent.report(
-                    local_run(state=run_pb2.LOCAL_RUN_STATE_FROZEN, fuse_deadline_unix_ns=1 << 62)
-                )
 
 
 def test_a_dry_run_says_the_cost_and_does_nothing(hub: Product, agent: FakeAgent) -> None:
@@ -120,7 +97,7 @@ def test_a_denial_ends_with_6_and_a_failure_with_1(hub: Product, agent: FakeAgen
     result = hub.cli("reprioritize", "r", "P0", "--yes")
     assert result.returncode == 6
     assert "pid 1" in result.stdout
-    answering._detail = "no disk"
+    answering.detail = "no disk"
     assert hub.cli("reprioritize", "r", "P0", "--yes").returncode == 1
 
 
@@ -162,7 +139,9 @@ def test_interrupting_the_wait_leaves_the_action_going_on(hub: Product, agent: F
         _, error = process.communicate(timeout=10)
 
     assert process.returncode == 130
-    assert "goes on" in error
+    (action,) = hub.json("actions", "--open")["actions"]
+    assert f"action {action['action_id']} goes on" in error
+    assert f"colossus cancel {action['action_id']} takes it back" in error
     assert "Traceback" not in error
     Answering(agent)
     until(lambda: hub.json("actions")["actions"][0]["state"] == "observed")

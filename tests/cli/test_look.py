@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from colossus_tui.cli import completion
 from docs.generate import PARTS
 from tests.e2e.product import BIN, Product
 from tests.fakes.fake_agent import FakeAgent, frame, local_run
@@ -62,7 +63,7 @@ def test_tables_have_units_and_say_what_is_not_available(fed: Product) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "named"),
     [
-        (["show", "nobody"], 1, "no run and no node 'nobody'"),
+        (["show", "nobody"], 1, "no run, node or action 'nobody'"),
         (["frobnicate"], 2, "frobnicate"),
         (["runs", "--interval", "soon"], 2, "soon"),
         (["events", "--limit", "0"], 2, "1 to 10,000"),
@@ -125,7 +126,7 @@ def test_without_a_terminal_the_console_is_one_table(fed: Product) -> None:
 
 def test_version_and_help_are_quick_and_have_examples(fed: Product) -> None:
     assert fed.cli("--version").stdout.strip() == "0.1.0"
-    for command in ("", "pause", "run", "gpus", "demo", "hub", "completion"):
+    for command in ("", "pause", "run", "gpus", "demo", "hub", "completion", "cancel", "drain"):
         text = fed.cli(*([command] if command else []), "--help").stdout
         assert "examples:" in text, command
         assert "exit codes:" in text, command
@@ -150,15 +151,39 @@ def test_bash_completes_commands_options_and_names_of_runs(fed: Product, tmp_pat
     assert complete("colossus", "pau") == ["pause"]
     assert complete("colossus", "pause", "r") == ["r"]
     assert "--dry-run" in complete("colossus", "pause", "--d")
+    assert complete("colossus", "drain", "node") == ["node-1"]
+    assert set(complete("colossus", "show", "")) >= {"r", "node-1"}
+    assert "--match" in complete("colossus", "resume", "--m")
+    action_id = asked(fed)
+    assert complete("colossus", "cancel", action_id[:4]) == [action_id]
     assert complete("colossus", "reprioritize", "P") == ["P0", "P1", "P2", "P3", "P4"]
+
+
+def asked(hub: Product) -> str:
+    """Ask for an action that nobody answers; return its id."""
+    result = hub.cli("freeze", "r", "--yes", "--no-wait", "--json")
+    return str(json.loads(result.stdout)["action"]["action_id"])
+
+
+def test_a_shell_gets_no_name_that_it_would_carry_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLOSSUS_HUB", f"unix:{tmp_path}/none.sock")
+    names = ["10t", "$(reboot)", "a`b`", "-x", "a b", "slurm-7_1"]
+    monkeypatch.setattr(completion, "_names", lambda client, kind: names)
+
+    completion.print_names(["runs"])
+
+    assert capsys.readouterr().out.split("\n") == ["10t", "slurm-7_1", ""]
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_get_all_commands(fed: Product, shell: str) -> None:
     script = fed.cli("completion", shell).stdout
 
-    for command in ("pause", "reprioritize", "completion"):
+    for command in ("pause", "reprioritize", "completion", "drain", "approve"):
         assert command in script
+    assert "__complete actions" in script
 
 
 def test_a_command_without_a_hub_starts_one_for_itself_and_leaves_none(tmp_path: Path) -> None:
