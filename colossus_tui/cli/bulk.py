@@ -68,7 +68,9 @@ def _matching(client: Client, arguments: argparse.Namespace) -> list[str]:
         over = sum(run.state.is_over for run in runs)
         runs = [run for run in runs if not run.state.is_over]
         if over:
-            note(f"{over} runs that are over are not meant; a term on state would mean them")
+            note(
+                f"not meant: {over} that are over; a term on state, as in state=failed, means them"
+            )
     if not runs:
         note("colossus: --match: no run matches; colossus runs lists them")
     return [run.run_id for run in runs]

@@ -98,7 +98,7 @@ def test_an_expression_chooses_the_runs_that_are_not_over(hub: Product, agent: F
     answer = json.loads(result.stdout)
     assert {one["run_id"] for one in answer["actions"]} == {"b", "c"}
     assert answer["left_out"] == []
-    assert "1 runs that are over are not meant" in result.stderr
+    assert "not meant: 1 that are over" in result.stderr
     assert asked(hub) == {"b": "observed", "c": "observed"}
 
 
