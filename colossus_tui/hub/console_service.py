@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -176,6 +177,8 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         if request.events:
             events = self._events.recent(EVENT_LIMIT)
             answer.events.extend(to_proto(common_pb2.Event, event) for event in events)
-            actions = self._journal.recent(ACTION_LIMIT)
-            answer.actions.extend(to_proto(action_pb2.Action, action) for action in actions)
+            answer.actions.extend(
+                to_proto(action_pb2.Action, replace(action, stages=(), ranks=(), missing_nodes=()))
+                for action in self._journal.recent(ACTION_LIMIT)
+            )
         return answer

@@ -17,8 +17,9 @@ class Command:
         shown: The key as it is written on the screen.
         label: Word in the footer.
         help: Sentence in help and palette.
-        scope: Screens that offer it: "all", "overview", "run", "nodes", "node".
-        verb: Verb of an action on the run under the cursor, if it is one.
+        scope: Screens that offer it: "all", "overview", "run", "nodes", "node", "actions",
+            "action", "card".
+        verb: Verb of an action on what is under the cursor, if it is one.
     """
 
     name: str
@@ -30,15 +31,15 @@ class Command:
     verb: Verb | None = None
 
 
-RUNS = ("overview", "run")
+RUNS, NODES, ACTIONS = ("overview", "run"), ("nodes", "node"), ("actions", "action")
 COMMANDS = (
     Command(
         "open",
         "enter",
         "enter",
         "open",
-        "Open the run or node under the cursor",
-        ("overview", "nodes"),
+        "Open what is under the cursor, or a card's action, in full",
+        ("overview", "nodes", "actions", "card"),
     ),
     Command(
         "act('pause')",
@@ -70,7 +71,39 @@ COMMANDS = (
         Verb.REPRIORITIZE,
     ),
     Command("act('stop')", "S", "S", "stop", "End the run; nothing is saved", RUNS, Verb.STOP),
-    Command("nodes", "n", "n", "nodes", "All nodes", ("overview", "run")),
+    Command(
+        "mark", "space", "space", "mark", "Mark the run: verbs act on all marked", ("overview",)
+    ),
+    Command("mark_all", "asterisk", "*", "mark all", "Mark all runs that are shown", ("overview",)),
+    Command(
+        "act('drain')",
+        "D",
+        "D",
+        "drain",
+        "Take the node out of use; its runs save and move",
+        NODES,
+        Verb.DRAIN,
+    ),
+    Command(
+        "act('undrain')",
+        "U",
+        "U",
+        "undrain",
+        "Give a drained node back to its scheduler",
+        NODES,
+        Verb.UNDRAIN,
+    ),
+    Command("approve", "A", "A", "approve", "Approve an action that waits for it", ACTIONS),
+    Command(
+        "cancel",
+        "x",
+        "x",
+        "cancel",
+        "Take an action back while nothing is final",
+        (*ACTIONS, "card"),
+    ),
+    Command("nodes", "n", "n", "nodes", "All nodes", RUNS),
+    Command("actions", "a", "a", "actions", "Actions: of the run, else of all", (*RUNS, *NODES)),
     Command("next_gpu", "g", "g", "next GPU", "Show the next GPU in full", ("node",)),
     Command(
         "back",
@@ -78,14 +111,14 @@ COMMANDS = (
         "esc",
         "back",
         "Back to the screen before",
-        ("run", "nodes", "node", "help"),
+        ("run", "nodes", "node", "actions", "action", "help"),
     ),
     Command(
         "filter",
         "slash",
         "/",
         "filter",
-        "Filter runs: words, class=P0, state=paused",
+        "Filter runs: words, class>=P3, gpus>64, state=paused",
         ("overview",),
     ),
     Command("order", "o", "o", "order", "Order by the next column", ("overview",)),
@@ -100,3 +133,8 @@ def offered(scope: str) -> list[Command]:
     """Return the commands of a screen, its own first."""
     own = [command for command in COMMANDS if scope in command.scope]
     return own + [command for command in COMMANDS if "all" in command.scope]
+
+
+def key_of(name: str) -> str:
+    """Return a command's key as it is written on the screen."""
+    return next(command.shown for command in COMMANDS if command.name == name)

@@ -6,28 +6,35 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
-from colossus_tui.model import ActionState, Verb, View
+from colossus_tui.model import Action, ActionState, Verb, View
 from colossus_tui.text import safe
-from colossus_tui.tui.actions import COMMANDS, offered
+from colossus_tui.tui.actions import COMMANDS, key_of, offered
 from colossus_tui.tui.feed import Feed
 from colossus_tui.tui.messages import (
+    ActionAnswered,
     ActionChanged,
     ActionFailed,
+    BulkChanged,
+    BulkPreflightReceived,
+    JournalReceived,
     LinkChanged,
     PreflightReceived,
     ViewReceived,
 )
+from colossus_tui.tui.screens.actions import ActionScreen, JournalScreen
 from colossus_tui.tui.screens.base import ColossusScreen
-from colossus_tui.tui.screens.card import CardScreen
+from colossus_tui.tui.screens.bulk import BulkCard
+from colossus_tui.tui.screens.card import Card, CardScreen
 from colossus_tui.tui.screens.overview import OverviewScreen
 from colossus_tui.tui.theme import ASCII, BACKGROUND, UNICODE
+from colossus_tui.tui.views.bulk import bulk_end
 from colossus_tui.tui.views.site import Link
 
 TICK_SECONDS = 1.0
@@ -38,7 +45,7 @@ class ColossusApp(App[int]):
 
     CSS = f"""
     ColossusScreen {{ background: {BACKGROUND}; }}
-    CardScreen {{ background: #000000 60%; }}
+    Card {{ background: #000000 60%; }}
     ColossusScreen Lines, Table {{ background: {BACKGROUND}; scrollbar-background: {BACKGROUND};
         scrollbar-color: #30363d; scrollbar-color-hover: #484f58; scrollbar-color-active: #56b4e9;
         scrollbar-background-hover: {BACKGROUND}; scrollbar-background-active: {BACKGROUND}; }}
@@ -61,6 +68,7 @@ class ColossusApp(App[int]):
         super().__init__()
         self.glyphs = ASCII if ascii_only else UNICODE
         self.view: View | None = None
+        self.journal: tuple[Action, ...] | None = None  # None until it was read
         self.link = Link(since=time.monotonic())
         self.feed = Feed(address, self.post_message)
         self._end_after = end_after_seconds
@@ -105,52 +113,90 @@ class ColossusApp(App[int]):
             if not message.linked:
                 self._show()
 
+    def on_journal_received(self, message: JournalReceived) -> None:
+        """Show the newest list of actions."""
+        self.journal = message.actions
+        self._show()
+
     def on_preflight_received(self, message: PreflightReceived) -> None:
         """Hand a preflight to its card."""
         if isinstance(self.screen, CardScreen):
-            self.screen.preflight_received(message.preflight)
+            self.screen.preflight_received(message.subject, message.preflight)
+
+    def on_bulk_preflight_received(self, message: BulkPreflightReceived) -> None:
+        """Hand a preflight of several runs to its card."""
+        if isinstance(self.screen, BulkCard):
+            self.screen.bulk_received(message.preflight)
 
     def on_action_changed(self, message: ActionChanged) -> None:
         """Hand an action's stage to its card; without a card, tell its end."""
-        if isinstance(self.screen, CardScreen):
-            self.screen.action_changed(message.action)
-            return
         action = message.action
+        if isinstance(self.screen, CardScreen) and self.screen.action_changed(action):
+            return
         if action.state.is_end:
-            good = action.state is ActionState.OBSERVED
-            self.notify(
-                safe(action.detail, 200),
-                title=f"{action.verb} {safe(action.run_id, 63)}: {action.state}",
-                severity="information" if good else "warning",
-                markup=False,
-            )
+            title = f"{action.verb} {action.subject}: {action.state}"
+            self._tell(title, action.detail, good=action.state is ActionState.OBSERVED)
+
+    def on_bulk_changed(self, message: BulkChanged) -> None:
+        """Hand the actions of a bulk to their card; without a card, tell their end."""
+        if isinstance(self.screen, BulkCard) and self.screen.bulk_id == message.bulk_id:
+            self.screen.bulk_changed(message.actions)
+        elif message.actions and all(action.state.is_end for action in message.actions):
+            text, good = bulk_end(message.actions[0].verb, message.actions)
+            self._tell(text, f"each one: {key_of('actions')}", good=good)
 
     def on_action_failed(self, message: ActionFailed) -> None:
         """Tell that the hub could not be asked."""
-        if isinstance(self.screen, CardScreen):
-            self.screen.failed(message.verb, message.run_id, message.detail)
+        if isinstance(self.screen, CardScreen | BulkCard):
+            self.screen.failed(message.verb, message.subject, message.detail)
+
+    def on_action_answered(self, message: ActionAnswered) -> None:
+        """Show what the hub said to a cancel or an approval, where the action is shown."""
+        text = f"{message.word}: {message.detail}" if message.detail else ""
+        for screen in reversed(self.screen_stack):
+            shows = isinstance(screen, CardScreen | BulkCard | JournalScreen)
+            if shows and screen.answered(message.action_id, text):
+                return
+        if text:
+            self._tell(message.word, message.detail, good=False)
+
+    def _tell(self, title: str, text: str, *, good: bool) -> None:
+        self.notify(
+            safe(text),
+            title=safe(title, 200),
+            severity="information" if good else "warning",
+            markup=False,
+        )
 
     def _show(self) -> None:
         with self.batch_update():
             for screen in self.screen_stack:
                 if isinstance(screen, ColossusScreen) and (
-                    screen is self.screen or isinstance(self.screen, CardScreen)
+                    screen is self.screen or isinstance(self.screen, Card)
                 ):
                     screen.show()
 
     # --- what the operator says --------------------------------------------------------------
 
-    def open_card(self, verb: str, run_id: str) -> None:
-        """Open the preflight card."""
+    def open_card(self, verb: str, subject: str) -> None:
+        """Open the preflight card of a verb on a run or node."""
         runs = self.view.runs if self.view is not None else ()
-        current = next((run.priority_class for run in runs if run.run_id == run_id), None)
-        self.push_screen(CardScreen(Verb(verb), run_id, current))
+        current = next((run.priority_class for run in runs if run.run_id == subject), None)
+        self.push_screen(CardScreen(Verb(verb), subject, current))
+
+    def open_bulk(self, verb: str, run_ids: Iterable[str], hidden: Set[str]) -> None:
+        """Open the preflight card of a verb on several runs."""
+        self.push_screen(BulkCard(Verb(verb), list(run_ids), hidden))
+
+    def open_action(self, action: Action) -> None:
+        """Open one action in full."""
+        self.push_screen(ActionScreen(action))
 
     def action_help(self) -> None:
         """Show every key."""
         from colossus_tui.tui.screens.help import HelpScreen
 
-        if not isinstance(self.screen, HelpScreen | CardScreen):
+        if not isinstance(self.screen, HelpScreen | Card):
             self.push_screen(HelpScreen())
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:

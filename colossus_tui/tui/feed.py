@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from colossus_tui.model import ActionParameters, Verb
+from colossus_tui.model import Action, ActionParameters, Verb, View
 from colossus_tui.tui.messages import (
+    ActionAnswered,
     ActionChanged,
     ActionFailed,
+    BulkChanged,
+    BulkPreflightReceived,
+    JournalReceived,
     LinkChanged,
     PreflightReceived,
     ViewReceived,
@@ -24,6 +28,11 @@ if TYPE_CHECKING:
     from colossus_tui.client import AsyncClient
 
 RETRY_SECONDS = 0.5
+BULK_PERIOD_SECONDS = 0.5  # how often the hub is asked how the actions of a bulk stand
+BULK_CALLS = 16  # at once
+END_SECONDS = 2.0  # for the hub to tell how an action ended
+JOURNAL_LIMIT, OPEN_LIMIT = 200, 500
+JOURNAL_SECONDS = 10.0  # the journal is read again also when nothing new is known of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,23 @@ class Wanted:
     node_name: str = ""
     series: tuple[str, ...] = ()
     max_points: int = 0
+    journal: bool = False  # of the run, if one is named
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One action to ask for; the id is the console's own, so that it knows what it hears of it."""
+
+    action_id: str
+    verb: Verb
+    subject: str
+    parameters: ActionParameters
+    generation: int
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run; "" for a verb on a node, which its parameters name."""
+        return "" if self.verb.is_on_node else self.subject
 
 
 class Feed:
@@ -72,21 +98,40 @@ class Feed:
             self._wanted = wanted
             self._call(self._rewatch)
 
-    def preview(self, verb: Verb, run_id: str, parameters: ActionParameters) -> None:
+    def preview(self, verb: Verb, subject: str, parameters: ActionParameters) -> None:
         """Ask for a preflight; the answer comes as a message."""
-        self._call(lambda: self._spawn(self._preview(verb, run_id, parameters)))
+        self._start(lambda: self._preview(verb, subject, parameters))
 
-    def submit(
-        self, verb: Verb, run_id: str, parameters: ActionParameters, generation: int
+    def preview_bulk(
+        self, verb: Verb, run_ids: Sequence[str], parameters: ActionParameters
     ) -> None:
+        """Ask for one preflight for several runs; the answer comes as a message."""
+        self._start(lambda: self._preview_bulk(verb, run_ids, parameters))
+
+    def submit(self, order: Order) -> None:
         """Ask for an action; all its stages come as messages."""
-        self._call(lambda: self._spawn(self._submit(verb, run_id, parameters, generation)))
+        self._start(lambda: self._submit(order))
+
+    def submit_all(self, bulk_id: str, orders: Sequence[Order]) -> None:
+        """Ask for several actions; how they stand comes as messages until all have ended."""
+        self._start(lambda: self._submit_all(bulk_id, orders))
+
+    def cancel(self, action_id: str) -> None:
+        """Take an action back; the hub's answer comes as a message."""
+        self._start(lambda: self._answer(action_id, "cancel"))
+
+    def approve(self, action_id: str) -> None:
+        """Approve an action; the hub's answer comes as a message."""
+        self._start(lambda: self._answer(action_id, "approve"))
 
     # --- in the feed's thread ----------------------------------------------------------------
 
     def _call(self, work: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):  # the app is ending
             self._loop.call_soon_threadsafe(work)
+
+    def _start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._call(lambda: self._spawn(work()))
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -137,6 +182,7 @@ class Feed:
     async def _watch(self, client: AsyncClient, wanted: Wanted) -> None:
         from colossus_tui.client import ColossusError
 
+        journal = _Journal(client, wanted, self._post)
         try:
             async for view in client.watch(
                 runs=True,
@@ -149,35 +195,134 @@ class Feed:
             ):
                 self._post(LinkChanged(True))
                 self._post(ViewReceived(view))
+                await journal.follow(view)
             self._post(LinkChanged(False, "the hub closed the view"))
         except ColossusError as error:
             self._post(LinkChanged(False, str(error)))
         await asyncio.sleep(RETRY_SECONDS)
 
-    async def _preview(self, verb: Verb, run_id: str, parameters: ActionParameters) -> None:
+    async def _preview(self, verb: Verb, subject: str, parameters: ActionParameters) -> None:
         from colossus_tui.client import ColossusError
 
         assert self._client is not None
+        run_id = "" if verb.is_on_node else subject
         try:
             preflight = await self._client.preview(verb, run_id, parameters)
         except ColossusError as error:
-            self._post(ActionFailed(verb, run_id, str(error)))
+            self._post(ActionFailed(verb, subject, str(error)))
             return
-        self._post(PreflightReceived(preflight))
+        self._post(PreflightReceived(subject, preflight))
 
-    async def _submit(
-        self, verb: Verb, run_id: str, parameters: ActionParameters, generation: int
+    async def _preview_bulk(
+        self, verb: Verb, run_ids: Sequence[str], parameters: ActionParameters
     ) -> None:
         from colossus_tui.client import ColossusError
 
         assert self._client is not None
         try:
-            action = await self._client.submit(
-                verb, run_id, parameters, expected_generation=generation, reason="console"
-            )
+            preflight = await self._client.preview_bulk(verb, run_ids, parameters)
+        except ColossusError as error:
+            self._post(ActionFailed(verb, "", str(error)))
+            return
+        self._post(BulkPreflightReceived(preflight))
+
+    async def _asked(self, order: Order) -> Action:
+        assert self._client is not None
+        return await self._client.submit(
+            order.verb,
+            order.run_id,
+            order.parameters,
+            expected_generation=order.generation,
+            reason="console",
+            action_id=order.action_id,
+        )
+
+    async def _submit(self, order: Order) -> None:
+        from colossus_tui.client import ColossusError
+
+        assert self._client is not None
+        try:
+            action = await self._asked(order)
             self._post(ActionChanged(action))
             if not action.state.is_end:
                 async for newer in self._client.follow(action.action_id):
                     self._post(ActionChanged(newer))
         except ColossusError as error:
-            self._post(ActionFailed(verb, run_id, str(error)))
+            self._post(ActionFailed(order.verb, order.subject, str(error)))
+
+    async def _submit_all(self, bulk_id: str, orders: Sequence[Order]) -> None:
+        """Ask for each, then ask the hub how all stand: one call, not a stream for each."""
+        from colossus_tui.client import ColossusError
+
+        assert self._client is not None
+        actions: dict[str, Action] = {}
+        gate = asyncio.Semaphore(BULK_CALLS)
+
+        async def ask(order: Order) -> None:
+            try:
+                async with gate:
+                    action = await self._asked(order)
+            except ColossusError as error:
+                self._post(ActionFailed(order.verb, order.subject, str(error)))
+                return
+            actions[action.action_id] = action
+
+        async with asyncio.TaskGroup() as tasks:
+            for order in orders:
+                tasks.create_task(ask(order))
+        while True:
+            self._post(BulkChanged(bulk_id, list(actions.values())))
+            going = [action for action in actions.values() if not action.state.is_end]
+            if not going:
+                return
+            await asyncio.sleep(BULK_PERIOD_SECONDS)
+            with contextlib.suppress(ColossusError):  # it is asked again; the header says it
+                async for action in self._newer(going):
+                    actions[action.action_id] = action
+
+    async def _newer(self, going: Sequence[Action]) -> AsyncIterator[Action]:
+        """Yield these actions as they are now; one that is listed as open no more has ended."""
+        assert self._client is not None
+        listed = await self._client.actions(open_only=True, limit=OPEN_LIMIT)
+        still = {action.action_id: action for action in listed}
+        for action in going:
+            action_id = action.action_id
+            yield still.get(action_id) or await self._client.wait(action_id, END_SECONDS)
+
+    async def _answer(self, action_id: str, word: str) -> None:
+        from colossus_tui.client import ColossusError
+
+        assert self._client is not None
+        call = self._client.cancel if word == "cancel" else self._client.approve
+        try:
+            await call(action_id)
+        except ColossusError as error:
+            self._post(ActionAnswered(action_id, word, str(error)))
+            return
+        self._post(ActionAnswered(action_id, word, ""))
+
+
+class _Journal:
+    """Reads the actions that a screen wants, when the view says that one has changed."""
+
+    def __init__(
+        self, client: AsyncClient, wanted: Wanted, post: Callable[[Message], object]
+    ) -> None:
+        self._client, self._wanted, self._post = client, wanted, post
+        self._seen: tuple[tuple[str, int], ...] | None = None
+        self._read = 0.0
+
+    async def follow(self, view: View) -> None:
+        """Read the journal again, if need be."""
+        if not self._wanted.journal:
+            return
+        now = asyncio.get_running_loop().time()
+        seen = tuple((action.action_id, action.updated_time_unix_ns) for action in view.actions)
+        if seen == self._seen and now - self._read < JOURNAL_SECONDS:
+            return
+        run_id = self._wanted.run_id
+        newest = await self._client.actions(run_id=run_id, limit=JOURNAL_LIMIT)
+        still = await self._client.actions(run_id=run_id, limit=OPEN_LIMIT, open_only=True)
+        both = {action.action_id: action for action in (*newest, *still)}
+        self._seen, self._read = seen, now
+        self._post(JournalReceived(list(both.values())))

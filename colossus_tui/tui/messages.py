@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual.message import Message
 
-from colossus_tui.model import Action, Preflight, Verb, View
+from colossus_tui.model import Action, BulkPreflight, Preflight, Verb, View
 
 
 class ViewReceived(Message):
@@ -29,9 +31,18 @@ class LinkChanged(Message):
 
 
 class PreflightReceived(Message):
-    """The hub computed what an action would cost."""
+    """The hub computed what an action on a run or node would cost."""
 
-    def __init__(self, preflight: Preflight) -> None:
+    def __init__(self, subject: str, preflight: Preflight) -> None:
+        super().__init__()
+        self.subject = subject
+        self.preflight = preflight
+
+
+class BulkPreflightReceived(Message):
+    """The hub computed what one verb on several runs would cost."""
+
+    def __init__(self, preflight: BulkPreflight) -> None:
         super().__init__()
         self.preflight = preflight
 
@@ -44,11 +55,42 @@ class ActionChanged(Message):
         self.action = action
 
 
+class BulkChanged(Message):
+    """Actions of one bulk have changed; these are all of them."""
+
+    def __init__(self, bulk_id: str, actions: Sequence[Action]) -> None:
+        super().__init__()
+        self.bulk_id = bulk_id
+        self.actions = tuple(actions)
+
+
 class ActionFailed(Message):
     """The hub could not be asked about an action."""
 
-    def __init__(self, verb: Verb, run_id: str, detail: str) -> None:
+    def __init__(self, verb: Verb, subject: str, detail: str) -> None:
         super().__init__()
         self.verb = verb
-        self.run_id = run_id
+        self.subject = subject
         self.detail = detail
+
+
+class ActionAnswered(Message):
+    """The hub answered an approval or a cancel; without a detail it was taken."""
+
+    def __init__(self, action_id: str, word: str, detail: str) -> None:
+        super().__init__()
+        self.action_id = action_id
+        self.word = word
+        self.detail = detail
+
+
+class JournalReceived(Message):
+    """The hub's actions, newest first. A newer list takes the place of one not yet shown."""
+
+    def __init__(self, actions: Sequence[Action]) -> None:
+        super().__init__()
+        self.actions = tuple(actions)
+
+    def can_replace(self, message: Message) -> bool:
+        """Return whether this makes an older message needless."""
+        return isinstance(message, JournalReceived)

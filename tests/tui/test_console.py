@@ -104,7 +104,7 @@ def test_freezing_goes_from_card_to_observed(hub: Product, agent: FakeAgent) -> 
         terminal.press("x")  # no answer
         terminal.press("y")
         directive = agent.directive()
-        terminal.until("dispatched", "escape closes this; the action goes on")
+        terminal.until("dispatched", "esc closes this; the action goes on")
         agent.answer(directive)
         report(agent)
         agent.report(
@@ -128,7 +128,7 @@ def test_a_run_of_the_highest_class_needs_its_name(hub: Product, agent: FakeAgen
         terminal.press("S")
         terminal.until("stop 10t", "type the run's name")
         terminal.press("y\r")
-        terminal.until("that is not its name")
+        terminal.until("that is not the run's name")
         terminal.press("10x\x7ft\r")
         directive = agent.directive()
         assert directive.WhichOneof("order") == "terminate"
@@ -210,7 +210,9 @@ def test_help_and_palette_name_every_key(hub: Product, agent: FakeAgent) -> None
     with console(hub, 100, 50) as terminal:
         terminal.until("10t")
         terminal.press("?")
-        terminal.until("KEYS", "Save at a step", "STATES OF A RUN", "WORDS")
+        terminal.until("KEYS", "Save at a step", "Approve an action")
+        terminal.press("\x1b[F")
+        terminal.until("FILTER", "gpus, nodes", "STATES OF A RUN", "WORDS")
         terminal.press("\x1b")
         terminal.until_gone("KEYS")
         terminal.press("\x10")

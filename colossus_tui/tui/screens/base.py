@@ -10,6 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
+from colossus_tui.model import Verb
 from colossus_tui.tui.actions import offered
 from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.feed import Wanted
@@ -124,13 +125,23 @@ class ColossusScreen(Screen[None]):
         """Return the run that an action would be about."""
         return None
 
+    def node_name(self) -> str | None:
+        """Return the node that an action would be about."""
+        return None
+
     def action_act(self, verb: str) -> None:
-        """Open the preflight card for the run."""
-        run_id = self.run_id()
-        if run_id is None:
+        """Open the preflight card for the run, or for the node."""
+        subject = self.node_name() if Verb(verb).is_on_node else self.run_id()
+        if subject is None:
             self.console.bell()
             return
-        self.console.open_card(verb, run_id)
+        self.console.open_card(verb, subject)
+
+    def action_actions(self) -> None:
+        """Open the actions: on a run's screen only its own."""
+        from colossus_tui.tui.screens.actions import ActionsScreen
+
+        self.app.push_screen(ActionsScreen(self.run_id() or "" if self.scope == "run" else ""))
 
     def action_nodes(self) -> None:
         """Open the nodes."""

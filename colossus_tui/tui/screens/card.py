@@ -1,12 +1,14 @@
-"""The preflight card over a screen: figures, confirmation, then progress to what was observed."""
+"""The cards over a screen: figures, confirmation, then progress to what was observed."""
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.screen import ModalScreen
 
 from colossus_tui.model import (
@@ -17,6 +19,9 @@ from colossus_tui.model import (
     PriorityClass,
     Verb,
 )
+from colossus_tui.tui.confirm import Question
+from colossus_tui.tui.feed import Order
+from colossus_tui.tui.screens.base import bindings
 from colossus_tui.tui.theme import CARD
 from colossus_tui.tui.views import Line, card
 from colossus_tui.tui.widgets.lines import Lines
@@ -24,139 +29,259 @@ from colossus_tui.tui.widgets.lines import Lines
 if TYPE_CHECKING:
     from colossus_tui.tui.app import ColossusApp
 
-CARD_LINES = 18
+CARD_LINES, CARD_CELLS = 18, 80
+AROUND = 5  # cells beside the text: padding and scroll bar
+SCROLLS = {"up": -1, "down": 1, "pageup": -10, "pagedown": 10, "home": -100_000, "end": 100_000}
 
 
-class CardScreen(ModalScreen[None]):
-    """One verb on one run."""
+class Card(ModalScreen[None]):
+    """A text that scrolls, over a question that stays in sight."""
 
     DEFAULT_CSS = f"""
-    CardScreen {{ align: center middle; background: #000000 50%; }}
-    CardScreen > #card {{
-        width: 80; max-width: 100%; height: {CARD_LINES}; max-height: 100%;
+    Card {{ align: center middle; background: #000000 50%; }}
+    Card > #frame {{
+        width: {CARD_CELLS}; max-width: 100%; height: {CARD_LINES}; max-height: 100%;
         background: {CARD}; padding: 1 2;
     }}
+    Card Lines {{ background: {CARD}; scrollbar-background: {CARD}; scrollbar-color: #484f58; }}
+    Card #card {{ height: 1fr; }}
+    Card #question {{ height: 1; }}
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", show=False)]
-
-    def __init__(self, verb: Verb, run_id: str, current: PriorityClass | None) -> None:
-        super().__init__()
-        self._verb = verb
-        self._run_id = run_id
-        self._current = current
-        self._parameters = ActionParameters()
-        self._preflight: Preflight | None = None
-        self._action: Action | None = None
-        self._problem = ""
-        self._typed = ""
-        self._wrong = False
-        self._sent = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", show=False),
+        *bindings("card"),
+    ]
 
     @property
     def console(self) -> ColossusApp:
         """The app, with its own type."""
         return cast("ColossusApp", self.app)
 
+    @property
+    def cells(self) -> int:
+        """Cells of a line of text."""
+        return min(CARD_CELLS, self.size.width) - AROUND
+
     def compose(self) -> ComposeResult:
         """The card."""
-        yield Lines(id="card")
+        with Vertical(id="frame"):
+            yield Lines(id="card")
+            yield Lines(id="question")
 
     def on_mount(self) -> None:
-        """Ask the hub, unless a class must be chosen first."""
-        if self._verb is not Verb.REPRIORITIZE:
-            self._ask()
-        self._show()
+        """Show what is known."""
+        self.show()
 
-    def _ask(self) -> None:
-        self.console.feed.preview(self._verb, self._run_id, self._parameters)
+    def on_resize(self) -> None:
+        """Fit the new size."""
+        self.show()
 
-    def _lines(self) -> list[Line]:
-        if self._problem:
-            return card.problem(self._verb, self._run_id, self._problem, sent=self._sent)
-        if self._action is not None:
-            return card.progress_lines(self._action)
-        if self._preflight is not None:
-            if self._sent:
-                return card.asking(self._verb, self._run_id)
-            return card.preflight_lines(self._preflight, self._typed, wrong=self._wrong)
-        if self._verb is Verb.REPRIORITIZE and self._parameters.priority_class is None:
-            return card.choose_class(self._run_id, self._current)
-        return card.asking(self._verb, self._run_id)
+    def text(self) -> list[Line]:
+        """Return what scrolls."""
+        raise NotImplementedError
 
-    def _show(self) -> None:
-        self.query_one("#card", Lines).set_lines(self._lines())
+    def asked(self) -> list[Line]:
+        """Return what stays in sight below."""
+        raise NotImplementedError
 
-    def preflight_received(self, preflight: Preflight) -> None:
-        """Show the figures, if they are this card's."""
-        mine = (preflight.verb, preflight.run_id) == (self._verb, self._run_id)
-        if mine and not self._sent:
-            self._preflight = preflight
-            self._show()
+    def press(self, event: events.Key) -> bool:
+        """Take a key; return whether it was meant for the card itself."""
+        raise NotImplementedError
 
-    def action_changed(self, action: Action) -> None:
-        """Show how far the action came, if it is this card's."""
-        if self._sent and (action.verb, action.run_id) == (self._verb, self._run_id):
-            self._action = action
-            self._show()
-
-    def failed(self, verb: Verb, run_id: str, detail: str) -> None:
-        """Show that the hub could not be asked, if it was for this card."""
-        if (verb, run_id) == (self._verb, self._run_id):
-            self._problem = detail
-            self._show()
+    def show(self) -> None:
+        """Bring the card up to date; it grows with its text as far as the screen goes."""
+        text, asked = self.text(), self.asked()
+        wanted = len(text) + len(asked) + 3
+        frame, question = self.query_one("#frame"), self.query_one("#question", Lines)
+        frame.styles.height = min(max(wanted, CARD_LINES), self.size.height)
+        question.styles.height = len(asked)
+        self.query_one("#card", Lines).set_lines(text)
+        question.set_lines(asked)
 
     def on_key(self, event: events.Key) -> None:
-        """Answer the card's question; other keys do nothing here."""
+        """Scroll, or answer; keys that mean nothing here go no further."""
         if event.key == "escape":
+            return
+        if event.key in SCROLLS:
+            self.query_one("#card", Lines).scroll_relative(y=SCROLLS[event.key], animate=False)
+        elif not self.press(event):
             return
         event.stop()
         event.prevent_default()
-        if self._verb is Verb.REPRIORITIZE and self._parameters.priority_class is None:
-            if event.key in "01234" and len(event.key) == 1:
-                wanted = list(PriorityClass)[int(event.key)]
-                self._parameters = ActionParameters(priority_class=wanted)
-                self._ask()
-        elif self._preflight is not None and self._preflight.allowed and not self._sent:
-            self._answer(event)
-        self._show()
-
-    def _answer(self, event: events.Key) -> None:
-        assert self._preflight is not None
-        match self._preflight.confirmation:
-            case Confirmation.TYPE_NAME:
-                if event.key == "enter":
-                    if self._typed == self._run_id:
-                        self._send()
-                    else:
-                        self._typed, self._wrong = "", True
-                        self.console.bell()
-                elif event.key == "backspace":
-                    self._typed = self._typed[:-1]
-                elif event.is_printable and event.character and len(self._typed) < 63:
-                    self._typed += event.character
-            case Confirmation.NONE:
-                if event.key == "enter":
-                    self._send()
-            case _:
-                if event.key == "y":
-                    self._send()
-                elif event.key == "n":
-                    self.action_close()
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Take a pasted name as if it were typed."""
-        for character in event.text.strip():
-            if self._preflight is not None and character.isprintable() and len(self._typed) < 63:
-                self._typed += character
-        self._show()
-
-    def _send(self) -> None:
-        assert self._preflight is not None
-        self._sent = True
-        self.console.feed.submit(
-            self._verb, self._run_id, self._parameters, self._preflight.generation
-        )
+        self.show()
 
     def action_close(self) -> None:
         """Close the card; an action that was sent goes on."""
         self.dismiss(None)
+
+
+class QuestionCard(Card):
+    """A card whose question is answered before anything is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.question: Question | None = None
+        self.sent = False
+
+    def press(self, event: events.Key) -> bool:
+        """Answer the question; once it is sent, the card's own keys act."""
+        if self.sent:
+            return False
+        if self.question is not None:
+            character = event.character if event.is_printable else None
+            answer = self.question.press(event.key, character)
+            if answer is None and self.question.wrong and event.key == "enter":
+                self.console.bell()
+            elif answer is not None:
+                self.decided(answer)
+        return True
+
+    def decided(self, yes: bool) -> None:
+        """Do it, or close."""
+        if not yes:
+            self.action_close()
+            return
+        self.sent = True
+        self.send()
+
+    def send(self) -> None:
+        """Ask the hub to do it."""
+        raise NotImplementedError
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take a pasted name as if it were typed."""
+        if self.question is not None and self.question.confirmation is Confirmation.TYPE_NAME:
+            self.question.paste(event.text)
+        self.show()
+
+    def asked(self) -> list[Line]:
+        """The question, while there is one."""
+        if self.question is None or self.sent:
+            return []
+        return card.question_lines(self.question, self.cells)
+
+
+class ActionCard(QuestionCard):
+    """A card for one verb, which may need a class first.
+
+    Args:
+        subject: What it is about, in words.
+        current: Class that the run has now.
+    """
+
+    def __init__(self, verb: Verb, subject: str, current: PriorityClass | None) -> None:
+        super().__init__()
+        self.verb = verb
+        self.subject = subject
+        self.parameters = ActionParameters(node_name=subject if verb.is_on_node else "")
+        self._current = current
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a class is still to be chosen."""
+        return self.verb is Verb.REPRIORITIZE and self.parameters.priority_class is None
+
+    def on_mount(self) -> None:
+        """Ask the hub, unless a class must be chosen first."""
+        if not self.chooses:
+            self.ask()
+        self.show()
+
+    def ask(self) -> None:
+        """Ask the hub for the preflight."""
+        raise NotImplementedError
+
+    def choice(self) -> list[Line]:
+        """Return the question for a class."""
+        return card.choose_class(self.subject, self._current)
+
+    def press(self, event: events.Key) -> bool:
+        """Choose a class, or answer the question."""
+        if not self.chooses:
+            return super().press(event)
+        if event.key in "01234" and len(event.key) == 1:
+            self.parameters = ActionParameters(priority_class=list(PriorityClass)[int(event.key)])
+            self.ask()
+        return True
+
+
+class CardScreen(ActionCard):
+    """One verb on one run or node."""
+
+    def __init__(self, verb: Verb, subject: str, current: PriorityClass | None) -> None:
+        super().__init__(verb, subject, current)
+        self._action_id = str(uuid.uuid4())
+        self._preflight: Preflight | None = None
+        self._action: Action | None = None
+        self._answer = ""
+        self._problem = ""
+
+    def ask(self) -> None:
+        """Ask for the preflight."""
+        self.console.feed.preview(self.verb, self.subject, self.parameters)
+
+    def text(self) -> list[Line]:
+        """The preflight, then the progress."""
+        if self._problem:
+            return card.problem(self.verb, self.subject, self._problem, self.cells, sent=self.sent)
+        if self._action is not None:
+            return card.progress_lines(self._action, self._answer, self.cells)
+        if self._preflight is not None and not self.sent:
+            return card.preflight_lines(self._preflight, self.subject, self.cells)
+        return self.choice() if self.chooses else card.asking(self.verb, self.subject)
+
+    def asked(self) -> list[Line]:
+        """The question, then what can be done."""
+        if self._action is not None and not self._problem:
+            return card.progress_keys([self._action])
+        return super().asked()
+
+    def preflight_received(self, subject: str, preflight: Preflight) -> None:
+        """Show the figures, if they are this card's."""
+        if (preflight.verb, subject) != (self.verb, self.subject) or self.sent:
+            return
+        self._preflight = preflight
+        if preflight.allowed:
+            whose = "the node's name" if self.verb.is_on_node else "the run's name"
+            self.question = Question(preflight.confirmation, whose, self.subject)
+        self.show()
+
+    def action_changed(self, action: Action) -> bool:
+        """Show how far the action came; return whether it is this card's."""
+        if action.action_id != self._action_id:
+            return False
+        self._action = action
+        self.show()
+        return True
+
+    def failed(self, verb: Verb, subject: str, detail: str) -> None:
+        """Show that the hub could not be asked, if it was for this card."""
+        if (verb, subject) == (self.verb, self.subject):
+            self._problem = detail
+            self.show()
+
+    def answered(self, action_id: str, text: str) -> bool:
+        """Show what the hub said to a cancel; return whether it is this card's."""
+        if action_id != self._action_id:
+            return False
+        self._answer = text
+        self.show()
+        return True
+
+    def send(self) -> None:
+        """Ask for the action."""
+        assert self._preflight is not None
+        generation = self._preflight.generation
+        order = Order(self._action_id, self.verb, self.subject, self.parameters, generation)
+        self.console.feed.submit(order)
+
+    def action_cancel(self) -> None:
+        """Take the action back."""
+        if self._action is not None:
+            self.console.feed.cancel(self._action_id)
+
+    def action_open(self) -> None:
+        """Open the action in full."""
+        if self._action is not None:
+            self.dismiss(None)
+            self.console.open_action(self._action)

@@ -8,11 +8,13 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from colossus_tui.model.match import FIELDS
 from colossus_tui.text import fit
 from colossus_tui.tui.actions import COMMANDS
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.theme import STATE_STYLES
 from colossus_tui.tui.views import Line
+from colossus_tui.tui.views.words import labelled
 from colossus_tui.tui.widgets.lines import Lines
 
 
@@ -34,7 +36,7 @@ class HelpScreen(ColossusScreen):
 
     def show_body(self) -> None:
         """Fill the text."""
-        glyphs = self.console.glyphs
+        glyphs, room = self.console.glyphs, self.size.width - 3
         lines: list[Line] = [(("KEYS", "head"),)]
         for command in COMMANDS:
             where = ", ".join(command.scope).replace("all", "everywhere")
@@ -47,6 +49,13 @@ class HelpScreen(ColossusScreen):
                 )
             )
         lines.append((("  arrows, page keys and j k move; a click chooses, two open", "plain"),))
+        lines += [(), (("FILTER", "head"),)]
+        lines += labelled("  words", "must all be in its name, label or command", room)
+        lines += labelled(
+            "  FIELD=VALUE",
+            f"also with != and, for numbers and class, < <= > >=; fields: {', '.join(FIELDS)}",
+            room,
+        )
         lines += [(), (("STATES OF A RUN", "head"),)]
         lines += [
             ((f"  {glyphs.states[state]} {state}", style),) for state, style in STATE_STYLES.items()

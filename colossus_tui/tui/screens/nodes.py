@@ -11,9 +11,10 @@ from textual.widget import Widget
 from colossus_tui.text import safe
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
-from colossus_tui.tui.views.nodes import NODE_COLUMNS, node_cells, node_lines
+from colossus_tui.tui.views import GAP, LEFT
+from colossus_tui.tui.views.nodes import node_cells, node_columns, node_lines
 from colossus_tui.tui.widgets.lines import Lines
-from colossus_tui.tui.widgets.table import GAP, Table, TableColumn
+from colossus_tui.tui.widgets.table import Table, TableColumn
 
 
 class NodesScreen(ColossusScreen):
@@ -41,16 +42,21 @@ class NodesScreen(ColossusScreen):
         view = self.console.view
         if view is None or (not view.nodes and view.site and view.site.node_count):
             return  # the hub has not heard yet that nodes are wanted
-        columns, used = [], 1
-        for head, cells, right in NODE_COLUMNS:
+        columns, used = [], LEFT
+        for head, cells, right in node_columns(view.nodes):
             used += cells + GAP
             if used > self.size.width:
                 break
             columns.append(TableColumn(head.lower(), head, cells, right))
+        rows = [(node.node_name, node_cells(node)) for node in view.nodes]
         self.query_one("#nodes", Table).set_rows(
             columns,
-            [(node.node_name, node_cells(node)[: len(columns)]) for node in view.nodes],
+            [(name, tuple(cells[column.head] for column in columns)) for name, cells in rows],
         )
+
+    def node_name(self) -> str | None:
+        """The node under the cursor."""
+        return self.query_one("#nodes", Table).cursor_key
 
     def action_open(self) -> None:
         """Open the node under the cursor."""
@@ -85,6 +91,10 @@ class NodeScreen(ColossusScreen):
     def title_text(self) -> str:
         """The node's name."""
         return f"node {safe(self._node_name, 63)}"
+
+    def node_name(self) -> str | None:
+        """This node."""
+        return self._node_name
 
     def wanted(self) -> Wanted:
         """This node."""

@@ -9,12 +9,16 @@ from textual import events
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from colossus_tui.model import Run
+from colossus_tui.model.match import Match, MatchError, parse
 from colossus_tui.text import safe
+from colossus_tui.tui.actions import offered
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
-from colossus_tui.tui.views.runs import chosen, columns_for
+from colossus_tui.tui.views.runs import chosen, columns_for, marked_text
 from colossus_tui.tui.widgets.table import Table, TableColumn
 
 EMPTY = "no runs yet - start one: colossus run --name my-run -- python train.py"
+FILTER_LIMIT = 200
 
 
 class OverviewScreen(ColossusScreen):
@@ -27,7 +31,10 @@ class OverviewScreen(ColossusScreen):
     def __init__(self) -> None:
         super().__init__()
         self._filter = ""
+        self._match = Match()  # of the filter, or of what was typed of it when that was last right
+        self._wrong = ""
         self._typing = False
+        self._marks: set[str] = set()
         self._order = ""
         self._backwards = False
 
@@ -41,10 +48,18 @@ class OverviewScreen(ColossusScreen):
         super().on_mount()
 
     def title_text(self) -> str:
-        """The filter, while there is one."""
+        """The marks, and the filter while there is one."""
+        parts = []
         if self._typing:
-            return f"filter: {safe(self._filter, 60)}_   (enter keeps it, escape drops it)"
-        return f"runs matching {safe(self._filter, 60)!r}" if self._filter else self.heading
+            hint = self._wrong or "enter keeps it, escape drops it"
+            parts.append(f"filter: {safe(self._filter[-60:])}_   ({safe(hint, 200)})")
+        elif self._filter:
+            parts.append(f"runs matching {safe(self._filter, 60)!r}")
+        else:
+            parts.append(self.heading)
+        if marked := self._marked():
+            parts.insert(0, marked_text(len(marked), len(self._hidden())))
+        return "   ".join(parts)
 
     def show_body(self) -> None:
         """Fill the table."""
@@ -52,21 +67,54 @@ class OverviewScreen(ColossusScreen):
         if view is None:
             return
         table = self.query_one("#runs", Table)
-        runs = chosen(view.runs, self._filter, self._order, self._backwards)
         columns = columns_for(self.size.width)
         table.set_empty(f"no run matches {self._filter!r}" if self._filter else EMPTY)
         table.set_rows(
             [TableColumn(c.name, c.head, cells, c.right) for c, cells in columns],
             [
                 (run.run_id, tuple(column.cell(run, cells, glyphs) for column, cells in columns))
-                for run in runs
+                for run in self._shown()
             ],
             (self._order, glyphs.order[self._backwards]),
+            self._marks,
         )
+
+    def _shown(self) -> list[Run]:
+        runs = self.console.view.runs if self.console.view is not None else ()
+        return chosen(runs, self._match, self._order, self._backwards)
+
+    def _marked(self) -> list[str]:
+        """Return the marked runs that the hub still has, in the order of the whole list."""
+        runs = self.console.view.runs if self.console.view is not None else ()
+        return [run.run_id for run in runs if run.run_id in self._marks]
+
+    def _hidden(self) -> set[str]:
+        """Return the marked runs that the filter keeps out of sight."""
+        return set(self._marked()) - {run.run_id for run in self._shown()}
 
     def run_id(self) -> str | None:
         """The run under the cursor."""
         return self.query_one("#runs", Table).cursor_key
+
+    def action_act(self, verb: str) -> None:
+        """Open one card for all marked runs; without marks, for the one under the cursor."""
+        if marked := self._marked():
+            self.console.open_bulk(verb, marked, self._hidden())
+        else:
+            super().action_act(verb)
+
+    def action_mark(self) -> None:
+        """Mark the run under the cursor, or take its mark away, and go to the next."""
+        if (run_id := self.run_id()) is not None:
+            self._marks ^= {run_id}
+            self.show()
+            self.query_one("#runs", Table).action_move(1)
+
+    def action_mark_all(self) -> None:
+        """Mark all runs that are shown; when all are, take their marks away."""
+        shown = {run.run_id for run in self._shown()}
+        self._marks = self._marks - shown if shown <= self._marks else self._marks | shown
+        self.show()
 
     def action_open(self) -> None:
         """Open the run under the cursor."""
@@ -105,9 +153,8 @@ class OverviewScreen(ColossusScreen):
     def on_key(self, event: events.Key) -> None:
         """While a filter is typed every key belongs to it."""
         if not self._typing:
-            if event.key == "escape" and self._filter:
-                self._filter = ""
-                self.show()
+            if event.key == "escape":
+                self._drop()
             elif event.key == "slash":
                 # Here and not by its binding, which the app looks up when the keys after it have
                 # passed already: a slow link delivers many at once.
@@ -115,22 +162,41 @@ class OverviewScreen(ColossusScreen):
                 self.action_filter()
             return
         match event.key:
-            case "enter":
+            case "enter" if not self._wrong:
                 self._typing = False
+            case "enter":
+                self.console.bell()
             case "escape":
                 self._typing, self._filter = False, ""
             case "backspace":
                 self._filter = self._filter[:-1]
-            case _ if event.is_printable and event.character and len(self._filter) < 60:
+            case _ if event.is_printable and event.character and len(self._filter) < FILTER_LIMIT:
                 self._filter += event.character
             case _:
                 return
         event.stop()
         event.prevent_default()
+        self._parse()
         self.show()
+
+    def _drop(self) -> None:
+        """Drop the filter, so that hidden marks are seen; without one, drop the marks."""
+        if self._filter:
+            self._filter = ""
+            self._parse()
+        else:
+            self._marks.clear()
+        self.show()
+
+    def _parse(self) -> None:
+        """Take the filter as it is typed; while it is wrong, the rows stay."""
+        try:
+            self._match, self._wrong = parse(self._filter), ""
+        except MatchError as error:
+            self._wrong = str(error)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keep letters from acting while they are typed."""
         del parameters
-        own = {"act", "order", "reverse", "filter", "nodes", "open", "move"}
+        own = {command.name.partition("(")[0] for command in offered(self.scope)} | {"move"}
         return not (self._typing and action in own)

@@ -9,3 +9,5 @@ from typing import TypeAlias
 
 Span: TypeAlias = tuple[str, str]
 Line: TypeAlias = tuple[Span, ...]
+
+LEFT, GAP = 2, 2  # cells of a table: before the first column, for cursor and mark; between columns

@@ -1,18 +1,32 @@
-"""The preflight card: what an action would cost, then what became of it."""
+"""The cards' texts: what an action would cost, the question, then what became of it."""
 
 from __future__ import annotations
 
-from colossus_tui.model import Action, Confirmation, Preflight, PriorityClass, Verb
-from colossus_tui.text import clock, fit, measured, safe
-from colossus_tui.tui.views import Line
+from collections.abc import Sequence
+
+from colossus_tui.model import (
+    Action,
+    ActionState,
+    Confirmation,
+    Figure,
+    Preflight,
+    PriorityClass,
+    Verb,
+)
+from colossus_tui.text import clock, fit, measured, named, ranges, safe, width
+from colossus_tui.tui.actions import key_of
+from colossus_tui.tui.confirm import Question
+from colossus_tui.tui.views import Line, Span
 from colossus_tui.tui.views.detail import action_style
+from colossus_tui.tui.views.words import wrapped
 
-CARD_CELLS = 76
+LATEST_STAGES = 10
+CLOSES: Line = (("esc", "key"), (" closes", "dim"))
 
 
-def choose_class(run_id: str, current: PriorityClass | None) -> list[Line]:
+def choose_class(subject: str, current: PriorityClass | None) -> list[Line]:
     """Return the question for a new class."""
-    lines: list[Line] = [((f"reprioritize {safe(run_id, 63)}", "strong"),), ()]
+    lines: list[Line] = [((f"reprioritize {safe(subject, 63)}", "strong"),), ()]
     lines += [
         (
             (f"  {index} ", "key"),
@@ -24,100 +38,175 @@ def choose_class(run_id: str, current: PriorityClass | None) -> list[Line]:
     return [*lines, (), (("press 0 to 4, or escape", "dim"),)]
 
 
-def asking(verb: Verb, run_id: str) -> list[Line]:
-    """Return the card while the hub computes the preflight."""
-    return [((f"{verb} {safe(run_id, 63)}", "strong"),), (), (("asking the hub ...", "dim"),)]
+def asking(verb: Verb, subject: str) -> list[Line]:
+    """Return the card while the hub is asked."""
+    return [((f"{verb} {safe(subject, 63)}", "strong"),), (), (("asking the hub ...", "dim"),)]
 
 
-def problem(verb: Verb, run_id: str, detail: str, *, sent: bool) -> list[Line]:
+def problem(verb: Verb, subject: str, detail: str, cells: int, *, sent: bool) -> list[Line]:
     """Return the card when the hub could not be asked, or went away after it was."""
     end = (
         "it may go on: the run's actions tell once the hub is back" if sent else "nothing was done"
     )
     return [
-        ((f"{verb} {safe(run_id, 63)}", "strong"),),
+        ((f"{verb} {safe(subject, 63)}", "strong"),),
         (),
-        *_wrapped(detail, "bad"),
+        *wrapped(detail, "bad", cells),
         (),
         ((f"{end}; escape closes", "dim"),),
     ]
 
 
-def preflight_lines(preflight: Preflight, typed: str, *, wrong: bool) -> list[Line]:
-    """Return the card with the figures and the question."""
-    lines: list[Line] = [
-        ((f"{preflight.verb} {safe(preflight.run_id, 63)}", "strong"),),
-        (),
-    ]
+def preflight_lines(preflight: Preflight, subject: str, cells: int) -> list[Line]:
+    """Return what the action would cost, or why it would be refused."""
+    lines: list[Line] = [((f"{preflight.verb} {safe(subject, 63)}", "strong"),), ()]
     if not preflight.allowed:
         lines += [((f"refused: {preflight.refusal}", "warn"),)]
-        lines += _wrapped(preflight.refusal_detail, "plain")
+        lines += wrapped(preflight.refusal_detail, "plain", cells)
         return [*lines, (), (("nothing was done; escape closes", "dim"),)]
-    lines += _wrapped(preflight.effect, "plain")
-    lines.append(())
+    lines += [*wrapped(preflight.effect, "plain", cells), ()]
     for figure in preflight.figures:
-        lines.append(
-            (
-                (fit(figure.label, 16), "dim"),
-                (f"{measured(figure.value, figure.unit):>14}   ", "strong"),
-                (fit(safe(figure.basis, 80), CARD_CELLS - 33), "dim"),
-            )
-        )
-    lines += [(("! " + safe(warning, 120), "warn"),) for warning in preflight.warnings]
-    lines.append(())
-    match preflight.confirmation:
-        case Confirmation.TYPE_NAME:
-            question = "that is not its name; " if wrong and not typed else ""
-            lines.append(
-                (
-                    (question, "warn"),
-                    ("type the run's name, then enter: ", "plain"),
-                    (safe(typed, 63) or "_", "strong"),
-                )
-            )
-        case Confirmation.NONE:
-            lines.append(
-                (("enter", "key"), (" does it   ", "dim"), ("escape", "key"), (" leaves", "dim"))
-            )
-        case _:
-            lines.append((("y", "key"), (" does it   ", "dim"), ("n", "key"), (" leaves", "dim")))
+        lines += figure_lines(figure, cells)
+    for warning in preflight.warnings:
+        lines += wrapped(f"! {warning}", "warn", cells)
+    if preflight.approvals_needed > 1:
+        more = preflight.approvals_needed - 1
+        who = "another operator" if more == 1 else f"{more} other operators"
+        lines += wrapped(f"! {who} must approve it before anything is done", "warn", cells)
+    if preflight.runs:
+        lines += [(), (("RUNS ON IT", "head"),), *_outlooks(preflight, cells)]
     return lines
 
 
-def progress_lines(action: Action) -> list[Line]:
-    """Return the card while the action goes on, and when it has ended."""
+def figure_lines(figure: Figure, cells: int) -> list[Line]:
+    """Return one figure with its basis, on as many lines as that needs."""
+    value = f"{measured(figure.value, figure.unit):>14}   "
+    at = 16 + width(value)
+    first, *more = wrapped(figure.basis, "dim", cells, at)
+    ((basis, _),) = first
+    return [((fit(figure.label, 16), "dim"), (value, "strong"), (basis[at:], "dim")), *more]
+
+
+def _outlooks(preflight: Preflight, cells: int) -> list[Line]:
+    lines: list[Line] = []
+    for run in preflight.runs:
+        word, style = ("moves", "good") if run.can_move else ("stays", "warn")
+        name = f"  {fit(safe(run.run_id, 63), 16)}  "
+        at = width(name) + 7
+        first, *more = wrapped(run.detail, "plain", cells, at)
+        ((text, _),) = first
+        lines += [((name, "strong"), (fit(word, 7), style), (text[at:], "plain")), *more]
+    return lines
+
+
+def question_lines(question: Question, cells: int) -> list[Line]:
+    """Return what the operator must do to mean it."""
+    match question.confirmation:
+        case Confirmation.TYPE_NAME:
+            wrong = question.wrong and not question.typed
+            typed = safe(question.typed, 63) or "_"
+            ask = f"type {question.asked}, then enter: "
+            lines: list[Line] = [((f"that is not {question.asked}", "warn"),)] if wrong else []
+            if len(ask) + width(typed) > cells:
+                return [*lines, ((ask, "plain"),), ((typed, "strong"),)]
+            return [*lines, ((ask, "plain"), (typed, "strong"))]
+        case Confirmation.NONE:
+            return [
+                (("enter", "key"), (" does it   ", "dim"), ("escape", "key"), (" leaves", "dim"))
+            ]
+        case _:
+            return [(("y", "key"), (" does it   ", "dim"), ("n", "key"), (" leaves", "dim"))]
+
+
+def progress_lines(action: Action, answer: str, cells: int) -> list[Line]:
+    """Return the card while the action goes on, and when it has ended.
+
+    Args:
+        answer: What the hub last said to a cancel or an approval.
+    """
     lines: list[Line] = [
         (
-            (f"{action.verb} {safe(action.run_id, 63)}  ", "strong"),
+            (f"{action.verb} {safe(action.subject, 63)}  ", "strong"),
             (action.state.value, action_style(action.state)),
         ),
         (),
     ]
-    lines += [
-        (
-            (f"{clock(stage.time_unix_ns)}  ", "faint"),
-            (fit(stage.state.value, 12), action_style(stage.state)),
-            (safe(stage.detail, CARD_CELLS - 24), "plain"),
-        )
-        for stage in action.stages[-10:]
-    ]
-    wrong = [rank for rank in action.ranks if not rank.ok]
-    lines += [((f"rank {rank.rank}: {safe(rank.detail, 60)}", "bad"),) for rank in wrong[:5]]
-    lines.append(())
+    latest = action.stages[-LATEST_STAGES:]
+    for stage in latest[:-1] if action.state.is_end else latest:
+        lines += stage_lines(stage.time_unix_ns, stage.state, stage.detail, cells)
+    lines += [line for line in (counts(action),) if line]
+    lines += missing_lines(action, cells)
+    lines += approval_lines(action, cells)
     if action.state.is_end:
-        lines += _wrapped(action.detail, action_style(action.state))
-        lines.append((("escape", "key"), (" closes", "dim")))
-    else:
-        lines.append((("escape", "key"), (" closes this; the action goes on", "dim")))
+        lines += [(), *wrapped(action.detail, action_style(action.state), cells)]
+    if answer:
+        lines += [(), *wrapped(answer, "warn", cells)]
     return lines
 
 
-def _wrapped(text: str, style: str) -> list[Line]:
+def stage_lines(time_unix_ns: int, state: ActionState, detail: str, cells: int) -> list[Line]:
+    """Return one stage with all it says."""
+    at = 22
+    first, *more = wrapped(detail, "plain", cells, at)
+    ((text, _),) = first
+    return [
+        (
+            (f"{clock(time_unix_ns)}  ", "faint"),
+            (fit(state.value, 12), action_style(state)),
+            (text[at:], "plain"),
+        ),
+        *more,
+    ]
+
+
+def counts(action: Action) -> Line:
+    """Return how many ranks and nodes have confirmed; nothing where none was asked."""
+    spans: list[Span] = []
+    for word, done, count in (
+        ("ranks", action.confirmed_rank_count, action.rank_count),
+        ("nodes", action.confirmed_node_count, action.node_count),
+    ):
+        if count:
+            text = f"{done}/{count} {word} confirmed   "
+            spans.append((text, "good" if done == count else "warn"))
+    if spans and action.agreed_step >= 0:
+        spans.append((f"at step {action.agreed_step:,}", "dim"))
+    return tuple(spans)
+
+
+def missing_lines(action: Action, cells: int) -> list[Line]:
+    """Return who has not confirmed, in short; the action in full names all."""
     lines: list[Line] = []
-    current = ""
-    for word in safe(text, 600).split(" "):
-        if current and len(current) + 1 + len(word) > CARD_CELLS:
-            lines.append(((current, style),))
-            current = ""
-        current = f"{current} {word}" if current else word[:CARD_CELLS]
-    return [*lines, ((current, style),)]
+    wrong = sorted(rank.rank for rank in action.ranks if not rank.ok)
+    if wrong:
+        lines += wrapped(f"missing: rank {ranges(wrong)}", "warn", cells)
+        first = next(rank for rank in action.ranks if rank.rank == wrong[0])
+        lines += wrapped(f"rank {first.rank}: {first.detail}", "dim", cells, 2)
+    if action.missing_nodes:
+        lines += wrapped(f"missing: {named(action.missing_nodes)}", "warn", cells)
+    return lines
+
+
+def approval_lines(action: Action, cells: int) -> list[Line]:
+    """Return how an action that needs more than one operator stands."""
+    if action.approvals_needed < 2:
+        return []
+    have = f"{len(action.approvals)}/{action.approvals_needed}"
+    who = ", ".join(safe(name, 63) for name in action.approvals)
+    if action.state is not ActionState.REQUESTED:
+        return wrapped(f"approvals {have}: {who}", "dim", cells)
+    others = f"others: {key_of('actions')} shows it, {key_of('approve')} approves"
+    return wrapped(f"waits for approval {have} (so far {who}); {others}", "accent", cells)
+
+
+def progress_keys(actions: Sequence[Action]) -> list[Line]:
+    """Return what can be done while one or more actions go on."""
+    spans: list[Span] = []
+    if any(action.can_cancel for action in actions):
+        spans += [(key_of("cancel"), "key"), (" takes it back   ", "dim")]
+    if len(actions) == 1:
+        spans += [("enter", "key"), (" all of it   ", "dim")]
+    if actions and all(action.state.is_end for action in actions):
+        return [(*spans, *CLOSES)]
+    what = "the action goes on" if len(actions) == 1 else "the actions go on"
+    return [(*spans, ("esc", "key"), (f" closes this; {what}", "dim"))]

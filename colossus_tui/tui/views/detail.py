@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from colossus_tui.model import Action, ActionState, RankExit, Run, RunDetail, Series
+from colossus_tui.model import Action, ActionState, RankExit, Run, RunDetail, RunState, Series
 from colossus_tui.text import (
     age,
     bytes_,
@@ -27,6 +27,7 @@ from colossus_tui.text import (
 from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
 from colossus_tui.tui.views import Line, Span
 from colossus_tui.tui.views.plot import plot
+from colossus_tui.tui.views.words import labelled
 
 SERIES = ("loss", "tokens_per_second")
 PLOT_LINES = 9
@@ -111,6 +112,7 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
         ("watchdog", duration(run.watchdog_seconds)),
         ("checkpoint", _checkpoint_cost(run)),
         ("command", safe(run.command, 200)),
+        *_scheduled(run),
     ]
     per_line = 2 if cells >= 100 else 1
     room = cells // per_line - 1
@@ -120,11 +122,42 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
         tuple(span for pair in row if pair is not None for span in _pair(pair, room))
         for row in zip_longest(*rows)
     ]
+    lines += _waits(run, cells)
     lines += [
         ((f"{glyphs.severities[a.severity]} {safe(a.message, 200)}", SEVERITY_STYLES[a.severity]),)
         for a in run.alerts
     ]
     return lines
+
+
+def _scheduled(run: Run) -> list[tuple[str, str]]:
+    """Return what a run's scheduler says of it; nothing for a run of this hub's own agents."""
+    job = run.job
+    if job is None:
+        return []
+    whole = f", part of {safe(job.part_of, 60)}" if job.part_of else ""
+    quality = f", {safe(job.quality, 40)}" if job.quality else ""
+    held = ", held" if job.held else ""
+    requeue = "" if job.can_requeue else ", may not be requeued"
+    steps = "n/a" if job.step_count is None else str(job.step_count)
+    return [
+        (f"{safe(run.backend, 10)} job", f"{safe(job.job_id, 40)}{whole}"),
+        ("user", safe(job.user, 40) or "n/a"),
+        ("queue", (safe(job.queue, 60) or "n/a") + quality),
+        ("its state", f"{safe(job.state, 40)}{held}, {duration(job.age_seconds)} old"),
+        ("raw priority", number(job.priority)),
+        ("restarts", f"{job.restart_count}{requeue}"),
+        ("its steps", steps),
+    ]
+
+
+def _waits(run: Run, cells: int) -> list[Line]:
+    """Return why a scheduler lets it wait, or how it ended, in the scheduler's words."""
+    if run.job is None or not run.job.reason:
+        return []
+    waits = run.state in (RunState.PENDING, RunState.PAUSED)
+    label = "why it waits" if waits else "it says"
+    return labelled(label, run.job.reason, cells, "warn" if waits else "plain", 14)
 
 
 def _pair(pair: tuple[str, str], cells: int) -> tuple[Span, Span]:

@@ -13,6 +13,7 @@ from colossus_tui.model import (
     clock_event_reasons,
 )
 from colossus_tui.text import (
+    NOT_AVAILABLE,
     age,
     bytes_,
     cores,
@@ -26,11 +27,15 @@ from colossus_tui.text import (
 )
 from colossus_tui.tui.theme import SEVERITY_STYLES, Glyphs
 from colossus_tui.tui.views import Line, Span
+from colossus_tui.tui.views.words import labelled
 
+SCHEDULER = ("SCHEDULER", 12, False)
+REASON = ("SCHEDULER'S REASON", 40, False)
 # (head, cells, right aligned) of the list of nodes, in the order in which room is given.
 NODE_COLUMNS = (
     ("NODE", 16, False),
     ("STATE", 8, False),
+    SCHEDULER,
     ("AGE", 7, True),
     ("CPU", 5, True),
     ("MEMORY", 20, True),
@@ -42,7 +47,9 @@ NODE_COLUMNS = (
     ("LOAD", 7, True),
     ("AGENT", 8, False),
     ("RUNS", 30, False),
+    REASON,
 )
+OUT_OF_USE = ("drain", "down", "fail", "maint", "not_responding", "unschedulable", "cordon")
 _FRESH = {
     Freshness.LIVE: "good",
     Freshness.GREY: "dim",
@@ -63,25 +70,44 @@ GPU_SHOWN = (
 )
 
 
-def node_cells(node: Node) -> tuple[Span, ...]:
-    """Return a node's cells in NODE_COLUMNS' order."""
+def node_columns(nodes: Sequence[Node]) -> list[tuple[str, int, bool]]:
+    """Return the columns that say something: a scheduler's only where one knows a node."""
+    scheduled = any(node.scheduler_state for node in nodes)
+    return [one for one in NODE_COLUMNS if scheduled or one not in (SCHEDULER, REASON)]
+
+
+def node_cells(node: Node) -> dict[str, Span]:
+    """Return a node's cells by the heads of NODE_COLUMNS."""
     style = "plain" if node.freshness is Freshness.LIVE else "old"
     failing = node.failing_sensor_count
-    return (
-        (safe(node.node_name, 63), "strong"),
-        (node.freshness.value if node.linked else f"{node.freshness}!", _FRESH[node.freshness]),
-        (duration(round(node.age_seconds)) if node.age_seconds >= 5 else "< 5 s", style),
-        (ratio(node.cpu_utilisation_ratio), style),
-        (f"{bytes_(node.memory_used_bytes)} of {bytes_(node.memory_total_bytes)}", style),
-        (f"{node.reporting_gpu_count}/{node.gpu_count}", style),
-        (watts(node.gpu_power_watts), style),
-        (measured(node.gpu_temperature_max_celsius, "C"), style),
-        (ratio(node.gpu_utilisation_ratio), style),
-        (str(failing) if failing else "-", "warn" if failing else "faint"),
-        (number(node.load_1m, 2), style),
-        (safe(node.agent_version, 8), "dim"),
-        (", ".join(safe(run, 63) for run in node.run_ids[:8]) or "-", style),
-    )
+    state = node.freshness.value if node.linked else f"{node.freshness}!"
+    age = duration(round(node.age_seconds)) if node.age_seconds >= 5 else "< 5 s"
+    memory = f"{bytes_(node.memory_used_bytes)} of {bytes_(node.memory_total_bytes)}"
+    return {
+        "NODE": (safe(node.node_name, 63), "strong"),
+        "STATE": (state, _FRESH[node.freshness]),
+        SCHEDULER[0]: _scheduler(node),
+        "AGE": (age, style),
+        "CPU": (ratio(node.cpu_utilisation_ratio), style),
+        "MEMORY": (memory, style),
+        "GPUS": (f"{node.reporting_gpu_count}/{node.gpu_count}", style),
+        "GPU POWER": (watts(node.gpu_power_watts), style),
+        "HOTTEST": (measured(node.gpu_temperature_max_celsius, "C"), style),
+        "GPU USE": (ratio(node.gpu_utilisation_ratio), style),
+        "FAILING": (str(failing) if failing else "-", "warn" if failing else "faint"),
+        "LOAD": (number(node.load_1m, 2), style),
+        "AGENT": (safe(node.agent_version, 8), "dim"),
+        "RUNS": (", ".join(safe(run, 63) for run in node.run_ids[:8]) or "-", style),
+        REASON[0]: (safe(node.scheduler_reason, 200) or "-", "dim"),
+    }
+
+
+def _scheduler(node: Node) -> Span:
+    """Tell a node that takes no new work from one that does."""
+    if not node.scheduler_state:
+        return NOT_AVAILABLE, "faint"
+    out = any(word in node.scheduler_state.lower() for word in OUT_OF_USE)
+    return safe(node.scheduler_state, 40), "warn" if out else "plain"
 
 
 def node_lines(detail: NodeDetail, gpu_index: int, cells: int, glyphs: Glyphs) -> list[Line]:
@@ -108,6 +134,10 @@ def node_lines(detail: NodeDetail, gpu_index: int, cells: int, glyphs: Glyphs) -
             (f"   driver {safe(host.driver_version, 30)}" if host.driver_version else "", "dim"),
         ),
     ]
+    if node.scheduler_state:
+        text, style = _scheduler(node)
+        lines += labelled("scheduler", text, cells, style)
+        lines += labelled("its reason", node.scheduler_reason or "none given", cells)
     lines += [
         ((f"{glyphs.severities[a.severity]} {safe(a.message, 200)}", SEVERITY_STYLES[a.severity]),)
         for a in node.alerts

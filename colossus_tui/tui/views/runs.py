@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from colossus_tui.model import Run, Severity
+from colossus_tui.model import Run
+from colossus_tui.model.match import Match
 from colossus_tui.text import age, duration, hours, number, ratio, safe, significant, watts
-from colossus_tui.tui.theme import STATE_STYLES, Glyphs
-from colossus_tui.tui.views import Span
+from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
+from colossus_tui.tui.views import GAP, LEFT, Span
 from colossus_tui.tui.views.plot import sparkline
 
 
@@ -53,7 +54,7 @@ def _alerts(run: Run, cells: int, glyphs: Glyphs) -> Span:
     if not run.alerts:
         return "-", "faint"
     worst = run.alerts[0]
-    style = "bad" if worst.severity is Severity.CRITICAL else "warn"
+    style = SEVERITY_STYLES[worst.severity]
     if cells < ALERT_TEXT_CELLS:
         return f"{glyphs.severities[worst.severity]} {len(run.alerts)}", style
     return f"{glyphs.severities[worst.severity]} {safe(worst.message, max(cells, 8))}", style
@@ -164,20 +165,19 @@ COLUMNS = (
     Column(
         "alerts",
         "ALERTS",
-        7,
+        6,
         5,
         _alerts,
         lambda r: (not r.alerts, float(-len(r.alerts))),
         right=False,
     ),
 )
-GAP = 2
 
 
 def columns_for(cells: int) -> list[tuple[Column, int]]:
     """Return the columns that fit, in order, with their widths; alerts take what is left."""
     chosen: list[Column] = []
-    used = 1
+    used = LEFT
     for column in sorted(COLUMNS, key=lambda column: column.rank):
         if used + column.cells + GAP <= cells:
             chosen.append(column)
@@ -190,15 +190,12 @@ def columns_for(cells: int) -> list[tuple[Column, int]]:
     ]
 
 
-def chosen(runs: Sequence[Run], pattern: str, order: str, backwards: bool) -> list[Run]:
+def chosen(runs: Sequence[Run], match: Match, order: str, backwards: bool) -> list[Run]:
     """Return the runs that fit the filter, in order; class and name decide between equals.
 
     Numbers begin with the largest; runs without a value always come last.
-
-    The filter is words that must all fit: `class=P0`, `state=paused`, or part of name, label or
-    command.
     """
-    found = [run for run in runs if all(_fits(run, word) for word in pattern.lower().split())]
+    found = [run for run in runs if match(run)]
     found.sort(key=lambda run: (run.priority_class, run.run_id))
     column = next((column for column in COLUMNS if column.name == order), None)
     if column is None:
@@ -208,9 +205,8 @@ def chosen(runs: Sequence[Run], pattern: str, order: str, backwards: bool) -> li
     return known + [run for run in found if column.key(run)[0]]
 
 
-def _fits(run: Run, word: str) -> bool:
-    name, equals, value = word.partition("=")
-    if equals:
-        fields = {"class": run.priority_class.value, "state": run.state.value, "run": run.run_id}
-        return name in fields and value in fields[name].lower()
-    return any(word in text.lower() for text in (run.run_id, run.label, run.command))
+def marked_text(marked: int, hidden: int) -> str:
+    """Return how many runs are marked, and how many of them are out of sight."""
+    if not marked:
+        return ""
+    return f"{marked} marked, {hidden} hidden" if hidden else f"{marked} marked"

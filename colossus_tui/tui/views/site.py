@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from colossus_tui.model import Action, Event, RunState, View
+from colossus_tui.model import Action, Event, RunState, Severity, View
 from colossus_tui.text import clock, duration, ratio, safe, watts
 from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
 from colossus_tui.tui.views import Line
@@ -61,7 +61,8 @@ def _figures(view: View, link: Link) -> Line:
         spans.append((f"   age {duration(site.age_seconds)}", "warn"))
     if view.header.role == "viewer":
         spans.append(("   viewer: looks, changes nothing", "warn"))
-    alerts = sum(len(run.alerts) for run in view.runs) + len(site.alerts)
+    found = [alert for run in view.runs for alert in run.alerts] + list(site.alerts)
+    alerts = sum(alert.severity is not Severity.INFO for alert in found)
     if alerts:
         spans.append((f"   {alerts} alert{'s' if alerts > 1 else ''}", "warn"))
     return tuple(spans)
@@ -74,7 +75,7 @@ def strip(
     found: list[Line] = [
         (
             (f" {glyphs.states[RunState.PAUSING]} ", "accent"),
-            (f"{action.verb} {safe(action.run_id, 63)}", "strong"),
+            (f"{action.verb} {safe(action.subject, 63)}", "strong"),
             (f"  {action.state}: {safe(action.detail, 120)}", "accent"),
         )
         for action in actions

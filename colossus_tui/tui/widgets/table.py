@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,10 +16,9 @@ from textual.strip import Strip
 
 from colossus_tui.text import fit
 from colossus_tui.tui.theme import CURSOR, STYLES
-from colossus_tui.tui.views import Span
+from colossus_tui.tui.views import GAP, LEFT, Span
 
-GAP = 2
-LEFT = 1
+MARK = "*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,8 @@ class Table(ScrollView, can_focus=True):
         self._rows: list[tuple[Span, ...]] = []
         self._cursor = 0
         self._empty = empty
-        self._marked = ("", "")
+        self._ordered = ("", "")
+        self._marks: frozenset[str] = frozenset()
 
     @property
     def cursor_key(self) -> str | None:
@@ -81,18 +81,21 @@ class Table(ScrollView, can_focus=True):
         self,
         columns: Sequence[TableColumn],
         rows: Sequence[tuple[str, tuple[Span, ...]]],
-        marked: tuple[str, str] = ("", ""),
+        ordered: tuple[str, str] = ("", ""),
+        marks: Set[str] = frozenset(),
     ) -> None:
         """Show these rows; the cursor stays on its row, and only changed cells are drawn again.
 
         Args:
             rows: Key and cells.
-            marked: Column by which the rows are ordered, and the mark beside its head.
+            ordered: Column by which the rows are ordered, and the sign beside its head.
+            marks: Keys of the rows that are marked.
         """
         key, before = self.cursor_key, self._rows
         same = tuple(columns) == self._columns and len(rows) == len(before)
-        same = same and marked == self._marked
-        self._columns, self._marked = tuple(columns), marked
+        same = same and ordered == self._ordered and marks == self._marks
+        self._columns, self._ordered = tuple(columns), ordered
+        self._marks = frozenset(marks)
         self._keys = [name for name, _ in rows]
         self._rows = [cells for _, cells in rows]
         cursor = self._keys.index(key) if key in self._keys else min(self._cursor, len(rows) - 1)
@@ -130,15 +133,16 @@ class Table(ScrollView, can_focus=True):
             text = self._empty if index == 0 and not self._rows else ""
             blank = Strip([Segment(f" {text}", STYLES["dim"])])
             return blank.adjust_cell_length(cells).apply_style(self.rich_style)
-        segments = [Segment(" " * LEFT)]
+        mark = MARK if self._keys[index] in self._marks else " "
+        segments = [Segment(" "), Segment(mark, STYLES["accent"])]
         for column, (text, style) in zip(self._columns, self._rows[index], strict=True):
             segments.append(Segment(fit(text, column.cells, right=column.right), STYLES[style]))
             segments.append(Segment(" " * GAP))
         strip = Strip(segments).adjust_cell_length(cells).apply_style(self.rich_style)
         if index == self._cursor:
             # Under the cells' own colours, and told without colour by the mark at the left.
-            mark = Strip([Segment(">", STYLES["accent"])])
-            strip = Strip.join([mark, strip.crop(1, cells)])
+            cursor = Strip([Segment(">", STYLES["accent"])])
+            strip = Strip.join([cursor, strip.crop(1, cells)])
             strip = Strip(
                 [Segment(s.text, (s.style or CURSOR) + CURSOR, s.control) for s in strip], cells
             )
@@ -147,10 +151,10 @@ class Table(ScrollView, can_focus=True):
     def _head(self, cells: int) -> Strip:
         segments = [Segment(" " * LEFT)]
         for column in self._columns:
-            name, mark = self._marked
+            name, sign = self._ordered
             style, after = STYLES["head"], ""
             if column.name == name:
-                style, after = STYLES["accent"], mark
+                style, after = STYLES["accent"], sign
             segments.append(Segment(fit(column.head, column.cells, right=column.right), style))
             segments.append(Segment(after.ljust(GAP), style))
         return Strip(segments).adjust_cell_length(cells).apply_style(self.rich_style)

@@ -1864,7 +1864,9 @@ class WatchViewResponse(_message.Message):
 
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[_action_pb2.Action]:
-        """Latest actions, newest first, at most 100; empty unless asked for."""
+        """Latest actions, newest first, at most 100, without stages, ranks and missing nodes; empty
+        unless asked for.
+        """
 
     @_builtins.property
     def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___Series]:
