@@ -152,12 +152,12 @@ class ColossusApp(App[int]):
 
     def on_action_answered(self, message: ActionAnswered) -> None:
         """Show what the hub said to a cancel or an approval, where the action is shown."""
-        text = f"{message.word}: {message.detail}" if message.detail else ""
+        text = f"{message.word}: {message.detail or 'the hub has taken it'}"
         for screen in reversed(self.screen_stack):
             shows = isinstance(screen, CardScreen | BulkCard | JournalScreen)
             if shows and screen.answered(message.action_id, text):
                 return
-        if text:
+        if message.detail:
             self._tell(message.word, message.detail, good=False)
 
     def _tell(self, title: str, text: str, *, good: bool) -> None:

@@ -184,7 +184,9 @@ class ApproveCard(QuestionCard):
             ((f"approve {action.verb} {safe(action.subject, 63)}", "strong"),),
             (),
             *wrapped(
-                f"wanted by {action.operator}: {action.reason or 'no reason given'}", "plain", cells
+                f"wanted by {action.operator} ({action.reason or 'no reason given'})",
+                "plain",
+                cells,
             ),
             *wrapped(action.detail, "dim", cells),
         ]

@@ -10,10 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import Widget
 
-from colossus_tui.model import Verb
+from colossus_tui.model import Verb, View
 from colossus_tui.tui.actions import offered
 from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.feed import Wanted
+from colossus_tui.tui.views import Line
 from colossus_tui.tui.views.site import header, keys, strip
 from colossus_tui.tui.widgets.lines import Lines
 
@@ -75,6 +76,10 @@ class ColossusScreen(Screen[None]):
         """Return what stands beside the site's name."""
         return self.heading
 
+    def below(self, view: View, count: int) -> list[Line]:
+        """Return so many lines of what happens."""
+        return strip(view.events, view.actions, count, self.console.glyphs)
+
     def on_mount(self) -> None:
         """Show what is known already."""
         self.show()
@@ -99,7 +104,7 @@ class ColossusScreen(Screen[None]):
             count = STRIP_LINES if self.size.height > LOW_LINES else LOW_STRIP_LINES
             part = self.query_one("#strip", Lines)
             part.styles.height = count
-            part.set_lines(strip(view.events, view.actions, count, glyphs))
+            part.set_lines(self.below(view, count))
         self.query_one("#footer", Lines).set_lines([keys(self._footer())])
         self.show_body()
 

@@ -44,13 +44,13 @@ class BulkCard(ActionCard):
         if not self.sent:
             return bulk.bulk_lines(self._preflight, self._hidden, cells)
         return bulk.bulk_progress_lines(
-            self.verb, self._preflight, self._actions, self._problems | self._answers, cells
+            self.verb, self._preflight, self._actions, self._problems, self._answers, cells
         )
 
     def asked(self) -> list[Line]:
         """The question, then what can be done."""
         if self.sent:
-            return card.progress_keys(list(self._actions.values()) or [])
+            return card.progress_keys(list(self._actions.values()))
         if self._preflight is not None and not self._preflight.allowed_count:
             return [(("nothing was done; escape closes", "dim"),)]
         return super().asked()

@@ -251,6 +251,8 @@ class CardScreen(ActionCard):
         if action.action_id != self._action_id:
             return False
         self._action = action
+        if action.state.is_end:
+            self._answer = ""  # its end says more
         self.show()
         return True
 

@@ -9,12 +9,14 @@ from textual import events
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from colossus_tui.model import Run
+from colossus_tui.model import Run, View
 from colossus_tui.model.match import Match, MatchError, parse
 from colossus_tui.text import safe
 from colossus_tui.tui.actions import offered
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
+from colossus_tui.tui.views import Line
 from colossus_tui.tui.views.runs import chosen, columns_for, marked_text
+from colossus_tui.tui.views.words import wrapped
 from colossus_tui.tui.widgets.table import Table, TableColumn
 
 EMPTY = "no runs yet - start one: colossus run --name my-run -- python train.py"
@@ -51,8 +53,8 @@ class OverviewScreen(ColossusScreen):
         """The marks, and the filter while there is one."""
         parts = []
         if self._typing:
-            hint = self._wrong or "enter keeps it, escape drops it"
-            parts.append(f"filter: {safe(self._filter[-60:])}_   ({safe(hint, 200)})")
+            hint = "not right yet" if self._wrong else "enter keeps it, escape drops it"
+            parts.append(f"filter: {safe(self._filter[-60:])}_   ({hint})")
         elif self._filter:
             parts.append(f"runs matching {safe(self._filter, 60)!r}")
         else:
@@ -61,6 +63,12 @@ class OverviewScreen(ColossusScreen):
             parts.insert(0, marked_text(len(marked), len(self._hidden())))
         return "   ".join(parts)
 
+    def below(self, view: View, count: int) -> list[Line]:
+        """Return what is wrong with the filter as it is typed, else what happens."""
+        if self._wrong:
+            return wrapped(self._wrong, "dim", self.size.width - 2, 1)[:count]
+        return super().below(view, count)
+
     def show_body(self) -> None:
         """Fill the table."""
         view, glyphs = self.console.view, self.console.glyphs
@@ -68,7 +76,8 @@ class OverviewScreen(ColossusScreen):
             return
         table = self.query_one("#runs", Table)
         columns = columns_for(self.size.width)
-        table.set_empty(f"no run matches {self._filter!r}" if self._filter else EMPTY)
+        if not self._wrong:
+            table.set_empty(f"no run matches {self._filter!r}" if self._filter else EMPTY)
         table.set_rows(
             [TableColumn(c.name, c.head, cells, c.right) for c, cells in columns],
             [

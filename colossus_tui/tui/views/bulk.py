@@ -56,6 +56,21 @@ def bulk_lines(bulk: BulkPreflight, hidden: Set[str], cells: int) -> list[Line]:
         lines += [(), (("TOGETHER", "head"),)]
         for figure in bulk.figures:
             lines += figure_lines(figure, cells)
+    return lines + _notes(bulk, cells)
+
+
+def _notes(bulk: BulkPreflight, cells: int) -> list[Line]:
+    """Return each warning once, with the runs that it is about."""
+    found: dict[str, list[str]] = {}
+    for one in bulk.preflights:
+        needs = one.approvals_needed
+        asks = [f"needs {needs} operators' approval"] if needs > 1 else []
+        for note in (*one.warnings, *asks):
+            found.setdefault(note, []).append(one.run_id)
+    lines: list[Line] = [()] if found else []
+    for note, about in found.items():
+        whose = "all" if len(about) == bulk.allowed_count else ", ".join(about)
+        lines += wrapped(f"! {whose}: {note}", "warn", cells)
     return lines
 
 
@@ -74,13 +89,7 @@ def _run(one: Preflight, names: Sequence[str], cells: int) -> list[Line]:
         figure = figures.get(wanted)
         text = measured(figure.value, figure.unit) if figure else "-"
         spans.append((fit(text, FIGURE_CELLS, right=True), "plain" if figure else "faint"))
-    lines: list[Line] = [tuple(spans)]
-    notes = [*one.warnings]
-    if one.approvals_needed > 1:
-        notes.append(f"needs {one.approvals_needed} operators' approval")
-    for note in notes:
-        lines += wrapped(f"! {note}", "warn", cells, 2)
-    return lines
+    return [tuple(spans)]
 
 
 def bulk_progress_lines(
@@ -88,6 +97,7 @@ def bulk_progress_lines(
     bulk: BulkPreflight,
     actions: Mapping[str, Action],
     problems: Mapping[str, str],
+    answers: Mapping[str, str],
     cells: int,
 ) -> list[Line]:
     """Return how all actions stand, a line a run.
@@ -95,6 +105,7 @@ def bulk_progress_lines(
     Args:
         actions: By run.
         problems: Why the hub could not be asked, by run.
+        answers: What the hub said to a cancel, by run.
     """
     tally = Counter(action.state for action in actions.values())
     states = ", ".join(f"{tally[state]} {state}" for state in ActionState if tally[state])
@@ -110,6 +121,8 @@ def bulk_progress_lines(
         elif (action := actions.get(one.run_id)) is not None:
             text = f"{action.state}: {action.detail}"
             lines += labelled(name, text, cells, action_style(action.state), NAME_CELLS)
+            if (answer := answers.get(one.run_id)) and not action.state.is_end:
+                lines += wrapped(answer, "warn", cells, NAME_CELLS)
         elif one.run_id in problems:
             lines += labelled(name, problems[one.run_id], cells, "bad", NAME_CELLS)
         else:

@@ -44,7 +44,7 @@ def labelled(label: str, text: str, cells: int, style: str = "plain", at: int = 
     """Return a text beside its label, on as many lines as it needs."""
     first, *more = wrapped(text, style, cells, at)
     ((row, _),) = first
-    return [((fit(label, at), "dim"), (row[at:], style)), *more]
+    return [((fit(label, at - 1) + " ", "dim"), (row[at:], style)), *more]
 
 
 def in_columns(names: Sequence[str], cells: int, style: str = "plain") -> list[Line]:
