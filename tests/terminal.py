@@ -6,8 +6,8 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import struct
+import subprocess
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,11 +35,18 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self.output = b""
         self._stream = pyte.ByteStream(self.screen)
-        self.pid, self._master = pty.fork()
-        if self.pid == 0:
-            os.execvpe(argv[0], list(argv), {**environment, "TERM": "xterm-256color"})
+        self._master, slave = pty.openpty()
+        # Not by pty.fork: between fork and exec it runs Python, which the threads of gRPC break.
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", *argv],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**environment, "TERM": "xterm-256color"},
+        )
+        self.pid = self._process.pid
+        os.close(slave)
         self.resize(columns, rows)
-        self.exit_code: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -50,9 +57,8 @@ class Terminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.exit_code is None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        self._process.kill()
+        self._process.wait()
         os.close(self._master)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -116,9 +122,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             self.read(0.05)
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
+            if (code := self._process.poll()) is not None:
                 self.read(0.05)
-                self.exit_code = os.waitstatus_to_exitcode(status)
-                return self.exit_code
+                return code
         raise AssertionError(f"it has not ended within {seconds:g} s:\n{self.text}")

@@ -89,7 +89,8 @@ class Links:
         except TimeoutError:
             state = "did not answer" if self.linked(node_name) else "is not linked"
             raise NodeUnreachableError(
-                f"the agent of {node_name} {state} for {timeout_seconds:g} s"
+                f"the agent of {node_name} {state} for {timeout_seconds:g} s; look at "
+                "colossus-agent there"
             ) from None
         finally:
             self._open.pop(identity, None)

@@ -53,8 +53,10 @@ class ColossusApp(App[int]):
     TITLE = "colossus"
     ENABLE_COMMAND_PALETTE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(command.keys, command.name, show=False, priority=command.name == "quit")
+        # A letter belongs to whoever types a filter or a name; control keys never do.
+        Binding(key, command.name, show=False, priority=key.startswith("ctrl"))
         for command in COMMANDS
+        for key in command.keys.split(",")
         if "all" in command.scope and command.name != "command_palette"
     ]
 

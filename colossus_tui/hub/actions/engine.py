@@ -308,7 +308,8 @@ class Engine:
         except TimeoutError:
             never = action.verb is Verb.CHECKPOINT
             state = ActionState.FAILED if never else ActionState.UNCONFIRMED
-            return state, ReasonCode.TIMEOUT, f"not observed within {timeout:g} s"
+            detail = f"not observed within {timeout:g} s; see what the run does, then ask again"
+            return state, ReasonCode.TIMEOUT, detail
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if action.action_id not in self._cancelled or task is None:

@@ -121,7 +121,7 @@ class Gate:
             return None
         run = self._registry.get(run_id)
         if run is None and verb is not Verb.START:
-            raise RefusalError(ReasonCode.NOT_FOUND, f"there is no run {run_id}")
+            raise RefusalError(ReasonCode.NOT_FOUND, f"there is no run {run_id}; see colossus runs")
         if run is not None:
             policy.check_run(verb, run, action_id, self._configured)
         policy.check_rules(self._rules, verb, run_id, run, caller.operator)

@@ -97,7 +97,11 @@ def check_run(verb: Verb, run: Run, action_id: str, configured: Mapping[str, Run
         RefusalError: It is not.
     """
     if run.run_id in configured and configured[run.run_id].protected and verb in _PROTECTED:
-        raise RefusalError(ReasonCode.POLICY, f"{run.run_id} is protected in the hub's settings")
+        raise RefusalError(
+            ReasonCode.POLICY,
+            f"{run.run_id} is protected in the hub's settings; take `protected` from "
+            f"[runs.{run.run_id}] there if it should end",
+        )
     if run.open_action_id and run.open_action_id != action_id:
         raise RefusalError(
             ReasonCode.CONFLICT, f"action {run.open_action_id} holds the run; wait for its end"
@@ -115,7 +119,7 @@ def check_generation(run: Run, expected: int) -> None:
             ReasonCode.CONFLICT,
             f"the run has changed since you looked: it is {run.state}, class "
             f"{run.priority_class}, attempt {run.attempt} (generation {run.generation}, "
-            f"not {expected})",
+            f"not {expected}); look at it again, then ask again",
         )
 
 

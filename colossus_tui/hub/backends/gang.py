@@ -65,7 +65,10 @@ class Gang:
                 f"{named(unlinked)}; start colossus-agent there",
             )
         if not run.node_names:
-            raise RefusalError(ReasonCode.UNREACHABLE, "no linked node has this run on record")
+            raise RefusalError(
+                ReasonCode.UNREACHABLE,
+                "no linked node has this run on record; start colossus-agent where it ran",
+            )
 
     def check_freeze(self, run: Run, parameters: ActionParameters) -> None:
         """Return when no watchdog would fire before the fuse, and its GPUs can be released.

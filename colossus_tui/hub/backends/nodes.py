@@ -93,12 +93,13 @@ class Answers:
         """
         if self.ok:
             return
-        code = ReasonCode.BACKEND_FAILED
+        code, remedy = ReasonCode.BACKEND_FAILED, ""
         if self.denied:
             code = ReasonCode.BACKEND_DENIED
+            remedy = "; the agent there needs the right to do it"
         elif self.unreachable:
             code = ReasonCode.UNREACHABLE
-        raise ActionFailedError(code, self.detail, self.failure_state)
+        raise ActionFailedError(code, f"{self.detail}{remedy}", self.failure_state)
 
 
 async def ask(

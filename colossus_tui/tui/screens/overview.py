@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -33,7 +34,7 @@ class OverviewScreen(ColossusScreen):
     def __init__(self) -> None:
         super().__init__()
         self._filter = ""
-        self._match = Match()  # of the filter, or of what was typed of it when that was last right
+        self._match = Match()  # of the filter, less a last term that is not right yet
         self._wrong = ""
         self._typing = False
         self._marks: set[str] = set()
@@ -198,11 +199,13 @@ class OverviewScreen(ColossusScreen):
         self.show()
 
     def _parse(self) -> None:
-        """Take the filter as it is typed; while it is wrong, the rows stay."""
+        """Take the filter as it is typed; a term that is wrong yet chooses nothing."""
         try:
             self._match, self._wrong = parse(self._filter), ""
         except MatchError as error:
             self._wrong = str(error)
+            with contextlib.suppress(MatchError):
+                self._match = parse(self._filter.rpartition(" ")[0])
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Keep letters from acting while they are typed."""

@@ -114,7 +114,7 @@ def _facts(action: Action, cells: int) -> list[Line]:
         ("by", action.operator),
         ("reason", action.reason or "none given"),
         ("asked", asked),
-        ("took" if action.state.is_end else "so far", duration(max(took, 0.0))),
+        ("took", duration(max(took, 0.0)) if action.state.is_end else ""),
         ("with", ", ".join(filter(None, more))),
         ("agreed step", number(action.agreed_step) if action.agreed_step >= 0 else ""),
         ("attempt", str(action.attempt) if action.attempt else ""),
