@@ -36,6 +36,7 @@ class Terminal:
         self.output = b""
         self._stream = pyte.ByteStream(self.screen)
         self._master, slave = pty.openpty()
+        self.resize(columns, rows)
         # Not by pty.fork: between fork and exec it runs Python, which the threads of gRPC break.
         self._process = subprocess.Popen(
             ["setsid", "--ctty", *argv],
@@ -46,7 +47,6 @@ class Terminal:
         )
         self.pid = self._process.pid
         os.close(slave)
-        self.resize(columns, rows)
 
     def __enter__(self) -> Self:
         return self

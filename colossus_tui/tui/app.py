@@ -148,9 +148,11 @@ class ColossusApp(App[int]):
             self._tell(text, f"each one: {key_of('actions')}", good=good)
 
     def on_action_failed(self, message: ActionFailed) -> None:
-        """Tell that the hub could not be asked."""
+        """Tell that the hub could not be asked: on its card, else at the edge of the screen."""
         if isinstance(self.screen, CardScreen | BulkCard):
             self.screen.failed(message.verb, message.subject, message.detail)
+        else:
+            self._tell(f"{message.verb} {message.subject}", message.detail, good=False)
 
     def on_action_answered(self, message: ActionAnswered) -> None:
         """Show what the hub said to a cancel or an approval, where the action is shown."""

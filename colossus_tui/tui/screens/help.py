@@ -44,7 +44,7 @@ class HelpScreen(ColossusScreen):
                 (
                     (fit(f"  {command.shown}", 9), "key"),
                     (fit(command.label, 9), "strong"),
-                    (fit(command.help, 44), "plain"),
+                    (fit(command.help, 46), "plain"),
                     (where, "dim"),
                 )
             )
