@@ -28,7 +28,7 @@ from colossus_tui.tui.messages import (
     PreflightReceived,
     ViewReceived,
 )
-from colossus_tui.tui.screens.actions import ActionScreen, JournalScreen
+from colossus_tui.tui.screens.actions import ActionScreen, ActionsScreen, JournalScreen
 from colossus_tui.tui.screens.base import ColossusScreen
 from colossus_tui.tui.screens.bulk import BulkCard
 from colossus_tui.tui.screens.card import Card, CardScreen
@@ -191,6 +191,10 @@ class ColossusApp(App[int]):
     def open_bulk(self, verb: str, run_ids: Iterable[str], hidden: Set[str]) -> None:
         """Open the preflight card of a verb on several runs."""
         self.push_screen(BulkCard(Verb(verb), list(run_ids), hidden))
+
+    def open_actions(self, run_id: str = "") -> None:
+        """Open all actions, or those of one run."""
+        self.push_screen(ActionsScreen(run_id))
 
     def open_action(self, action: Action) -> None:
         """Open one action in full."""

@@ -187,7 +187,7 @@ class Feed:
             async for view in client.watch(
                 runs=True,
                 nodes=wanted.nodes,
-                run_id=wanted.run_id,
+                run_id="" if wanted.journal else wanted.run_id,
                 node_name=wanted.node_name,
                 events=True,
                 series=wanted.series,

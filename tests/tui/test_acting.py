@@ -192,11 +192,13 @@ def test_one_verb_acts_on_all_marked_with_one_preflight_and_one_confirmation(
         terminal.press("4\r")
         terminal.until("that is not the number")
         terminal.press("3\r")
-        terminal.until("3 dispatched", "the actions go on", "x takes it back")
+        terminal.until("3 dispatched", "the actions go on", "x takes all back")
         freezing.go.set()
         terminal.until("3 observed", "frozen on 1 of 1 nodes", "esc closes")
         assert sorted(freezing.asked) == ["10t", "1t", "6t"]
-        terminal.press("\x1b\x1b")
+        terminal.press("\r")
+        terminal.until("WHAT IT SAYS", "observed")
+        terminal.press("\x1b")
         terminal.until("4 marked")
     actions = hub.json("actions")["actions"]
     assert sorted(action["run_id"] for action in actions) == ["10t", "1t", "6t"]

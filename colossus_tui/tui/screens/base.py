@@ -144,9 +144,7 @@ class ColossusScreen(Screen[None]):
 
     def action_actions(self) -> None:
         """Open the actions: on a run's screen only its own."""
-        from colossus_tui.tui.screens.actions import ActionsScreen
-
-        self.app.push_screen(ActionsScreen(self.run_id() or "" if self.scope == "run" else ""))
+        self.console.open_actions((self.run_id() or "") if self.scope == "run" else "")
 
     def action_nodes(self) -> None:
         """Open the nodes."""

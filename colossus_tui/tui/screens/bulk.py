@@ -109,5 +109,7 @@ class BulkCard(ActionCard):
                 self.console.feed.cancel(action.action_id)
 
     def action_open(self) -> None:
-        """One of many has no card of its own: the actions are a screen."""
-        self.console.bell()
+        """Open the actions, where each of these can be opened."""
+        if self.sent:
+            self.dismiss(None)
+            self.console.open_actions()

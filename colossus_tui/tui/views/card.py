@@ -201,12 +201,14 @@ def approval_lines(action: Action, cells: int) -> list[Line]:
 
 def progress_keys(actions: Sequence[Action]) -> list[Line]:
     """Return what can be done while one or more actions go on."""
+    one = len(actions) == 1
     spans: list[Span] = []
     if any(action.can_cancel for action in actions):
-        spans += [(key_of("cancel"), "key"), (" takes it back   ", "dim")]
-    if len(actions) == 1:
-        spans += [("enter", "key"), (" all of it   ", "dim")]
+        back = " takes it back   " if one else " takes all back   "
+        spans += [(key_of("cancel"), "key"), (back, "dim")]
+    if actions:
+        spans += [(key_of("open"), "key"), (" all of it   " if one else " each one   ", "dim")]
     if actions and all(action.state.is_end for action in actions):
         return [(*spans, *CLOSES)]
-    what = "the action goes on" if len(actions) == 1 else "the actions go on"
+    what = "the action goes on" if one else "the actions go on"
     return [(*spans, ("esc", "key"), (f" closes this; {what}", "dim"))]
