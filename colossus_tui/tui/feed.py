@@ -233,7 +233,7 @@ class Feed:
             order.run_id,
             order.parameters,
             expected_generation=order.generation,
-            reason="console",
+            reason="from the console",
             action_id=order.action_id,
         )
 
