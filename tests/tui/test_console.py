@@ -214,7 +214,7 @@ def test_help_and_palette_name_every_key(hub: Product, agent: FakeAgent) -> None
         terminal.press("\x1b[F")
         terminal.until("FILTER", "gpus, nodes", "STATES OF A RUN", "WORDS")
         terminal.press("\x1b")
-        terminal.until_gone("KEYS")
+        terminal.until_gone("WORDS")
         terminal.press("\x10")
         terminal.until("Search for commands")
         terminal.press("nodes")

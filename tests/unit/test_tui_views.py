@@ -33,6 +33,7 @@ from colossus_tui.tui.views.bulk import bulk_lines
 from colossus_tui.tui.views.card import preflight_lines, progress_keys, progress_lines
 from colossus_tui.tui.views.detail import run_lines
 from colossus_tui.tui.views.nodes import node_cells, node_columns, node_lines
+from colossus_tui.tui.views.runs import columns_for
 from colossus_tui.tui.views.words import in_columns, wrapped
 
 HOSTILE = "\x1b[2J[bold red]boo[/]\r\n\u202e"
@@ -290,3 +291,16 @@ def test_no_screen_offers_one_key_twice() -> None:
         keys = [key for command in offered(scope) for key in command.keys.split(",")]
         assert len(keys) == len(set(keys)), scope
     assert all(command.help for command in COMMANDS)
+
+
+def test_a_runs_name_gets_the_room_that_it_needs() -> None:
+    def name_cells(cells: int, *names: str) -> int:
+        columns = columns_for(cells, [Run(name) for name in names])
+        assert sum(wide + 2 for _, wide in columns) + 2 <= cells
+        assert {"state", "class", "run", "step", "alerts"} <= {one.name for one, _ in columns}
+        return next(wide for one, wide in columns if one.name == "run")
+
+    assert name_cells(80, "10t") == 12
+    assert name_cells(80, "10t", "slurm-54664575") == 14
+    assert name_cells(80, "x" * 63) == 18
+    assert name_cells(200, "x" * 63) == 30

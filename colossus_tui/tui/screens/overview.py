@@ -76,7 +76,7 @@ class OverviewScreen(ColossusScreen):
         if view is None:
             return
         table = self.query_one("#runs", Table)
-        columns = columns_for(self.size.width)
+        columns = columns_for(self.size.width, view.runs)
         if not self._wrong:
             table.set_empty(f"no run matches {self._filter!r}" if self._filter else EMPTY)
         table.set_rows(
@@ -89,14 +89,15 @@ class OverviewScreen(ColossusScreen):
             self._marks,
         )
 
+    def _runs(self) -> tuple[Run, ...]:
+        return self.console.view.runs if self.console.view is not None else ()
+
     def _shown(self) -> list[Run]:
-        runs = self.console.view.runs if self.console.view is not None else ()
-        return chosen(runs, self._match, self._order, self._backwards)
+        return chosen(self._runs(), self._match, self._order, self._backwards)
 
     def _marked(self) -> list[str]:
         """Return the marked runs that the hub still has, in the order of the whole list."""
-        runs = self.console.view.runs if self.console.view is not None else ()
-        return [run.run_id for run in runs if run.run_id in self._marks]
+        return [run.run_id for run in self._runs() if run.run_id in self._marks]
 
     def _hidden(self) -> set[str]:
         """Return the marked runs that the filter keeps out of sight."""
@@ -145,7 +146,7 @@ class OverviewScreen(ColossusScreen):
 
     def action_order(self) -> None:
         """Order by the next column, after the last by class and name again."""
-        names = ["", *(column.name for column, _ in columns_for(self.size.width))]
+        names = ["", *(column.name for column, _ in columns_for(self.size.width, self._runs()))]
         index = names.index(self._order) if self._order in names else 0
         self._order = names[(index + 1) % len(names)]
         self.show()

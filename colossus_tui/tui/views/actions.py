@@ -15,7 +15,7 @@ from colossus_tui.tui.views.words import in_columns, labelled, wrapped
 ACTION_COLUMNS = (
     ("STATE", 11, False),
     ("VERB", 12, False),
-    ("ON", 12, False),
+    ("ON", 16, False),
     ("AGE", 7, True),
     ("BY", 10, False),
     ("CONFIRMED", 15, False),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from colossus_tui.model import Run
 from colossus_tui.model.match import Match
-from colossus_tui.text import age, duration, hours, number, ratio, safe, significant, watts
+from colossus_tui.text import age, duration, hours, number, ratio, safe, significant, watts, width
 from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
 from colossus_tui.tui.views import GAP, LEFT, Span
 from colossus_tui.tui.views.plot import sparkline
@@ -33,6 +33,7 @@ class Column:
     right: bool = True
 
 
+MOST_NAME_CELLS = 18  # of a run on 80 cells
 ALERT_TEXT_CELLS = 14  # under this an alert is a glyph and a count
 
 
@@ -174,20 +175,24 @@ COLUMNS = (
 )
 
 
-def columns_for(cells: int) -> list[tuple[Column, int]]:
-    """Return the columns that fit, in order, with their widths; alerts take what is left."""
-    chosen: list[Column] = []
+def columns_for(cells: int, runs: Sequence[Run] = ()) -> list[tuple[Column, int]]:
+    """Return the columns that fit, in order, with their widths.
+
+    Names get what the longest of them needs, as far as that leaves room for the rest; alerts take
+    what is left.
+    """
+    longest = max((width(safe(run.run_id, 63)) for run in runs), default=0)
+    name_cells = min(longest, MOST_NAME_CELLS + max(cells - 80, 0) // 10)
     used = LEFT
+    found: dict[str, int] = {}
     for column in sorted(COLUMNS, key=lambda column: column.rank):
-        if used + column.cells + GAP <= cells:
-            chosen.append(column)
-            used += column.cells + GAP
-    left = cells - used
-    return [
-        (column, column.cells + (max(left, 0) if column.name == "alerts" else 0))
-        for column in COLUMNS
-        if column in chosen
-    ]
+        wide = max(column.cells, name_cells) if column.name == "run" else column.cells
+        if used + wide + GAP <= cells:
+            found[column.name] = wide
+            used += wide + GAP
+    if "alerts" in found:
+        found["alerts"] += max(cells - used, 0)
+    return [(column, found[column.name]) for column in COLUMNS if column.name in found]
 
 
 def chosen(runs: Sequence[Run], match: Match, order: str, backwards: bool) -> list[Run]:
