@@ -57,7 +57,7 @@ def test_a_node_is_drained_and_given_back_from_the_console(site: SlurmSite) -> N
         terminal.press("\r")
         terminal.until(f"action: drain {name}", "PARTS", f"pause {run_id}", f"resume {run_id}")
         terminal.press("\x1b")
-        terminal.until("DRAIN")
+        terminal.until("SCHEDULER", "DRAIN", "D drain")
         terminal.press("\r")
         terminal.until(f"node {name}", "its reason", "from the console")
         terminal.press("U")
