@@ -63,6 +63,6 @@ def test_a_node_is_drained_and_given_back_from_the_console(site: SlurmSite) -> N
         terminal.press("U")
         terminal.until(f"undrain {name}", "y does it")
         terminal.press("y")
-        terminal.until("observed", seconds=40)
+        terminal.until(f"undrain {name}  observed", seconds=40)
     assert "DRAIN" not in site.slurm.node_field(name, "State")
     assert site.run_of(run_id)["node_names"] != [name]
