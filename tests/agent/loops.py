@@ -40,5 +40,20 @@ def tree() -> None:
     subprocess.run([sys.executable, "-c", script, sys.argv[2]], check=False)
 
 
+def launcher() -> None:
+    """Start two ranks as torchrun would, and end with the code that is given once they have."""
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.agent.loops", "steps"],
+            env=os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"},
+        )
+        for rank in range(2)
+    ]
+    for rank in ranks:
+        rank.wait()
+    sys.exit(int(sys.argv[2]))
+
+
 if __name__ == "__main__":
-    {"steps": steps, "stubborn": stubborn, "tree": tree}[sys.argv[1]]()
+    loops = {"steps": steps, "stubborn": stubborn, "tree": tree, "launcher": launcher}
+    loops[sys.argv[1]]()

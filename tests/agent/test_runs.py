@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,11 @@ def supervisor(
 
 def alive(supervisor: Supervisor) -> int:
     return sum(run.process_count for run in supervisor.poll().runs)
+
+
+def children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
 
 
 def spec(name: str = "r", loop: str = "steps", ranks: int = 1, *more: str) -> RunSpec:
@@ -90,6 +96,43 @@ def test_an_end_is_told_with_code_or_signal(supervisor: Supervisor) -> None:
     assert ends["signal"].exit_signal == signal.SIGKILL
     assert ends["missing"] is not None
     assert "No such file" in ends["missing"].detail
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_ranks_of_a_launcher_end_as_it_does(supervisor: Supervisor, code: int) -> None:
+    supervisor.start(spec("r", "launcher", 1, str(code)), 1)
+    until(lambda: len(only(supervisor).ranks) == 2 and hooked(supervisor)())
+    worker = only(supervisor).ranks[1]
+    assert worker.pid != only(supervisor).ranks[0].pid
+    os.kill(worker.pid, signal.SIGTERM)
+    until(lambda: not only(supervisor).ranks[1].alive)
+
+    assert only(supervisor).ranks[1].exit is None  # it may be started again
+    assert only(supervisor).state == "running"
+
+    for child in children(only(supervisor).ranks[0].pid):
+        os.kill(child, signal.SIGTERM)
+    run = until(lambda: ended if (ended := only(supervisor)).state == "ended" else None)
+    assert [rank.exit and (rank.exit.known, rank.exit.exit_code) for rank in run.ranks] == [
+        (True, code)
+    ] * 2
+
+
+def test_ranks_meet_at_a_port_of_their_own_unless_told_where(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    script = "import os; print(os.environ['MASTER_ADDR'], os.environ['MASTER_PORT'])"
+    own = {"MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "5"}
+    argv = (sys.executable, "-c", script)
+    supervisor.start(RunSpec("free", argv, environment=dict(os.environ), rank_count=2), 1)
+    supervisor.start(RunSpec("told", argv, environment=dict(os.environ) | own), 1)
+    until(lambda: all(run.state == "ended" for run in supervisor.poll().runs))
+
+    folder = tmp_path / "agent" / "runs"
+    first, second = ((folder / f"free/attempt-1/rank-{rank}.log").read_text() for rank in (0, 1))
+    assert first == second
+    assert re.fullmatch(r"127\.0\.0\.1 [1-9]\d{3,4}\n", first)
+    assert (folder / "told/attempt-1/rank-0.log").read_text() == "10.0.0.1 5\n"
 
 
 def test_the_next_agent_takes_the_run_up_again(supervisor: Supervisor, tmp_path: Path) -> None:

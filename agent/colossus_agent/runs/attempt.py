@@ -197,12 +197,22 @@ class Attempt:
             start_time_ticks=page.start_time_ticks,
             alive=stat is not None,
             state=stat.state if stat else "",
-            exit=None if stat else RankExit(False),
+            exit=None if stat else self._launchers_end(),
             nice=stat.nice if stat else 0,
             hooked=True,
             step=self.pages.step(rank),
             process_count=int(stat is not None),
         )
+
+    def _launchers_end(self) -> RankExit | None:
+        """Return the end of whoever started ranks of its own; None while it may start them again.
+
+        Only a parent learns how a process ended, and a launcher ends as its ranks did.
+        """
+        if self.alive():
+            return None
+        ends = [self._end(rank) for rank in self.processes]
+        return next((end for end in ends if end != RankExit(True)), RankExit(True))
 
     def _end(self, rank: int) -> RankExit | None:
         """Return how a rank that is gone ended; None while the keeper may still write it down."""

@@ -10,6 +10,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,11 +138,12 @@ class Supervisor:
         resume_points: Mapping[int, tuple[int, str]],
     ) -> None:
         path = folder.attempt(number)
+        environment = dict(spec.environment) or dict(os.environ)
         write_json(
             path / "launch.json",
             {
                 "argv": spec.argv,
-                "environment": dict(spec.environment) or dict(os.environ),
+                "environment": {**_meeting_point(), **environment},
                 "working_directory": spec.working_directory,
                 "rank_count": spec.rank_count,
                 "rank_environments": [
@@ -340,6 +342,14 @@ def _rank_environment(
     if resume is not None:
         environment |= {"COLOSSUS_DURABLE_STEP": str(resume[0]), "COLOSSUS_DURABLE_PATH": resume[1]}
     return environment
+
+
+def _meeting_point() -> dict[str, str]:
+    """Return where the ranks of this node meet, in the words of torch.distributed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
 def _answered(answers: list[RankAnswer], otherwise: str) -> Outcome:
