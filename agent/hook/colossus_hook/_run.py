@@ -39,7 +39,8 @@ class Run:
     inactive: every call returns at once and does nothing. Use it from one thread.
 
     Attributes:
-        run_id, attempt, rank, world_size: As the agent set them; "" , 1, 0 and 1 without one.
+        run_id, attempt: As the agent set them; "" and 1 without one.
+        rank, local_rank, world_size: As colossus run, torchrun or srun set them; else 0, 0 and 1.
         durable_step: Step of the checkpoint to go on from; 0 on a fresh start.
         durable_path: That checkpoint's path, as this rank reported it; None on a fresh start.
     """
@@ -48,7 +49,8 @@ class Run:
         environment = os.environ
         place = placement.find(environment, os.getuid())
         self.run_id, self.attempt = place.run_id, place.attempt
-        self.rank, self.world_size = place.rank, place.world_size
+        self.rank, self.local_rank = place.rank, place.local_rank
+        self.world_size = place.world_size
         self.durable_step = placement.number(environment.get("COLOSSUS_DURABLE_STEP"), 0)
         self.durable_path = environment.get("COLOSSUS_DURABLE_PATH") or None
         self._page: mmap.mmap | None = None
@@ -94,7 +96,7 @@ class Run:
             os.getpid(),
             _own_start_time(),
             self.rank,
-            place.local_rank,
+            self.local_rank,
             self.world_size,
             self.attempt,
             time.time_ns(),
