@@ -40,4 +40,4 @@ lock: ## pin the newest allowed dependencies (needs uv)
 	@scripts/lock
 
 clean: ## remove what setup, tests and benchmarks made
-	@rm -rf .venv .bench-venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .bench-venv .frameworks-venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
