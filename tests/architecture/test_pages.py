@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,10 +18,31 @@ def test_the_readmes_script_is_the_example_and_short() -> None:
     assert len(example.splitlines()) < 20
 
 
+@pytest.mark.parametrize(
+    ("page", "example"),
+    [("pytorch", "pytorch_ddp"), ("lightning", "lightning"), ("huggingface", "huggingface")],
+)
+def test_the_code_of_a_frameworks_page_is_its_example(page: str, example: str) -> None:
+    text = (ROOT / "docs" / "frameworks" / f"{page}.md").read_text()
+    sources = [path.read_text() for path in (ROOT / "examples" / example).glob("*.*")]
+    blocks = re.findall(r"```python\n(.*?)```", text, re.S)
+    blocks += re.findall(r"```sh\n(#!.*?)```", text, re.S)
+
+    assert blocks
+    for block in blocks:
+        assert any(
+            textwrap.indent(block, " " * deep) in source for source in sources for deep in (0, 4)
+        ), block
+
+
 def test_every_path_that_a_page_names_exists() -> None:
     missing = [
         f"{page.relative_to(ROOT)}: {name}"
-        for page in [ROOT / "README.md", ROOT / "agent" / "hook" / "README.md"]
+        for page in [
+            ROOT / "README.md",
+            ROOT / "agent" / "hook" / "README.md",
+            *(ROOT / "docs" / "frameworks").glob("*.md"),
+        ]
         for name in re.findall(
             r"`((?:docs|examples|agent|bench|protos|colossus_tui)/[\w./]+)`", page.read_text()
         )

@@ -87,10 +87,11 @@ def test_a_job_that_is_requeued_held_and_released_learns_as_if_nothing_had_been(
     site: SlurmSite, uninterrupted: Losses
 ) -> None:
     folder = site.folder / "checkpoints"
-    command = " ".join([training.python(), *training.ddp(folder, STEPS)])
+    example = training.ROOT / "examples" / "pytorch_ddp"
     job = site.slurm.submit(
-        "export OMP_NUM_THREADS=1 MASTER_ADDR=127.0.0.1 "
-        f"MASTER_PORT=$((20000 + SLURM_JOB_ID % 10000))\nexec srun {command}",
+        f"cd {example}\nexport OMP_NUM_THREADS=1 MASTER_ADDR=127.0.0.1\n"
+        f"export PATH={training.PYTHON.parent}:$PATH\n"
+        f"exec sh job.sh --folder {folder} --steps {STEPS}",
         *("--job-name=ddp", "--nodes=2", "--ntasks=2", "--cpus-per-task=1"),
     )
     run_id = f"slurm-{job}"
