@@ -38,11 +38,15 @@ class Model(L.LightningModule):
 
 
 class Batches:
-    """Random pieces of a text; its state says which come next, so that a checkpoint holds it."""
+    """Random pieces of a text; its state says which come next, so that a checkpoint holds it.
 
-    def __init__(self, text: bytes, rank: int) -> None:
+    Every rank draws for all ranks and takes its own: Lightning keeps rank 0's state for all.
+    """
+
+    def __init__(self, text: bytes, rank: int, ranks: int) -> None:
         self.text = torch.frombuffer(bytearray(text), dtype=torch.uint8).long()
-        self.random = torch.Generator().manual_seed(rank)
+        self.rank, self.ranks = rank, ranks
+        self.random = torch.Generator().manual_seed(1)
         self.given = 0
 
     def __len__(self) -> int:
@@ -51,8 +55,9 @@ class Batches:
     def __iter__(self) -> Iterator[torch.Tensor]:
         while self.given < BATCHES:
             self.given += 1
-            starts = torch.randint(len(self.text) - CONTEXT, (BATCH, 1), generator=self.random)
-            yield self.text[starts + torch.arange(CONTEXT + 1)]
+            size = (self.ranks, BATCH, 1)
+            starts = torch.randint(len(self.text) - CONTEXT, size, generator=self.random)
+            yield self.text[starts[self.rank] + torch.arange(CONTEXT + 1)]
         self.given = 0  # the next epoch
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,7 +78,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=1_000)
     parser.add_argument("--ranks", type=int, default=1)
     arguments = parser.parse_args(argv)
-    L.seed_everything(1)
     callback = ColossusCallback(arguments.folder, tokens_per_step=BATCH)
     trainer = L.Trainer(
         max_steps=arguments.steps,
@@ -85,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         enable_progress_bar=False,
         logger=False,
     )
-    data = Batches(arguments.text.read_bytes(), trainer.global_rank)
+    L.seed_everything(1 + trainer.global_rank)  # other dropout on every rank; DDP shares weights
+    data = Batches(arguments.text.read_bytes(), trainer.global_rank, trainer.world_size)
     trainer.fit(Model(), data, ckpt_path=callback.newest())
     if not callback.paused:
         trainer.save_checkpoint(arguments.folder / "trained.ckpt", weights_only=True)

@@ -25,13 +25,14 @@ def pause_and_resume(product: Product, run_id: str) -> int:
     action = json.loads(paused.stdout)["action"]
     assert action["confirmed_rank_count"] == action["rank_count"] == 2
     assert product.run_of(run_id)["state"] == "paused"
+    assert not [*(product.folder / run_id).glob("trained*")]  # what would follow is not done
     resumed = product.cli("resume", run_id, "--yes")
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     return int(action["agreed_step"])
 
 
 def test_a_paused_lightning_training_goes_on_as_if_nothing_had_been(product: Product) -> None:
-    script, steps = str(EXAMPLES / "lightning" / "train.py"), 600
+    script, steps = str(EXAMPLES / "lightning" / "train.py"), 500
     for name in ("steady", "paused"):
         folder = str(product.folder / name)
         command = (script, "--folder", folder, "--steps", str(steps), "--ranks", "2")
@@ -50,7 +51,7 @@ def test_a_paused_lightning_training_goes_on_as_if_nothing_had_been(product: Pro
 
 
 def test_a_paused_hugging_face_training_goes_on_as_if_nothing_had_been(product: Product) -> None:
-    script, steps = str(EXAMPLES / "huggingface" / "train.py"), 400
+    script, steps = str(EXAMPLES / "huggingface" / "train.py"), 250
     for name in ("steady", "paused"):
         command = (script, "--folder", str(product.folder / name), "--steps", str(steps))
         training.start(product, name, 2, training.python(), *command)
@@ -64,19 +65,6 @@ def test_a_paused_hugging_face_training_goes_on_as_if_nothing_had_been(product: 
     assert len(expected) == steps
     assert training.losses(product, "paused") == expected
     assert (product.folder / "paused" / "trained" / "model.safetensors").exists()
-
-
-def test_a_pause_ends_the_training_and_not_what_would_follow_it(product: Product) -> None:
-    folder = product.folder / "checkpoints"
-    script = str(EXAMPLES / "huggingface" / "train.py")
-    training.start(
-        product, "gpt2", 1, training.python(), script, "--folder", str(folder), "--steps", "9000"
-    )
-
-    paused = product.cli("pause", "gpt2", "--yes")
-
-    assert paused.returncode == 0, paused.stdout + paused.stderr
-    assert not (folder / "trained").exists()
 
 
 def test_a_checkpoint_in_which_a_rank_died_is_passed_over(tmp_path: Path) -> None:

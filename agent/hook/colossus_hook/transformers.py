@@ -47,7 +47,7 @@ class ColossusCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any
     ) -> None:
         """Take the rank's place, now that the model's size and the last step are known."""
-        parameters = more["model"].num_parameters()
+        parameters = sum(parameter.numel() for parameter in more["model"].parameters())
         facts = {"parameters": parameters, "target_steps": state.max_steps, **self._facts}
         self._run = Run.from_env(**facts)
         self._step, self._tokens = state.global_step, state.num_input_tokens_seen
