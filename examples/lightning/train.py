@@ -16,7 +16,7 @@ from torch import nn
 
 from colossus_hook.lightning import ColossusCallback
 
-BATCH, CONTEXT, BATCHES = 16, 16, 50
+BATCH, CONTEXT, BATCHES = 256, 16, 50
 
 
 class Model(L.LightningModule):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from colossus_tui.client import Client
@@ -56,12 +59,57 @@ def alone(*command: str) -> str:
     return result.stdout
 
 
+@contextmanager
+def ranks(folder: Path, count: int, *command: str) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Start so many ranks that nobody but the test watches; none of them outlives it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    processes = []
+    try:
+        for rank in range(count):
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+            meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            with (folder / f"rank-{rank}.out").open("wb") as output:
+                process = subprocess.Popen(
+                    command, stdout=output, env=environment() | own | meeting
+                )
+            processes.append(process)
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def printed(*texts: str) -> Losses:
     """Return every loss that was printed, to the last digit, of each rank and step."""
     losses: Losses = {}
     for rank, step, loss in _LINE.findall("\n".join(texts)):
         losses.setdefault((int(rank), int(step)), set()).add(loss)
     return losses
+
+
+def upto(losses: Losses, step: int) -> Losses:
+    """Return the losses of the steps up to this one."""
+    return {key: loss for key, loss in losses.items() if key[1] <= step}
+
+
+class Uninterrupted:
+    """What the PyTorch example prints on two ranks that torchrun starts and nobody sees."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._losses: Losses = {}
+
+    def upto(self, step: int) -> Losses:
+        """Return the losses of so many steps, of both ranks."""
+        if len(self._losses) < 2 * step:
+            folder = self._folder / str(step)
+            self._losses = printed(alone(*torchrun(2, *ddp(folder, max(step, 200)))))
+        losses = upto(self._losses, step)
+        assert sorted(losses) == [(rank, at) for rank in (0, 1) for at in range(1, step + 1)]
+        return losses
 
 
 def logs(product: Product, run_id: str) -> Losses:
