@@ -112,10 +112,9 @@ def test_ranks_of_a_launcher_end_as_it_does(supervisor: Supervisor, code: int) -
 
     for child in children(only(supervisor).ranks[0].pid):
         os.kill(child, signal.SIGTERM)
-    run = until(lambda: ended if (ended := only(supervisor)).state == "ended" else None)
-    assert [rank.exit and (rank.exit.known, rank.exit.exit_code) for rank in run.ranks] == [
-        (True, code)
-    ] * 2
+    until(lambda: only(supervisor).state == "ended")
+    ends = [rank.exit for rank in only(supervisor).ranks]
+    assert [end and (end.known, end.exit_code) for end in ends] == [(True, code)] * 2
 
 
 def test_ranks_meet_at_a_port_of_their_own_unless_told_where(

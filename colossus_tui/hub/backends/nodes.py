@@ -72,14 +72,17 @@ class Answers:
         self._why = why
 
     def stage(self, detail: str) -> Stage:
-        """Return a stage that names who did not do it."""
+        """Return a stage that names who did not do it.
+
+        Answers that speak of no rank, as to a SIGTERM, leave what was said of the ranks before.
+        """
         wrong = [rank for rank in self.ranks if not rank.ok]
         kept = self.ranks if len(self.ranks) <= KEPT_RANKS else wrong[:KEPT_LIMIT]
         return Stage(
             detail,
-            ranks=tuple(sorted(kept, key=lambda rank: rank.rank)),
-            rank_count=len(self.ranks),
-            confirmed_rank_count=len(self.ranks) - len(wrong),
+            ranks=tuple(sorted(kept, key=lambda rank: rank.rank)) if self.ranks else None,
+            rank_count=len(self.ranks) if self.ranks else None,
+            confirmed_rank_count=len(self.ranks) - len(wrong) if self.ranks else None,
             node_count=self.node_count,
             confirmed_node_count=self.node_count - len(self.missing),
             missing_nodes=self.missing[:KEPT_LIMIT],
