@@ -142,7 +142,7 @@ class AgentService(agent_link_pb2_grpc.AgentLinkServicer):
             case "event":
                 self._take_event(name, message.event)
             case "directive_result":
-                self._links.answer(message.directive_result)
+                self._links.answer(name, message.directive_result)
             case _:
                 LOG.info("node=%r message=unknown", name)  # of a newer agent
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from colossus_protos.v1 import agent_link_pb2, directive_pb2
-from colossus_tui.hub.actions.ports import NodeUnreachableError
 
 
 @dataclass(slots=True, eq=False)
@@ -25,13 +25,22 @@ class Mailbox:
         self.queue.put_nowait(None)
 
 
+@dataclass(slots=True, eq=False)
+class _Question:
+    """One directive to many nodes, and who has answered it."""
+
+    message: agent_link_pb2.LinkResponse
+    waiting: set[str]
+    answers: dict[str, directive_pb2.DirectiveResult] = field(default_factory=dict)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+
 class Links:
     """One mailbox a linked node; directives wait for their answers across links."""
 
     def __init__(self) -> None:
         self._mailboxes: dict[str, Mailbox] = {}
-        self._open: dict[str, tuple[str, directive_pb2.Directive]] = {}
-        self._answers: dict[str, asyncio.Future[directive_pb2.DirectiveResult]] = {}
+        self._questions: dict[str, _Question] = {}
 
     def open(self, node_name: str) -> tuple[Mailbox, bool]:
         """Return a mailbox for a new link, and whether it took the place of another."""
@@ -39,9 +48,9 @@ class Links:
         if before is not None:
             before.close()
         mailbox = self._mailboxes[node_name] = Mailbox(node_name)
-        for name, directive in self._open.values():
-            if name == node_name:
-                mailbox.put(agent_link_pb2.LinkResponse(directive=directive))
+        for question in self._questions.values():
+            if node_name in question.waiting:
+                mailbox.put(question.message)
         return mailbox, before is not None
 
     def close(self, mailbox: Mailbox) -> None:
@@ -63,35 +72,39 @@ class Links:
             answer = agent_link_pb2.Acknowledgement(sequence=sequence)
             mailbox.put(agent_link_pb2.LinkResponse(acknowledgement=answer))
 
-    def answer(self, result: directive_pb2.DirectiveResult) -> None:
+    def answer(self, node_name: str, result: directive_pb2.DirectiveResult) -> None:
         """Hand an agent's answer to who waits for it."""
-        future = self._answers.get(result.directive_id)
-        if future is not None and not future.done():
-            future.set_result(result)
+        question = self._questions.get(result.directive_id)
+        if question is None or node_name not in question.waiting:
+            return
+        question.waiting.discard(node_name)
+        question.answers[node_name] = result
+        if not question.waiting:
+            question.answered.set()
 
-    async def send(
-        self, node_name: str, directive: directive_pb2.Directive, timeout_seconds: float
-    ) -> directive_pb2.DirectiveResult:
-        """Send a directive and return its answer; sent again on a new link, same id.
+    async def ask(
+        self,
+        node_names: Iterable[str],
+        directive: directive_pb2.Directive,
+        timeout_seconds: float,
+    ) -> dict[str, directive_pb2.DirectiveResult]:
+        """Send one directive to nodes and return by node what they answered in time.
 
-        Raises:
-            NodeUnreachableError: There was no answer within `timeout_seconds`.
+        It is sent again, with the same id, on a new link of a node that has not answered.
         """
-        identity = directive.directive_id
-        future = self._answers[identity] = asyncio.get_running_loop().create_future()
-        self._open[identity] = (node_name, directive)
-        if mailbox := self._mailboxes.get(node_name):
-            mailbox.put(agent_link_pb2.LinkResponse(directive=directive))
+        waiting = set(node_names)
+        question = _Question(agent_link_pb2.LinkResponse(directive=directive), waiting)
+        self._questions[directive.directive_id] = question
+        for name in waiting:
+            if mailbox := self._mailboxes.get(name):
+                mailbox.put(question.message)
         try:
             async with asyncio.timeout(timeout_seconds):
-                result: directive_pb2.DirectiveResult = await future
-                return result
+                if waiting:
+                    await question.answered.wait()
         except TimeoutError:
-            state = "did not answer" if self.linked(node_name) else "is not linked"
-            raise NodeUnreachableError(
-                f"the agent of {node_name} {state} for {timeout_seconds:g} s; look at "
-                "colossus-agent there"
-            ) from None
+            pass  # who is not among the answers did not answer
         finally:
-            self._open.pop(identity, None)
-            self._answers.pop(identity, None)
+            if self._questions.get(directive.directive_id) is question:
+                del self._questions[directive.directive_id]
+        return question.answers

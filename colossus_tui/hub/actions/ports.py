@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,10 +16,6 @@ from colossus_tui.model import (
     RunSpec,
     RunState,
 )
-
-
-class NodeUnreachableError(Exception):
-    """No agent of that node is linked, or it did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +104,15 @@ class AgentLinks(Protocol):
     def node_names(self) -> tuple[str, ...]:
         """Return the nodes whose agents are linked now."""
 
-    async def send(
-        self, node_name: str, directive: directive_pb2.Directive, timeout_seconds: float
-    ) -> directive_pb2.DirectiveResult:
-        """Send a directive and return its answer; sent again on a new link, same id.
+    async def ask(
+        self,
+        node_names: Iterable[str],
+        directive: directive_pb2.Directive,
+        timeout_seconds: float,
+    ) -> Mapping[str, directive_pb2.DirectiveResult]:
+        """Send one directive to nodes and return by node what they answered in time.
 
-        Raises:
-            NodeUnreachableError: There was no answer within `timeout_seconds`.
+        It is sent again, with the same id, on a new link of a node that has not answered.
         """
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 
 from colossus_protos.v1 import directive_pb2
-from colossus_tui.hub.actions.ports import AgentLinks, NodeUnreachableError, RunRegistry
+from colossus_tui.hub.actions.ports import AgentLinks, RunRegistry
 from colossus_tui.hub.backends.base import ActionFailedError, Order, Stage
 from colossus_tui.model import ActionState, RankResult, ReasonCode
 from colossus_tui.text import named
@@ -26,7 +25,7 @@ class Answers:
         self.refused: dict[str, str] = {}
         self.done: set[str] = set()  # what nodes that did it said
         self.denied = False
-        self.ranks: list[RankResult] = []
+        self.ranks: list[directive_pb2.RankResult] = []
         self._why = ""
 
     @property
@@ -59,7 +58,7 @@ class Answers:
 
     def add(self, node_name: str, result: directive_pb2.DirectiveResult) -> None:
         """Take one node's answer."""
-        self.ranks += [from_proto(RankResult, rank) for rank in result.ranks]
+        self.ranks += result.ranks
         if result.outcome != directive_pb2.DIRECTIVE_OUTCOME_DONE:
             self.refused[node_name] = result.detail
             self.denied |= "denied" in result.detail
@@ -80,7 +79,11 @@ class Answers:
         kept = self.ranks if len(self.ranks) <= KEPT_RANKS else wrong[:KEPT_LIMIT]
         return Stage(
             detail,
-            ranks=tuple(sorted(kept, key=lambda rank: rank.rank)) if self.ranks else None,
+            ranks=tuple(
+                from_proto(RankResult, rank) for rank in sorted(kept, key=lambda rank: rank.rank)
+            )
+            if self.ranks
+            else None,
             rank_count=len(self.ranks) if self.ranks else None,
             confirmed_rank_count=len(self.ranks) - len(wrong) if self.ranks else None,
             node_count=self.node_count,
@@ -115,16 +118,15 @@ async def ask(
 ) -> Answers:
     """Send one directive to every node at the same time; return all answers."""
     names = tuple(nodes)
+    given = await links.ask(names, directive(order, phase, **body), timeout_seconds)
     answers = Answers(len(names))
-
-    async def one(node_name: str) -> None:
-        message = directive(order, phase, node_name, **body)
-        try:
-            answers.add(node_name, await links.send(node_name, message, timeout_seconds))
-        except NodeUnreachableError as error:
-            answers.lose(node_name, str(error))
-
-    await asyncio.gather(*(one(name) for name in names))
+    for name in names:
+        if (result := given.get(name)) is not None:
+            answers.add(name, result)
+            continue
+        state = "did not answer" if links.linked(name) else "is not linked"
+        why = f"the agent of {name} {state} for {timeout_seconds:g} s; look at colossus-agent there"
+        answers.lose(name, why)
     return answers
 
 
@@ -136,11 +138,11 @@ def nodes_of(order: Order, registry: RunRegistry) -> tuple[str, ...]:
     return tuple(sorted(observed.node_ages_seconds))
 
 
-def directive(order: Order, phase: str, node_name: str, **body: object) -> directive_pb2.Directive:
-    """Return one directive; its id is the same whenever this phase of the action is begun anew."""
+def directive(order: Order, phase: str, **body: object) -> directive_pb2.Directive:
+    """Return a directive; its id is the same whenever this phase of the action is begun anew."""
     action = order.action
     message = directive_pb2.Directive(
-        directive_id=f"{action.action_id}/{phase}/{node_name}", run_id=action.run_id
+        directive_id=f"{action.action_id}/{phase}", run_id=action.run_id
     )
     for name, part in body.items():
         getattr(message, name).CopyFrom(part)
