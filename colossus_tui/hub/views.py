@@ -99,7 +99,7 @@ class Views:
             run=run,
             ranks=ranks,
             spreads=summary.spreads(ranks, gpus),
-            checkpoints=tuple(live.progress.checkpoints(live.rank_count)[:20]),
+            checkpoints=tuple(live.progress.checkpoints(live.rank_count, 20)),
             gpus=gpus,
             events=self._events.recent(50, run_id=run_id),
             actions=tuple(self._journal.recent(20, run_id)),

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from colossus_protos.v1 import run_pb2
+from colossus_tui.hub.actions.ports import ObservedRank
 from colossus_tui.hub.config import RUN_FACTS
 from colossus_tui.hub.runs import scheduled
 from colossus_tui.hub.runs.history import History
 from colossus_tui.hub.runs.ledger import PRODUCTIVE, Ledger
 from colossus_tui.hub.runs.progress import Progress
+from colossus_tui.hub.runs.reports import Reports, is_bad_end
 from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.model import PriorityClass, RankExit, ResumePoint, RunState
 
@@ -22,14 +24,6 @@ HANG_FACTOR = 5.0
 HANG_SECONDS = 120.0
 # States that an action sets and that stay while facts do not end them.
 _INTENDED = (RunState.PAUSING, RunState.STOPPING)
-
-
-@dataclass(slots=True)
-class NodeReport:
-    """What one node last said of the run."""
-
-    run: run_pb2.LocalRun
-    received: float  # hub's monotonic clock
 
 
 @dataclass(slots=True)
@@ -67,7 +61,8 @@ class LiveRun:
     grad_norm: float | None = None
     durable: Durable | None = None
     facts: dict[str, float] = field(default_factory=dict)
-    nodes: dict[str, NodeReport] = field(default_factory=dict)
+    nodes: Reports = field(default_factory=Reports)
+    seen: dict[int, ObservedRank] = field(default_factory=dict)  # since their last change
     progress: Progress = field(default_factory=Progress)
     history: History = field(default_factory=History)
     ledger: Ledger = field(default_factory=Ledger)
@@ -84,19 +79,18 @@ class LiveRun:
 
     def ranks(self) -> list[tuple[str, run_pb2.LocalRank]]:
         """Return every reported rank with its node, in order."""
-        found = [(name, rank) for name, report in self.nodes.items() for rank in report.run.ranks]
-        return sorted(found, key=lambda item: item[1].rank)
+        return self.nodes.ranks()
 
     @property
     def alive_count(self) -> int:
         """Ranks alive."""
-        return sum(rank.alive for _, rank in self.ranks())
+        return self.nodes.sums.alive
 
     @property
     def is_hooked(self) -> bool:
         """Whether every live rank has a hook."""
-        alive = [rank for _, rank in self.ranks() if rank.alive]
-        return bool(alive) and all(rank.hooked for rank in alive)
+        sums = self.nodes.sums
+        return 0 < sums.alive == sums.hooked
 
     @property
     def step_source(self) -> str:
@@ -107,26 +101,24 @@ class LiveRun:
     @property
     def process_count(self) -> int:
         """Processes over all nodes."""
-        return sum(report.run.process_count for report in self.nodes.values())
+        return self.nodes.sums.processes
 
     @property
     def frozen_node_count(self) -> int:
         """Nodes on which the run is stopped in place."""
-        return sum(
-            report.run.state == run_pb2.LOCAL_RUN_STATE_FROZEN for report in self.nodes.values()
-        )
+        return self.nodes.sums.frozen_nodes
 
     @property
     def fuse_deadline_unix_ns(self) -> int:
         """Earliest end of a freeze; 0 when there is none."""
-        deadlines = [report.run.fuse_deadline_unix_ns for report in self.nodes.values()]
-        return min((deadline for deadline in deadlines if deadline), default=0)
+        return self.nodes.fuse_deadline_unix_ns
 
     def begin_attempt(self, attempt: int, now: float) -> None:
         """Forget what belonged to the attempt before."""
         self.attempt = attempt
-        self.nodes = {}  # how the ranks before ended must not pass for how these do
+        self.nodes = Reports()  # how the ranks before ended must not pass for how these do
         self.progress = Progress()
+        self.seen = {}
         self.step = self.durable.step if self.durable else None
         self.attempt_seen = now
         self.step_seen = 0.0
@@ -136,17 +128,16 @@ class LiveRun:
             self.history.forget_after(self.durable.step)
         self.generation += 1
 
-    def merge_facts(self, configured: Mapping[str, float]) -> None:
-        """Take up the facts that loops state; the site's settings win."""
-        for report in self.nodes.values():
-            try:
-                stated = json.loads(report.run.facts_json or "{}")
-            except ValueError:
-                continue
-            for name in RUN_FACTS:
-                value = stated.get(name) if isinstance(stated, dict) else None
-                if isinstance(value, int | float) and math.isfinite(value) and value > 0:
-                    self.facts[name] = float(value)
+    def merge_facts(self, facts_json: str, configured: Mapping[str, float]) -> None:
+        """Take up the facts that a loop states; the site's settings win."""
+        try:
+            stated = json.loads(facts_json or "{}")
+        except ValueError:
+            stated = {}
+        for name in RUN_FACTS:
+            value = stated.get(name) if isinstance(stated, dict) else None
+            if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+                self.facts[name] = float(value)
         self.facts |= configured
 
     # --- the state that follows ------------------------------------------------------------
@@ -157,22 +148,23 @@ class LiveRun:
             return scheduled.derive(self, self.scheduled, now)
         if self.backend != "local":
             return self.state, ""
-        ranks = [rank for _, rank in self.ranks()]
-        if not ranks:
+        sums = self.nodes.sums
+        if not sums.ranks:
             return self.state, ""
-        if any(rank.alive for rank in ranks):
+        if sums.alive:
             return self._derive_alive(now)
-        if not all(rank.HasField("exit") for rank in ranks):
+        if sums.ended < sums.ranks:
             return self.state, ""  # gone, and nobody has said yet how
         if self.state in (*_INTENDED, RunState.PAUSED, RunState.STOPPED):
             return self.state, ""
         if self.state is RunState.RESUMING and self.attempt == self.resumed_attempt:
             return self.state, ""  # these are the ends of the attempt before
-        if any(not rank.exit.known for rank in ranks):
+        if sums.unseen_ends:
             return RunState.LOST, "its processes are gone and nobody saw how they ended"
-        wrong = [rank for rank in ranks if rank.exit.exit_code or rank.exit.detail]
-        if wrong:
-            return RunState.FAILED, describe_exit(wrong[0])
+        if sums.bad_ends:
+            return RunState.FAILED, next(
+                describe_exit(rank) for _, rank in self.ranks() if is_bad_end(rank)
+            )
         return RunState.COMPLETED, "every rank ended with exit code 0"
 
     def _derive_alive(self, now: float) -> tuple[RunState, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import deque
+from bisect import bisect_left, insort
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -30,11 +31,7 @@ class RankProgress:
     checkpoint_step: int | None = None
     checkpoint_path: str = ""
     slow_reports: int = 0
-
-    @property
-    def step_seconds_p50(self) -> float | None:
-        """Median of the last steps, seconds."""
-        return statistics.median(self.step_seconds) if self.step_seconds else None
+    step_seconds_p50: float | None = None  # of `step_seconds`
 
 
 @dataclass(slots=True)
@@ -55,23 +52,32 @@ class _Saved:
 
     parts: dict[int, tuple[int, bool]] = field(default_factory=dict)  # rank: (bytes, on disk)
     path: str = ""
+    path_rank: int = -1  # the lowest that has reported
     time_unix_ns: int = 0
     seconds: float = math.nan
 
 
 class Progress:
-    """Joins ranks' batches; reports that come twice change nothing."""
+    """Joins ranks' batches; reports that come twice change nothing.
+
+    What is asked of all ranks is kept up to date rank by rank: each of thousands speaks each step.
+    """
 
     def __init__(self) -> None:
         self.ranks: dict[int, RankProgress] = {}
+        self.newest_step: int | None = None  # the last step that any rank finished
+        self._at_step: Counter[int] = Counter()  # ranks by their last step
+        self._at_checkpoint: Counter[int] = Counter()  # ranks by their last checkpoint's step
+        self._paces: list[float] = []  # every rank's median step time, sorted
         self._pending: dict[int, _Part] = {}
         self._recent: deque[StepPoint] = deque(maxlen=WINDOW)
         self._saved: dict[int, _Saved] = {}
 
     def add_steps(self, batch: run_pb2.StepBatch, rank_count: int, now: float) -> list[StepPoint]:
         """Take a rank's steps; return the steps that are whole now."""
-        rank = self.ranks.setdefault(batch.rank, RankProgress())
+        rank = self._rank(batch.rank)
         rank.received = now
+        before = rank.step
         for step, time_ns, loss, grad_norm, tokens, seconds in zip(
             batch.steps,
             batch.times_unix_ns,
@@ -97,12 +103,31 @@ class Progress:
             part.step_seconds = max(part.step_seconds, seconds) if part.losses[1:] else seconds
             part.tokens += max(tokens, 0)
             part.time_unix_ns = max(part.time_unix_ns, time_ns)
+        if rank.step != before:
+            self._moved(rank, before or 0)
         self._mark_straggler(rank)
         return list(self._whole(1 if batch.whole_run else rank_count))
 
+    def _rank(self, number: int) -> RankProgress:
+        rank = self.ranks.get(number)
+        if rank is None:
+            rank = self.ranks[number] = RankProgress()
+            self._at_step[0] += 1
+        return rank
+
+    def _moved(self, rank: RankProgress, before: int) -> None:
+        step = rank.step or 0
+        _move(self._at_step, before, step)
+        self.newest_step = step if self.newest_step is None else max(self.newest_step, step)
+        if rank.step_seconds_p50:
+            del self._paces[bisect_left(self._paces, rank.step_seconds_p50)]
+        rank.step_seconds_p50 = statistics.median(rank.step_seconds) if rank.step_seconds else None
+        if rank.step_seconds_p50:
+            insort(self._paces, rank.step_seconds_p50)
+
     def _whole(self, rank_count: int) -> Iterator[StepPoint]:
         everywhere = len(self.ranks) >= rank_count
-        passed = min((rank.step or 0 for rank in self.ranks.values()), default=0)
+        passed = min(self._at_step, default=0)
         for step in sorted(self._pending):
             part = self._pending[step]
             whole = len(part.ranks) >= rank_count
@@ -133,8 +158,10 @@ class Progress:
 
     def median_step_seconds(self) -> float | None:
         """Return the median rank's step time, seconds."""
-        times = [seconds for rank in self.ranks.values() if (seconds := rank.step_seconds_p50)]
-        return statistics.median(times) if times else None
+        paces, middle = self._paces, len(self._paces) // 2
+        if not paces:
+            return None
+        return paces[middle] if len(paces) % 2 else (paces[middle - 1] + paces[middle]) / 2
 
     def stragglers(self) -> list[int]:
         """Return ranks under STRAGGLER_RATIO of the median for STRAGGLER_REPORTS reports."""
@@ -148,11 +175,6 @@ class Progress:
     def last(self) -> StepPoint | None:
         """The last step that every rank finished."""
         return self._recent[-1] if self._recent else None
-
-    @property
-    def newest_step(self) -> int | None:
-        """The last step that any rank finished."""
-        return max((r.step for r in self.ranks.values() if r.step is not None), default=None)
 
     def step_seconds(self, quantile: float) -> float | None:
         """Return a quantile of the last whole steps' times, seconds; None before the first."""
@@ -182,36 +204,57 @@ class Progress:
 
     def add_checkpoint(self, report: run_pb2.CheckpointReport) -> None:
         """Take one rank's word that its part is safe."""
-        rank = self.ranks.setdefault(report.rank, RankProgress())
+        rank = self._rank(report.rank)
         if report.on_disk and (rank.checkpoint_step is None or report.step > rank.checkpoint_step):
+            _move(self._at_checkpoint, rank.checkpoint_step, report.step)
             rank.checkpoint_step, rank.checkpoint_path = report.step, report.path
         saved = self._saved.setdefault(report.step, _Saved())
         saved.parts[report.rank] = (report.size_bytes, report.on_disk)
         saved.time_unix_ns = max(saved.time_unix_ns, report.time_unix_ns)
-        if report.rank == min(saved.parts):
-            saved.path = report.path
+        if saved.path_rank < 0 or report.rank <= saved.path_rank:
+            saved.path_rank, saved.path = report.rank, report.path
         if math.isfinite(report.save_seconds):
             known = saved.seconds if math.isfinite(saved.seconds) else 0.0
             saved.seconds = max(known, report.save_seconds)
         while len(self._saved) > 64:
             del self._saved[min(self._saved)]
 
-    def checkpoints(self, rank_count: int) -> list[Checkpoint]:
-        """Return the checkpoints of this attempt, newest first."""
-        return [
-            Checkpoint(
-                step,
-                saved.time_unix_ns,
-                len(saved.parts),
-                rank_count,
-                sum(sizes) if (sizes := [s for s, _ in saved.parts.values() if s >= 0]) else None,
-                saved.path,
-                all(on_disk for _, on_disk in saved.parts.values()),
-            )
-            for step, saved in sorted(self._saved.items(), reverse=True)
-        ]
+    def common_checkpoint_step(self, rank_count: int) -> int | None:
+        """Return the step of the last checkpoint when it is the same for all ranks."""
+        if len(self._at_checkpoint) != 1:
+            return None
+        ((step, count),) = self._at_checkpoint.items()
+        return step if count >= rank_count else None
+
+    def checkpoints(self, rank_count: int, limit: int) -> list[Checkpoint]:
+        """Return the newest checkpoints of this attempt, newest first."""
+        steps = sorted(self._saved, reverse=True)[:limit]
+        return [self.checkpoint(step, rank_count) for step in steps]
+
+    def checkpoint(self, step: int, rank_count: int) -> Checkpoint:
+        """Return one checkpoint that was reported."""
+        saved = self._saved[step]
+        sizes = [size for size, _ in saved.parts.values() if size >= 0]
+        return Checkpoint(
+            step,
+            saved.time_unix_ns,
+            len(saved.parts),
+            rank_count,
+            sum(sizes) if sizes else None,
+            saved.path,
+            all(on_disk for _, on_disk in saved.parts.values()),
+        )
 
     def save_seconds(self, step: int) -> float | None:
         """Return how long the slowest rank took to save this checkpoint, where it is known."""
         saved = self._saved.get(step)
         return saved.seconds if saved and math.isfinite(saved.seconds) else None
+
+
+def _move(counts: Counter[int], before: int | None, after: int) -> None:
+    """Count one that was `before` as `after`; what nobody is any more has no count."""
+    if before is not None:
+        counts[before] -= 1
+        if not counts[before]:
+            del counts[before]
+    counts[after] += 1

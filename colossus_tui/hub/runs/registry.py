@@ -17,7 +17,8 @@ from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.database import Database
 from colossus_tui.hub.runs.history import StepPoint
-from colossus_tui.hub.runs.live import Durable, LiveRun, NodeReport, rank_exit
+from colossus_tui.hub.runs.live import Durable, LiveRun, rank_exit
+from colossus_tui.hub.runs.reports import NodeReport
 from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.hub.runs.summary import RunGpus, summarise
 from colossus_tui.model import (
@@ -34,6 +35,7 @@ LOG = logging.getLogger(__name__)
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RUN_LIMIT = 10_000
 PARKED_RUNS, PARKED_MESSAGES = 64, 256
+TOGETHER_SECONDS = 0.02  # what changes within it is looked at once
 _CLASSES = {
     common_pb2.PriorityClass.Value(f"PRIORITY_CLASS_{member.name}"): member
     for member in PriorityClass
@@ -151,14 +153,23 @@ class Registry:
         before = run.nodes.get(node_name)
         if before is None:
             run.attempt_seen = run.attempt_seen or now
-        run.nodes[node_name] = NodeReport(local, now)
-        run.rank_count = max(sum(len(n.run.ranks) for n in run.nodes.values()), local.rank_count, 1)
+        self._forget_seen(run, before)
+        run.nodes.put(node_name, NodeReport(local, now))
+        run.rank_count = max(run.nodes.sums.ranks, local.rank_count, 1)
         run.command, run.label = run.command or local.command[:1024], run.label or local.label[:256]
         run.output_tail = local.output_tail[:4096] or run.output_tail
-        run.merge_facts(self._configured.get(run.run_id, RunConfig()).facts)
+        if before is None or before.run.facts_json != local.facts_json:
+            self._merge_facts(run, local.facts_json)
         self._note_ends(run, before.run if before else None, local)
         self._update_state(run)
         self._changed(run)
+
+    def _merge_facts(self, run: LiveRun, facts_json: str = "") -> None:
+        run.merge_facts(facts_json, self._configured.get(run.run_id, RunConfig()).facts)
+
+    def _forget_seen(self, run: LiveRun, report: NodeReport | None) -> None:
+        for rank in report.run.ranks if report is not None else ():
+            run.seen.pop(rank.rank, None)
 
     def _note_ends(
         self, run: LiveRun, before: run_pb2.LocalRun | None, after: run_pb2.LocalRun
@@ -173,7 +184,8 @@ class Registry:
                 self._note(run, Severity.CRITICAL, "run.rank_ended", detail, rank=rank.rank)
 
     def _lose(self, run: LiveRun, node_name: str) -> None:
-        del run.nodes[node_name]
+        self._forget_seen(run, run.nodes[node_name])
+        run.nodes.drop(node_name)
         vanished = run.backend == "local" and not run.nodes
         if vanished and not run.state.is_over and run.state is not RunState.PAUSED:
             self._enter(run, RunState.LOST, "its node has no record of it any more")
@@ -190,6 +202,7 @@ class Registry:
         now = self._clock()
         if batch.attempt > run.attempt:
             run.begin_attempt(batch.attempt, now)
+        run.seen.pop(batch.rank, None)
         for point in run.progress.add_steps(batch, run.rank_count, now):
             run.history.add(point)
             run.step_seen = now
@@ -218,6 +231,7 @@ class Registry:
                 f"rank {report.rank} calls step {report.step} safe, but its agent finds no file",
                 rank=report.rank,
             )
+        run.seen.pop(report.rank, None)
         run.progress.add_checkpoint(report)
         self._update_durable(run)
         self._changed(run)
@@ -236,19 +250,15 @@ class Registry:
                 self.take_checkpoint(message)
 
     def _update_durable(self, run: LiveRun) -> None:
-        ranks = run.progress.ranks
-        parts = {rank: r for rank, r in ranks.items() if r.checkpoint_step is not None}
-        if len(parts) < run.rank_count:
-            return
-        step = min(r.checkpoint_step or 0 for r in parts.values())
-        if any(r.checkpoint_step != step for r in parts.values()):
-            return  # a rank is ahead: wait until all have saved the same step
-        if run.durable is not None and step <= run.durable.step:
-            return
+        step = run.progress.common_checkpoint_step(run.rank_count)
+        if step is None or (run.durable is not None and step <= run.durable.step):
+            return  # none, or a rank is ahead: wait until all have saved the same step
         points = tuple(
-            ResumePoint(rank, step, r.checkpoint_path) for rank, r in sorted(parts.items())
+            ResumePoint(rank, step, r.checkpoint_path)
+            for rank, r in sorted(run.progress.ranks.items())
+            if r.checkpoint_step is not None
         )
-        saved = {c.step: c for c in run.progress.checkpoints(run.rank_count)}[step]
+        saved = run.progress.checkpoint(step, run.rank_count)
         seconds = run.progress.save_seconds(step)
         run.durable = Durable(step, saved.time_unix_ns, points, saved.size_bytes, seconds)
         if seconds:
@@ -303,7 +313,7 @@ class Registry:
         run.label = sighting.job.name[:256] or run.label
         if sighting.priority_class is not None and not run.open_action_id:
             self.set_priority_class(run.run_id, sighting.priority_class)
-        run.merge_facts(self._configured.get(run.run_id, RunConfig()).facts)
+        self._merge_facts(run)
         self._update_state(run)
         if not same:
             self._changed(run)
@@ -401,8 +411,11 @@ class Registry:
         return self._gpus.held_by(run_id)
 
     def _observed_rank(self, run: LiveRun, node_name: str, rank: run_pb2.LocalRank) -> ObservedRank:
+        known = run.seen.get(rank.rank)
+        if known is not None and known.node_name == node_name:
+            return known
         progress = run.progress.ranks.get(rank.rank)
-        return ObservedRank(
+        seen = run.seen[rank.rank] = ObservedRank(
             rank=rank.rank,
             node_name=node_name,
             alive=rank.alive,
@@ -414,14 +427,19 @@ class Registry:
             state=rank.state,
             exit=rank_exit(rank),
         )
+        return seen
 
     async def wait_change(self, run_id: str, timeout_seconds: float) -> None:
-        """Return when something about the run changed, or after the timeout."""
+        """Return when something about the run changed, or after the timeout.
+
+        What changes with it, as on all nodes at once, is waited for too: one look is for all.
+        """
         waiter = asyncio.Event()
         self._waiters.setdefault(run_id, set()).add(waiter)
         try:
             async with asyncio.timeout(timeout_seconds):
                 await waiter.wait()
+                await asyncio.sleep(TOGETHER_SECONDS)
         except TimeoutError:
             return
         finally:
