@@ -48,3 +48,23 @@ def test_the_hook_is_measured_in_the_same_run_as_its_peers() -> None:
     assert found["benchmark"] == "hook"
     assert {"hook", "hook, no agent", "datagram to a process"} <= set(names)
     assert result.returncode == (1 if found["over_budget"] else 0)
+
+
+@pytest.mark.timeout(180)
+def test_a_pause_of_many_nodes_is_measured_beside_a_bare_server_and_lost_nodes_are_named() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "bench.actions", "--quick", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=170,
+    )
+
+    assert not result.stderr
+    found = json.loads(result.stdout)
+    figures = {one["name"]: one for one in found["figures"]}
+    assert {"idle", "pause", "checkpoint", "freeze", "reprioritize"} <= set(figures)
+    assert figures["grpc.aio, no logic"]["acknowledged_p50_ms"] > 0
+    assert figures["pause"]["acknowledged_p50_ms"] < figures["pause"]["observed_p50_ms"]
+    for case in ("3 nodes dead", "3 links closed under way"):
+        assert "the others let go, none acted" in figures[case]["note"]
+    assert result.returncode == (1 if found["over_budget"] else 0)

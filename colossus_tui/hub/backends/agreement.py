@@ -58,7 +58,6 @@ async def agree(order: Order, registry: RunRegistry, links: AgentLinks, verb: Ve
             await order.report(Stage(f"every rank acts at step {step}"))
             return step
         detail = answers.detail
-        await order.report(answers.stage(f"step {step}: {detail}"))
         if "not supported" in detail:
             raise ActionFailedError(ReasonCode.UNSUPPORTED, detail)
         if answers.unreachable:
@@ -98,7 +97,9 @@ class _Vote:
             ready = directive_pb2.ReadyStep(agreement=self._agreement)
             answers = await self._ask("ready", READY_SECONDS, ready_step=ready)
         if not answers.ok:
-            await self.abort()
+            # Who is missing is said at once: the lost ones may not answer to this either.
+            told = self._order.report(answers.stage(f"step {step}: {answers.detail}"))
+            await asyncio.gather(self.abort(), told)
             return answers
         count = len(answers.ranks)
         await self._order.report(
