@@ -25,7 +25,7 @@ DIRECTIVE, ANSWER = bytes(90), bytes(110)  # about as long as the real ones
 ROUNDS = 3
 
 
-class Floor(grpc.GenericRpcHandler):
+class Floor:
     """Streams without anything behind them."""
 
     def __init__(self, count: int) -> None:
@@ -35,13 +35,7 @@ class Floor(grpc.GenericRpcHandler):
         self._all = asyncio.Event()
         self._linked = asyncio.Event()
 
-    def service(self, handler_call_details: object) -> grpc.RpcMethodHandler:
-        """Take every call."""
-        del handler_call_details
-        handler: grpc.RpcMethodHandler = grpc.stream_stream_rpc_method_handler(self._link)
-        return handler
-
-    async def _link(self, requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
+    async def link(self, requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
         del context
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         reader = asyncio.create_task(self._read(requests))
@@ -81,7 +75,9 @@ async def serve(count: int, times: int) -> None:
     """Serve, measure and print."""
     floor = Floor(count)
     server = grpc.aio.server(options=OPTIONS)
-    server.add_generic_rpc_handlers((floor,))
+    handler = grpc.stream_stream_rpc_method_handler(floor.link)
+    handlers = grpc.method_handlers_generic_handler("floor.Floor", {"Link": handler})
+    server.add_generic_rpc_handlers((handlers,))
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
     await server.start()
     found = await floor.measure(times)
@@ -97,7 +93,10 @@ def measure(count: int, times: int) -> list[float]:
     assert server.stdout is not None
     try:
         address = ("127.0.0.1", int(server.stdout.readline()))
-        streams = {one.fileno(): one for one in (Stream(address, "/f/Link") for _ in range(count))}
+        streams = {
+            one.fileno(): one
+            for one in (Stream(address, "/floor.Floor/Link") for _ in range(count))
+        }
         with select.epoll() as epoll:
             for descriptor in (*streams, server.stdout.fileno()):
                 epoll.register(descriptor, select.EPOLLIN)

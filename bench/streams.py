@@ -40,7 +40,7 @@ class Stream:
 
     def send(self, *messages: bytes) -> None:
         """Write messages; they are small, and the hub reads."""
-        parts = []
+        parts: list[bytes] = []
         for message in messages:
             size = len(message)
             parts += (_head(size + 5, DATA, 0, 1), b"\0", struct.pack(">I", size), message)
