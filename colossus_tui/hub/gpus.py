@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from colossus_tui.hub.actions.ports import HeldGpu
 from colossus_tui.hub.nodes import NodeRecord, Nodes, freshness
 from colossus_tui.hub.runs.summary import RunGpus
@@ -25,25 +27,22 @@ class RunGpuFigures:
 
     def of(self, run_id: str) -> RunGpus:
         """Return the figures of the GPUs that the run holds."""
-        count = reporting = 0
-        watts: list[float] = []
+        count, now = 0, self._clock()
+        live: list[int] = []  # rows
         peaks: list[float] = []
-        power = self._store.gpus.column("power")
         for record in self._nodes.records.values():
+            held = record.held.get(run_id)
+            if held is None or not held.gpu_indices:
+                continue
+            count += len(held.gpu_indices)
+            peaks += held.peak_flops
             rows = record.rows
-            held = [gpu for gpu, run in record.gpu_runs.items() if run == run_id]
-            if not held:
-                continue
-            count += len(held)
-            peaks += [gpu.peak_bf16_flops for gpu in record.hello.gpus if gpu.gpu_index in held]
-            if freshness(self._store.age(rows, self._clock())) is not Freshness.LIVE:
-                continue
-            values = [float(power[rows.first + gpu]) for gpu in held if gpu < rows.gpu_count]
-            known = [value for value in values if math.isfinite(value)]
-            reporting += len(known)
-            watts += known
+            if freshness(self._store.age(rows, now)) is Freshness.LIVE:
+                live += [rows.first + gpu for gpu in held.gpu_indices if gpu < rows.gpu_count]
+        values = self._store.gpus.column("power")[live].astype(float)
+        known = values[np.isfinite(values)]
         peak = sum(peaks) if peaks and all(peaks) else 0.0
-        return RunGpus(count, reporting, sum(watts) if watts else None, peak)
+        return RunGpus(count, known.size, float(known.sum()) if known.size else None, peak)
 
     def release_refusal(self, node_name: str) -> str:
         """Return why a freeze cannot release GPU memory on a node; "" when it can."""

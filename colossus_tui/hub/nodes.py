@@ -15,6 +15,14 @@ STALE_SECONDS = 15.0
 LOST_SECONDS = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The GPUs of one node that one run holds."""
+
+    gpu_indices: tuple[int, ...]
+    peak_flops: tuple[float, ...]  # 0 where it is not known
+
+
 @dataclass(slots=True)
 class NodeRecord:
     """One node; replaced parts come whole from its agent."""
@@ -26,6 +34,7 @@ class NodeRecord:
     processes: list[frame_pb2.ProcessSample] = field(default_factory=list)
     gpu_runs: dict[int, str] = field(default_factory=dict)  # GPU index: run that holds it
     holders: dict[int, str] = field(default_factory=dict)  # the same, kept once it has let go
+    held: dict[str, Held] = field(default_factory=dict)  # by run
     sequences: Sequences = field(default_factory=lambda: Sequences())
 
     def take_processes(self, report: frame_pb2.ProcessReport) -> None:
@@ -38,6 +47,15 @@ class NodeRecord:
             for gpu in process.gpu_indices
         }
         self.holders |= self.gpu_runs
+        named = {process.run_id for process in report.processes if process.run_id}
+        self.held = {run_id: self._held(run_id) for run_id in named}
+
+    def _held(self, run_id: str) -> Held:
+        indices = tuple(gpu for gpu, run in self.gpu_runs.items() if run == run_id)
+        return Held(
+            indices,
+            tuple(gpu.peak_bf16_flops for gpu in self.hello.gpus if gpu.gpu_index in indices),
+        )
 
 
 class Sequences:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class Views:
         assert run is not None
         gpus = self.gpus(run_id=run_id)
         processes = {
-            process.pid: from_proto(ProcessSample, process)
+            (name, process.pid): from_proto(ProcessSample, process)
             for name in live.nodes
             if (record := self._nodes.records.get(name)) is not None
             for process in record.processes
@@ -110,9 +110,11 @@ class Views:
 
     def nodes(self) -> tuple[Node, ...]:
         """Return every node, by name."""
-        return tuple(self._node(record) for _, record in sorted(self._nodes.records.items()))
+        reported = self._registry.by_node()
+        records = sorted(self._nodes.records.items())
+        return tuple(self._node(record, reported.get(name, ())) for name, record in records)
 
-    def _node(self, record: NodeRecord) -> Node:
+    def _node(self, record: NodeRecord, reported: Iterable[str]) -> Node:
         hello, rows = record.hello, record.rows
         age = self._store.age(rows, self._clock())
         fresh = freshness(age)
@@ -127,11 +129,7 @@ class Views:
         standing = self._standing(hello.node_name)
         power, heat, use = gpu("power"), gpu("gpu_temperature"), gpu("gpu_utilisation")
         runs = {process.run_id for process in record.processes if process.run_id}
-        runs |= {
-            run.run_id
-            for run in self._registry.runs.values()
-            if hello.node_name in run.nodes and not run.state.is_over
-        }
+        runs.update(reported)
         return Node(
             node_name=hello.node_name,
             hall=hello.hall,
@@ -201,7 +199,7 @@ class Views:
         statuses = {(s.gpu_index, s.sensor): s for s in record.sensors}
         host = self._store.host_values(record.rows)
         return NodeDetail(
-            node=self._node(record),
+            node=self._node(record, self._registry.by_node().get(node_name, ())),
             host=from_proto(HostInventory, record.hello.host),
             host_values=tuple(
                 _metric(
@@ -222,7 +220,7 @@ class Views:
         return tuple(
             gpu
             for name, record in sorted(self._nodes.records.items())
-            if node_name in ("", name) and (not run_id or run_id in record.gpu_runs.values())
+            if node_name in ("", name) and (not run_id or run_id in record.held)
             for gpu in self._gpus_on(record)
             if run_id in ("", gpu.run_id)
         )

@@ -224,7 +224,7 @@ class Progress:
         if len(self._at_checkpoint) != 1:
             return None
         ((step, count),) = self._at_checkpoint.items()
-        return step if count >= rank_count else None
+        return step if count >= rank_count and step in self._saved else None
 
     def checkpoints(self, rank_count: int, limit: int) -> list[Checkpoint]:
         """Return the newest checkpoints of this attempt, newest first."""

@@ -375,6 +375,14 @@ class Registry:
         """Return every run as consoles see it."""
         return [run for run_id in self.runs if (run := self.get(run_id)) is not None]
 
+    def by_node(self) -> dict[str, list[str]]:
+        """Return by node the runs that have ranks there and are not over."""
+        found: dict[str, list[str]] = {}
+        for run in self.runs.values():
+            for name in run.nodes if not run.state.is_over else ():
+                found.setdefault(name, []).append(run.run_id)
+        return found
+
     def node_ages(self, run: LiveRun) -> dict[str, float]:
         """Return how old the newest word of each of the run's nodes is, seconds."""
         now = self._clock()

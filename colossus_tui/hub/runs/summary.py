@@ -174,20 +174,20 @@ def _count(value: float | None) -> int | None:
 
 def ranks(
     run: LiveRun,
-    processes: dict[int, ProcessSample],
+    processes: dict[tuple[str, int], ProcessSample],
     gpus: Sequence[Gpu],
     node_ages: Mapping[str, float],
 ) -> tuple[Rank, ...]:
     """Return the run's ranks.
 
     Args:
-        processes: By pid, those of the run's nodes.
+        processes: By node and pid.
         gpus: Those that the run holds.
     """
     median = run.progress.median_step_seconds()
     uuids = {(gpu.node_name, gpu.gpu_index): gpu.gpu_uuid for gpu in gpus}
     return tuple(
-        _rank(run, node, rank, processes.get(rank.pid), uuids, median, node_ages[node])
+        _rank(run, node, rank, processes.get((node, rank.pid)), uuids, median, node_ages[node])
         for node, rank in run.ranks()
     )
 

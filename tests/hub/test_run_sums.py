@@ -1,0 +1,161 @@
+"""What is kept up to date report by report is what a count of everything would give."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import uuid
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from colossus_protos.v1 import directive_pb2, frame_pb2, run_pb2
+from colossus_tui.client import Client
+from colossus_tui.hub.runs.progress import Progress
+from colossus_tui.hub.runs.reports import NodeReport, Reports
+from colossus_tui.model import ActionState
+from tests.e2e.product import Product
+from tests.fakes.fake_agent import FakeAgent, hello, local_run
+from tests.support import until
+
+RANKS = st.builds(
+    run_pb2.LocalRank,
+    rank=st.integers(0, 9),
+    alive=st.booleans(),
+    hooked=st.booleans(),
+    exit=st.none()
+    | st.builds(
+        run_pb2.RankExit,
+        known=st.booleans(),
+        exit_code=st.sampled_from([0, 1]),
+        detail=st.sampled_from(["", "no such file"]),
+    ),
+)
+RUNS = st.builds(
+    run_pb2.LocalRun,
+    state=st.sampled_from(
+        [run_pb2.LOCAL_RUN_STATE_RUNNING, run_pb2.LOCAL_RUN_STATE_FROZEN],
+    ),
+    ranks=st.lists(RANKS, max_size=4),
+    fuse_deadline_unix_ns=st.integers(0, 3),
+    process_count=st.integers(0, 5),
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.none() | RUNS), max_size=30))
+def test_sums_over_nodes_are_those_of_their_last_reports(
+    moves: list[tuple[str, run_pb2.LocalRun | None]],
+) -> None:
+    reports, last = Reports(), dict[str, run_pb2.LocalRun]()
+    for name, run in moves:
+        if run is not None:
+            reports.put(name, NodeReport(run, 0.0))
+            last[name] = run
+        elif name in last:
+            reports.drop(name)
+            del last[name]
+        ranks = [rank for one in last.values() for rank in one.ranks]
+        ended = [rank for rank in ranks if rank.HasField("exit")]
+        sums = reports.sums
+        assert sums.ranks == len(ranks)
+        assert sums.alive == sum(rank.alive for rank in ranks)
+        assert sums.hooked == sum(rank.alive and rank.hooked for rank in ranks)
+        assert sums.ended == len(ended)
+        assert sums.unseen_ends == sum(not rank.exit.known for rank in ended)
+        assert sums.bad_ends == sum(bool(rank.exit.exit_code or rank.exit.detail) for rank in ended)
+        assert sums.processes == sum(one.process_count for one in last.values())
+        assert sums.frozen_nodes == sum(
+            one.state == run_pb2.LOCAL_RUN_STATE_FROZEN for one in last.values()
+        )
+        fuses = [one.fuse_deadline_unix_ns for one in last.values() if one.fuse_deadline_unix_ns]
+        assert reports.fuse_deadline_unix_ns == min(fuses, default=0)
+        assert [rank.rank for _, rank in reports.ranks()] == sorted(rank.rank for rank in ranks)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.integers(0, 9), st.sampled_from([0.0, 0.5, 1.0, 7.0])),
+        max_size=60,
+    )
+)
+def test_the_pace_of_all_ranks_is_that_of_each_ones_last_steps(
+    batches: list[tuple[int, int, float]],
+) -> None:
+    progress = Progress()
+    for rank, step, seconds in batches:
+        progress.add_steps(
+            run_pb2.StepBatch(
+                rank=rank,
+                steps=[step],
+                times_unix_ns=[0],
+                losses=[1.0],
+                grad_norms=[1.0],
+                tokens=[1],
+                step_seconds=[seconds],
+            ),
+            5,
+            0.0,
+        )
+        each = [statistics.median(one.step_seconds) for one in progress.ranks.values()]
+        paces = [pace for pace in each if pace]
+        assert progress.median_step_seconds() == (statistics.median(paces) if paces else None)
+        steps = [one.step for one in progress.ranks.values() if one.step is not None]
+        assert progress.newest_step == max(steps, default=None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.booleans()), max_size=30))
+def test_a_checkpoint_is_common_when_it_is_every_ranks_last(
+    reports: list[tuple[int, int, bool]],
+) -> None:
+    progress = Progress()
+    for rank, step, on_disk in reports:
+        progress.add_checkpoint(
+            run_pb2.CheckpointReport(rank=rank, step=step, on_disk=on_disk, size_bytes=1)
+        )
+        last = [one.checkpoint_step for one in progress.ranks.values()]
+        known = [step for step in last if step is not None]
+        common = known[0] if len(known) == 3 and len(set(known)) == 1 else None
+        assert progress.common_checkpoint_step(3) == common
+
+
+def test_processes_of_two_nodes_with_one_pid_are_not_taken_for_each_other(hub: Product) -> None:
+    with FakeAgent(hub.address) as a, FakeAgent(hub.address) as b, Client(hub.address) as client:
+        for rank, (agent, ratio) in enumerate(((a, 1.0), (b, 3.0))):
+            agent.greet(hello(f"node-{rank}"))
+            process = frame_pb2.ProcessSample(pid=7, run_id="r", rank=rank, cpu_ratio=ratio)
+            agent.send(sequence=0, process_report=frame_pb2.ProcessReport(processes=[process]))
+            run = local_run(rank_count=2)
+            run.ranks[0].rank, run.ranks[0].pid = rank, 7
+            agent.report(run)
+
+        found = until(lambda: len(ranks := client.run("r").ranks) == 2 and ranks)
+
+    assert [rank.cpu_ratio for rank in found] == [1.0, 3.0]
+
+
+def test_a_node_cannot_answer_for_another(hub: Product) -> None:
+    identity = str(uuid.uuid4())
+    with FakeAgent(hub.address) as a, FakeAgent(hub.address) as b, Client(hub.address) as client:
+        for rank, agent in enumerate((a, b)):
+            agent.greet(hello(f"node-{rank}"))
+            run = local_run(rank_count=2)
+            run.ranks[0].rank = rank
+            agent.report(run)
+            agent.steps("r", [1, 2], rank=rank)
+        until(lambda: hub.run_of("r").get("alive_rank_count") == 2)
+        until(lambda: hub.run_of("r").get("state") == "running")
+        client.submit("stop", "r", action_id=identity)
+        question = a.directive()
+        a.answer(question)
+        a.answer(question)  # twice is still one node's
+
+        other = b.directive()
+        assert other.directive_id == question.directive_id
+        begun = time.monotonic()
+        b.answer(
+            other, outcome=directive_pb2.DIRECTIVE_OUTCOME_FAILED, detail="the agent of b says no"
+        )
+        end = client.wait(identity, 20)
+
+    assert time.monotonic() - begun < 4  # heard, and not given up on
+    assert (end.state, end.missing_nodes) == (ActionState.PARTIAL, ("node-1",))
