@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from colossus_protos.v1 import agent_link_pb2, directive_pb2
@@ -27,9 +27,9 @@ class Mailbox:
 
 @dataclass(slots=True, eq=False)
 class _Question:
-    """One directive to many nodes, and who has answered it."""
+    """Directives of one id to many nodes, and who has answered."""
 
-    message: agent_link_pb2.LinkResponse
+    directives: Mapping[str, directive_pb2.Directive]
     waiting: set[str]
     answers: dict[str, directive_pb2.DirectiveResult] = field(default_factory=dict)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
@@ -50,7 +50,8 @@ class Links:
         mailbox = self._mailboxes[node_name] = Mailbox(node_name)
         for question in self._questions.values():
             if node_name in question.waiting:
-                mailbox.put(question.message)
+                directive = question.directives[node_name]
+                mailbox.put(agent_link_pb2.LinkResponse(directive=directive))
         return mailbox, before is not None
 
     def close(self, mailbox: Mailbox) -> None:
@@ -83,28 +84,25 @@ class Links:
             question.answered.set()
 
     async def ask(
-        self,
-        node_names: Iterable[str],
-        directive: directive_pb2.Directive,
-        timeout_seconds: float,
+        self, directives: Mapping[str, directive_pb2.Directive], timeout_seconds: float
     ) -> dict[str, directive_pb2.DirectiveResult]:
-        """Send one directive to nodes and return by node what they answered in time.
+        """Send directives of one id to nodes; return by node what they answered in time.
 
-        It is sent again, with the same id, on a new link of a node that has not answered.
+        Each is sent again on a new link of a node that has not answered.
         """
-        waiting = set(node_names)
-        question = _Question(agent_link_pb2.LinkResponse(directive=directive), waiting)
-        self._questions[directive.directive_id] = question
-        for name in waiting:
+        if not directives:
+            return {}
+        (identity,) = {directive.directive_id for directive in directives.values()}
+        question = self._questions[identity] = _Question(directives, set(directives))
+        for name, directive in directives.items():
             if mailbox := self._mailboxes.get(name):
-                mailbox.put(question.message)
+                mailbox.put(agent_link_pb2.LinkResponse(directive=directive))
         try:
             async with asyncio.timeout(timeout_seconds):
-                if waiting:
-                    await question.answered.wait()
+                await question.answered.wait()
         except TimeoutError:
             pass  # who is not among the answers did not answer
         finally:
-            if self._questions.get(directive.directive_id) is question:
-                del self._questions[directive.directive_id]
+            if self._questions.get(identity) is question:
+                del self._questions[identity]
         return question.answers

@@ -128,9 +128,10 @@ def test_processes_of_two_nodes_with_one_pid_are_not_taken_for_each_other(hub: P
             run.ranks[0].rank, run.ranks[0].pid = rank, 7
             agent.report(run)
 
-        found = until(lambda: len(ranks := client.run("r").ranks) == 2 and ranks)
+        until(lambda: len(client.run("r").ranks) == 2)
+        ranks = client.run("r").ranks
 
-    assert [rank.cpu_ratio for rank in found] == [1.0, 3.0]
+    assert [rank.cpu_ratio for rank in ranks] == [1.0, 3.0]
 
 
 def test_a_node_cannot_answer_for_another(hub: Product) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -105,14 +105,11 @@ class AgentLinks(Protocol):
         """Return the nodes whose agents are linked now."""
 
     async def ask(
-        self,
-        node_names: Iterable[str],
-        directive: directive_pb2.Directive,
-        timeout_seconds: float,
+        self, directives: Mapping[str, directive_pb2.Directive], timeout_seconds: float
     ) -> Mapping[str, directive_pb2.DirectiveResult]:
-        """Send one directive to nodes and return by node what they answered in time.
+        """Send directives of one id to nodes; return by node what they answered in time.
 
-        It is sent again, with the same id, on a new link of a node that has not answered.
+        Each is sent again on a new link of a node that has not answered.
         """
 
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import math
 
+from google.protobuf.message import Message
+
 from colossus_protos.v1 import common_pb2, directive_pb2
 from colossus_tui.hub.actions.ports import AgentLinks, RunRegistry
 from colossus_tui.hub.backends.base import ActionFailedError, Order, Stage
@@ -127,7 +129,7 @@ class _Vote:
         abort = directive_pb2.AbortStep(agreement=self._agreement)
         await self._ask("abort", READY_SECONDS, abort_step=abort)
 
-    async def _ask(self, phase: str, seconds: float, **body: object) -> Answers:
+    async def _ask(self, phase: str, seconds: float, **body: Message) -> Answers:
         name = f"{phase}-{self._number}"
         return await ask(self._order, self._links, self._nodes, name, seconds, **body)
 

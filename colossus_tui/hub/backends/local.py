@@ -315,21 +315,12 @@ class LocalBackend:
         if seen.frozen_node_count:
             return await self._gang.thaw(order, seen)
         attempt = order.action.attempt
-        points = [
-            directive_pb2.ResumePoint(rank=point.rank, step=point.step, path=point.path)
-            for point in seen.durable_paths
-        ]
-        start = directive_pb2.StartRun(
-            spec=run_pb2.RunSpec(run_id=run_id),
-            attempt=attempt,
-            resume_points=points,
-            recorded=True,
-        )
         before = run.state
         self._registry.set_state(run_id, RunState.RESUMING, f"attempt {attempt} starts")
         nodes = nodes_of(order, self._registry)
         await order.report(Stage(f"attempt {attempt} is asked for", can_cancel=False))
-        answers = await ask(order, self._links, nodes, "start", START_SECONDS, start_run=start)
+        starts = _starts(seen, nodes, attempt)
+        answers = await ask(order, self._links, nodes, "start", START_SECONDS, start_run=starts)
         await order.report(answers.stage(f"attempt {attempt} has started"))
         try:
             answers.raise_unless_ok()
@@ -371,6 +362,25 @@ class LocalBackend:
         self._registry.set_priority_class(action.run_id, PriorityClass(wanted))
         read = ", ".join(str(value) for value in sorted(values))
         return f"class {wanted}: the system reads back nice {read}"
+
+
+def _starts(
+    seen: ObservedRun, nodes: tuple[str, ...], attempt: int
+) -> dict[str, directive_pb2.StartRun]:
+    """Return what each node is to start: with the durable points of its own ranks, not of all."""
+    starts = {
+        name: directive_pb2.StartRun(
+            spec=run_pb2.RunSpec(run_id=seen.run_id), attempt=attempt, recorded=True
+        )
+        for name in nodes
+    }
+    points = {point.rank: point for point in seen.durable_paths}
+    for rank in seen.ranks:
+        if (point := points.get(rank.rank)) is not None:
+            starts[rank.node_name].resume_points.add(
+                rank=point.rank, step=point.step, path=point.path
+            )
+    return starts
 
 
 def _gone(seen: ObservedRun) -> bool:

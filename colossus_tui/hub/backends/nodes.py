@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+from google.protobuf.message import Message
 
 from colossus_protos.v1 import directive_pb2
 from colossus_tui.hub.actions.ports import AgentLinks, RunRegistry
@@ -114,11 +116,20 @@ async def ask(
     nodes: Iterable[str],
     phase: str,
     timeout_seconds: float,
-    **body: object,
+    **body: Message | Mapping[str, Message],
 ) -> Answers:
-    """Send one directive to every node at the same time; return all answers."""
+    """Ask every node at the same time and return all answers.
+
+    Args:
+        body: The order's field and its message, or a message by node.
+    """
     names = tuple(nodes)
-    given = await links.ask(names, directive(order, phase, **body), timeout_seconds)
+    ((field, part),) = body.items()
+    if isinstance(part, Message):
+        directives = dict.fromkeys(names, _directive(order, phase, field, part))
+    else:
+        directives = {name: _directive(order, phase, field, part[name]) for name in names}
+    given = await links.ask(directives, timeout_seconds)
     answers = Answers(len(names))
     for name in names:
         if (result := given.get(name)) is not None:
@@ -138,13 +149,12 @@ def nodes_of(order: Order, registry: RunRegistry) -> tuple[str, ...]:
     return tuple(sorted(observed.node_ages_seconds))
 
 
-def directive(order: Order, phase: str, **body: object) -> directive_pb2.Directive:
+def _directive(order: Order, phase: str, field: str, part: Message) -> directive_pb2.Directive:
     """Return a directive; its id is the same whenever this phase of the action is begun anew."""
     action = order.action
     message = directive_pb2.Directive(
         directive_id=f"{action.action_id}/{phase}", run_id=action.run_id
     )
-    for name, part in body.items():
-        getattr(message, name).CopyFrom(part)
-        getattr(message, name).SetInParent()
+    getattr(message, field).CopyFrom(part)
+    getattr(message, field).SetInParent()  # an empty one is an order too
     return message
