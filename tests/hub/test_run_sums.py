@@ -160,3 +160,33 @@ def test_a_node_cannot_answer_for_another(hub: Product) -> None:
 
     assert time.monotonic() - begun < 4  # heard, and not given up on
     assert (end.state, end.missing_nodes) == (ActionState.PARTIAL, ("node-1",))
+
+
+def test_a_resume_gives_each_node_the_points_of_its_own_ranks(hub: Product) -> None:
+    with FakeAgent(hub.address) as a, FakeAgent(hub.address) as b, Client(hub.address) as client:
+        for rank, agent in enumerate((a, b)):
+            agent.greet(hello(f"node-{rank}"))
+            run = local_run(rank_count=2)
+            run.ranks[0].rank = rank
+            agent.report(run)
+            agent.steps("r", [1, 2], rank=rank)
+        until(lambda: hub.run_of("r").get("state") == "running")
+        for rank, agent in enumerate((a, b)):
+            saved = run_pb2.CheckpointReport(
+                run_id="r", attempt=1, rank=rank, step=2, path=f"/{rank}", on_disk=True
+            )
+            agent.send(checkpoint_report=saved)
+            run = local_run(rank_count=2, state=run_pb2.LOCAL_RUN_STATE_ENDED)
+            run.ranks[0].rank, run.ranks[0].alive = rank, False
+            run.ranks[0].exit.known, run.ranks[0].exit.exit_code = True, 1
+            agent.report(run)
+        until(lambda: hub.run_of("r").get("state") == "failed")
+        client.submit("resume", "r")
+
+        starts = [agent.directive().start_run for agent in (a, b)]
+
+    assert [[(p.rank, p.step, p.path) for p in start.resume_points] for start in starts] == [
+        [(0, 2, "/0")],
+        [(1, 2, "/1")],
+    ]
+    assert all(start.recorded and start.attempt == 2 for start in starts)
