@@ -200,11 +200,19 @@ class Gang:
         message = directive_pb2.Freeze(fuse_seconds=fuse, release_gpus=release)
         seconds = MOVE_SECONDS if release else FREEZE_SECONDS
         gpus = ""
+
+        def frozen(seen: ObservedRun) -> bool:
+            if seen.ranks and all(rank.exit is not None for rank in seen.ranks):
+                raise ActionFailedError(
+                    ReasonCode.BACKEND_FAILED, "every rank has ended; nothing is left to freeze"
+                )
+            return seen.frozen_node_count == len(nodes)
+
         try:
             answers = await ask(order, self._links, nodes, "freeze", seconds, freeze=message)
             await order.report(answers.stage(f"{len(nodes) - len(answers.missing)} nodes froze it"))
             answers.raise_unless_ok()
-            await self.until(order.action.run_id, lambda seen: seen.frozen_node_count == len(nodes))
+            await self.until(order.action.run_id, frozen)
             if release:
                 gpus = f", {await self.released(order.action.run_id)}"
         except BaseException:
@@ -230,6 +238,7 @@ class Gang:
         """Let every process go on, and wait until the run is seen to move."""
         run_id = order.action.run_id
         nodes = nodes_of(order, self._registry)
+        await order.report(Stage(f"{len(nodes)} nodes are asked to thaw it", can_cancel=False))
         thaw = directive_pb2.Thaw()
         answers = await ask(order, self._links, nodes, "thaw", _thaw_seconds(nodes), thaw=thaw)
         await order.report(answers.stage("thawed"))
@@ -237,6 +246,11 @@ class Gang:
         hooked = bool(before.ranks) and all(rank.hooked for rank in before.ranks)
 
         def moves(seen: ObservedRun) -> bool:
+            ended = [rank.rank for rank in seen.ranks if rank.exit is not None]
+            if ended and seen.frozen_node_count == 0:
+                raise ActionFailedError(
+                    ReasonCode.BACKEND_FAILED, f"thawed, but rank {ranges(ended)} has ended"
+                )
             stepped = (seen.newest_step or 0) > (before.newest_step or 0)
             return seen.frozen_node_count == 0 and (stepped or not hooked)
 
