@@ -222,7 +222,8 @@ class EngineMachine(RuleBasedStateMachine):
             assert not before.state.is_end
             self.taken_back.add(identity)
         else:
-            assert before.state.is_end or not before.can_cancel
+            ended = self.world.on_disk()[identity].state.is_end
+            assert ended or not before.can_cancel
 
     @precondition(lambda self: self.world.script)
     @rule(which=st.integers(0, 2), steps=st.lists(STEPS, min_size=1, max_size=3))

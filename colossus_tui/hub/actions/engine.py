@@ -217,8 +217,11 @@ class Engine:
             return await self._enter(
                 action, ActionState.REFUSED, detail, code, can_cancel=False
             ), ""
+        task = self._driving.get(action_id)
+        if task is None and action.state is ActionState.DISPATCHED:
+            return action, "too late to take it back: it has ended just now"
         self._cancelled[action_id] = caller.operator[:TEXT_LIMIT]
-        if task := self._driving.get(action_id):
+        if task is not None:
             task.cancel()
         return action, ""
 
@@ -280,6 +283,8 @@ class Engine:
         operator = self._cancelled.pop(action.action_id, None)
         if state is not ActionState.OBSERVED:
             self._registry.settle(action.run_id, f"{action.verb} {state}")
+        # On disk before the action's end is: nobody would set it right after a crash in between.
+        await self._registry.keep(action.run_id)
         if operator is not None and code is ReasonCode.CANCELLED:
             detail = f"taken back by {operator}; nothing was done"
         self._release(action)

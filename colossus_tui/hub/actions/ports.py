@@ -91,6 +91,9 @@ class RunRegistry(Protocol):
     def settle(self, run_id: str, why: str) -> None:
         """Drop what a failed action intended: the state follows from the facts again."""
 
+    async def keep(self, run_id: str) -> None:
+        """Return once what is known of the run is on disk."""
+
     def set_priority_class(self, run_id: str, priority_class: PriorityClass) -> None:
         """Record the new class."""
 

@@ -70,6 +70,7 @@ class LiveRun:
     step_seen: float = 0.0  # hub's monotonic clock: last whole step
     output_tail: str = ""
     resumed_attempt: int = 0  # attempt that a resume is about to follow
+    rest: RunState | None = None  # paused or stopped: how an action left this attempt
     step_baseline: float | None = None  # step time that "slower by 10 %" is measured against
     slow_since: float = 0.0
     backend: str = "local"
@@ -116,6 +117,7 @@ class LiveRun:
     def begin_attempt(self, attempt: int, now: float) -> None:
         """Forget what belonged to the attempt before."""
         self.attempt = attempt
+        self.rest = None
         self.nodes = Reports()  # how the ranks before ended must not pass for how these do
         self.progress = Progress()
         self.seen = {}
@@ -159,6 +161,8 @@ class LiveRun:
             return self.state, ""
         if self.state is RunState.RESUMING and self.attempt == self.resumed_attempt:
             return self.state, ""  # these are the ends of the attempt before
+        if self.rest is not None:
+            return self.rest, "no new attempt has begun"
         if sums.unseen_ends:
             return RunState.LOST, "its processes are gone and nobody saw how they ended"
         if sums.bad_ends:
@@ -222,6 +226,7 @@ class LiveRun:
                 "rank_count": self.rank_count,
                 "attempt": self.attempt,
                 "state": self.state,
+                "rest": self.rest,
                 "state_since_unix_ns": self.state_since_unix_ns,
                 "started_unix_ns": self.started_unix_ns,
                 "generation": self.generation,
@@ -254,6 +259,7 @@ class LiveRun:
         run.top_step = int(state["top_step"])
         run.priority_class = PriorityClass(state["priority_class"])
         run.state = RunState(state["state"])
+        run.rest = RunState(rest) if (rest := state.get("rest")) else None
         run.facts = {name: float(value) for name, value in state["facts"].items()}
         run.ledger.restore(state["ledger"])
         if durable := state["durable"]:

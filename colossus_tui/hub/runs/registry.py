@@ -488,6 +488,8 @@ class Registry:
         if run is not None and run.state is not state:
             self._enter(run, state, why)
             run.resumed_attempt = run.attempt if state is RunState.RESUMING else 0
+            if state in (RunState.PAUSED, RunState.STOPPED):
+                run.rest = state
             if state is RunState.RUNNING:
                 self._update_state(run)
             self._changed(run)
@@ -497,8 +499,13 @@ class Registry:
         run = self.runs.get(run_id)
         intended = (RunState.PAUSING, RunState.STOPPING, RunState.RESUMING)
         if run is not None and run.state in intended:
-            self._enter(run, RunState.RUNNING, why)
-            self._update_state(run)
+            before, run.state = run.state, RunState.RUNNING
+            state, fact = run.derive_state(self._clock())
+            run.state = before
+            if before is RunState.PAUSING and state is RunState.COMPLETED:
+                state, fact = RunState.PAUSED, "its ranks have ended, as they do after they saved"
+                run.rest = state
+            self._enter(run, state, f"{why}; {fact}" if fact else why)
             self._changed(run)
 
     def set_priority_class(self, run_id: str, priority_class: PriorityClass) -> None:
@@ -524,6 +531,13 @@ class Registry:
             "insert or replace into runs values (?, ?)",
             [(run.run_id, run.state_json()) for run in self.runs.values()],
         )
+
+    async def keep(self, run_id: str) -> None:
+        """Write one run's state now."""
+        run = self.runs.get(run_id)
+        if run is not None:
+            row = (run_id, run.state_json())
+            await self._database.write("insert or replace into runs values (?, ?)", [row])
 
     async def _rewrite(self, run: LiveRun) -> None:
         stride, top = run.history.stride, run.top_step
