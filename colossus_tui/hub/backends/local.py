@@ -10,9 +10,10 @@ from colossus_protos.v1 import common_pb2, directive_pb2, run_pb2
 from colossus_tui.hub.actions.ports import AgentLinks, ObservedRun, RunRegistry
 from colossus_tui.hub.backends.agreement import ANSWER_SECONDS
 from colossus_tui.hub.backends.base import ActionFailedError, Order, Outlook, RefusalError, Stage
-from colossus_tui.hub.backends.gang import RELEASE_SECONDS, Gang, freeze_outlook
+from colossus_tui.hub.backends.gang import LINK_SECONDS, RELEASE_SECONDS, Gang, freeze_outlook
 from colossus_tui.hub.backends.nodes import ask, nodes_of
 from colossus_tui.model import (
+    Action,
     ActionParameters,
     ActionState,
     Figure,
@@ -203,14 +204,19 @@ class LocalBackend:
             priority_class=action.parameters.priority_class
             or action.parameters.spec.priority_class,
         )
-        try:
-            node_name = self._start_node(action.parameters)
-        except RefusalError as error:
-            raise ActionFailedError(error.code, str(error)) from None
+        node_name = await self._node_of_start(action)
         self._registry.register(spec, node_name)
         self._registry.set_open_action(action.run_id, action.action_id)
         start = directive_pb2.StartRun(spec=to_proto(run_pb2.RunSpec, spec), attempt=1)
-        await order.report(Stage(f"{node_name} is asked to start it", can_cancel=False))
+        # On disk with its node: after a crash it is this one that is asked again.
+        await order.report(
+            Stage(
+                f"{node_name} is asked to start it",
+                node_count=1,
+                missing_nodes=(node_name,),
+                can_cancel=False,
+            )
+        )
         try:
             answers = await ask(
                 order, self._links, (node_name,), "start", START_SECONDS, start_run=start
@@ -219,9 +225,24 @@ class LocalBackend:
         except ActionFailedError as error:
             self._registry.set_state(action.run_id, RunState.FAILED, str(error))
             raise
-        await order.report(Stage(f"{node_name} has started it", node_count=1))
+        await order.report(Stage(f"{node_name} has started it"))
         await self._settle(action.run_id)
+        await order.report(Stage("seen alive", missing_nodes=(), confirmed_node_count=1))
         return f"{spec.rank_count} of {spec.rank_count} ranks alive on {node_name}"
+
+    async def _node_of_start(self, action: Action) -> str:
+        """Return where to start it: where a hub before this one has begun to, if one has."""
+        begun = action.missing_nodes[0] if action.missing_nodes else ""
+        parameters = replace(action.parameters, node_name=begun or action.parameters.node_name)
+        deadline = asyncio.get_running_loop().time() + LINK_SECONDS
+        while True:
+            try:
+                return self._start_node(parameters)
+            except RefusalError as error:
+                late = asyncio.get_running_loop().time() > deadline
+                if late or error.code is not ReasonCode.UNREACHABLE:
+                    raise ActionFailedError(error.code, str(error)) from None
+            await self._registry.wait_change(action.run_id, 0.5)
 
     async def _settle(self, run_id: str) -> None:
         """Wait until every rank lives, or all ended well; a bad end raises."""
@@ -312,9 +333,9 @@ class LocalBackend:
         seen, run = self._registry.observed(run_id), self._registry.get(run_id)
         assert seen is not None
         assert run is not None
-        if seen.frozen_node_count:
-            return await self._gang.thaw(order, seen)
         attempt = order.action.attempt
+        if not attempt:  # it was frozen when this was accepted, though its fuse may have ended
+            return await self._gang.thaw(order, seen)
         before = run.state
         self._registry.set_state(run_id, RunState.RESUMING, f"attempt {attempt} starts")
         nodes = nodes_of(order, self._registry)
@@ -334,14 +355,11 @@ class LocalBackend:
         action = order.action
         wanted = action.parameters.priority_class
         assert wanted is not None
-        run = self._registry.get(action.run_id)
-        if run is not None and not run.alive_rank_count:
-            self._registry.set_priority_class(action.run_id, wanted)
-            return f"class {wanted} stored; it has no process now"
         message = directive_pb2.SetPriority(
             priority_class=common_pb2.PriorityClass.Value(f"PRIORITY_CLASS_{wanted.name}")
         )
         nodes = nodes_of(order, self._registry)
+        await order.report(Stage(f"{len(nodes)} nodes are asked", can_cancel=False))
         answers = await ask(
             order, self._links, nodes, "priority", ANSWER_SECONDS, set_priority=message
         )
@@ -360,6 +378,8 @@ class LocalBackend:
             lambda seen: all(rank.nice in values for rank in seen.ranks if rank.alive),
         )
         self._registry.set_priority_class(action.run_id, PriorityClass(wanted))
+        if not values:
+            return f"class {wanted} stored for its next attempt; it has no process now"
         read = ", ".join(str(value) for value in sorted(values))
         return f"class {wanted}: the system reads back nice {read}"
 
