@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,9 @@ class Product:
                 start_new_session=True,
             )
 
-    def start_hub(self, *arguments: str) -> None:
+    def start_hub(self, *arguments: str, program: Sequence[str] = ("colossus_tui.hub",)) -> None:
         """Start the hub and wait until it answers."""
-        self.hub = self._spawn("hub", "colossus_tui.hub", "--listen", self.address, *arguments)
+        self.hub = self._spawn("hub", *program, "--listen", self.address, *arguments)
         until(lambda: self.cli("runs", "--json").returncode == 0, 20, message="the hub")
 
     def start_agent(self) -> None:
