@@ -228,6 +228,32 @@ def test_a_hub_killed_after_dispatch_takes_the_action_up_again(hub: Product) -> 
     assert end.state is ActionState.OBSERVED
 
 
+@pytest.mark.timeout(120)
+def test_a_hub_killed_in_its_second_try_at_a_step_takes_up_that_one(hub: Product) -> None:
+    with linked(hub) as agent, Client(hub.address) as client:
+        action = client.submit("checkpoint", "r")
+        first = agent.directive()
+        agent.answer(
+            first,
+            outcome=directive_pb2.DIRECTIVE_OUTCOME_REFUSED,
+            detail="rank 0: already finished step 9",
+        )
+        agent.answer(agent.directive())  # the promise is taken back
+        second = agent.directive()
+        assert second.prepare_step.step > first.prepare_step.step
+        assert second.prepare_step.agreement != first.prepare_step.agreement
+        hub.kill("hub")
+
+    hub.start_hub()
+    with FakeAgent(hub.address) as agent, Client(hub.address) as client:
+        agent.greet()
+        agent.report(local_run())
+        agent.steps("r", [1, 2])
+        again = agent.directive()
+        assert again == second  # and not the first by name with the second's step
+        client.cancel(action.action_id)
+
+
 def test_a_link_that_breaks_in_between_gets_the_directive_again(
     hub: Product, client: Client
 ) -> None:

@@ -26,30 +26,32 @@ HOLD_SECONDS = 15.0  # longer than READY_SECONDS and an abort together take
 READY_SECONDS = 3.0
 ANSWER_SECONDS = 5.0
 ATTEMPTS = 4
+_STEPS = 1_000_000  # of a step's number so much goes into the number of a try
 VERBS = {Verb.CHECKPOINT: common_pb2.VERB_CHECKPOINT, Verb.PAUSE: common_pb2.VERB_PAUSE}
 
 
 async def agree(order: Order, registry: RunRegistry, links: AgentLinks, verb: Verb) -> int:
     """Bring every rank to act at one step; return that step.
 
-    The number of the agreement is the time in milliseconds of the request with the try in the last
-    digits, so it grows within a run and is the same after a crash.
+    The number of a try is the time in milliseconds of the request with the step's last digits, and
+    its directives are named by its step: so it is the same try again after a crash, and another
+    one with another step.
 
     Raises:
         ActionFailedError: The ranks could not agree; no rank acts.
     """
     action = order.action
-    base = action.requested_time_unix_ns // 1_000_000 * 10
-    lead, detail = LEAD_SECONDS, ""
+    base = action.requested_time_unix_ns // 1_000_000 * _STEPS
+    lead, detail, step = LEAD_SECONDS, "", action.agreed_step
     for number in range(ATTEMPTS):
-        step = action.agreed_step if number == 0 and action.agreed_step >= 0 else None
-        step = _choose(order, registry, lead) if step is None else step
+        if number or step < 0:
+            step = max(_choose(order, registry, lead), step + 1)
         nodes = nodes_of(order, registry)
         # On disk before any rank hears of it: after a crash this very step is asked for again.
         await order.report(
             Stage(f"step {step} proposed to all ranks", agreed_step=step, node_count=len(nodes))
         )
-        vote = _Vote(order, links, nodes, base + number, number)
+        vote = _Vote(order, links, nodes, base + step % _STEPS)
         try:
             answers = await vote.take(verb, step)
         except asyncio.CancelledError:
@@ -81,13 +83,11 @@ class _Vote:
         links: AgentLinks,
         nodes: tuple[str, ...],
         agreement: int,
-        number: int,
     ) -> None:
         self._order = order
         self._links = links
         self._nodes = nodes
         self._agreement = agreement
-        self._number = number
 
     async def take(self, verb: Verb, step: int) -> Answers | None:
         """Return None once every rank is bound, else what stood in the way; then none acts."""
@@ -130,7 +130,7 @@ class _Vote:
         await self._ask("abort", READY_SECONDS, abort_step=abort)
 
     async def _ask(self, phase: str, seconds: float, **body: Message) -> Answers:
-        name = f"{phase}-{self._number}"
+        name = f"{phase}-{self._agreement % _STEPS}"
         return await ask(self._order, self._links, self._nodes, name, seconds, **body)
 
 
