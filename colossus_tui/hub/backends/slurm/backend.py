@@ -202,7 +202,9 @@ class SlurmBackend:
     async def execute(self, order: Order) -> str:
         """Do it, and return what was observed once it was."""
         try:
-            if order.action.verb not in (Verb.CHECKPOINT, Verb.FREEZE):
+            run = self._registry.get(order.action.run_id)
+            known = run is not None and run.job is not None  # which a hub that begins has to ask
+            if not known or order.action.verb not in (Verb.CHECKPOINT, Verb.FREEZE):
                 await self._poller.next_round()  # what follows depends on where the job is now
             match order.action.verb:
                 case Verb.CHECKPOINT:
@@ -268,7 +270,9 @@ class SlurmBackend:
         run_id = order.action.run_id
         _, job = self._now(run_id)
         seen = self._registry.observed(run_id)
-        if seen is not None and seen.frozen_node_count:
+        if not order.action.attempt:  # it was frozen when this was accepted
+            if seen is None:
+                raise ActionFailedError(ReasonCode.UNREACHABLE, "no agent reports it any more")
             return await self._gang.thaw(order, seen)
         await order.report(Stage(f"scontrol release {job.job_id}", can_cancel=False))
         if job.held:
@@ -302,10 +306,22 @@ class SlurmBackend:
         self._check_class(run, job, wanted)
         quality, nice = self._config.quality.get(wanted), self._config.nice[wanted]
         change = f"QOS={quality}" if quality else f"Nice={nice}"
-        await order.report(Stage(f"scontrol update {change}", can_cancel=False))
-        await self._commands.scontrol("update", f"JobId={job.job_id}", change)
+        # A nice value gives a held job a priority and so releases it: it is held again at once, and
+        # until then Slurm must not begin it. The journal tells a hub after a crash to hold it.
+        held_again = f"scontrol update {change}, then hold"
+        held = job.held or held_again in [stage.detail for stage in order.action.stages]
+        told = held_again if held else f"scontrol update {change}"
+        await order.report(Stage(told, can_cancel=False))
+        later = ["StartTime=now+1hour"] if held else []
+        await self._commands.scontrol("update", f"JobId={job.job_id}", change, *later)
+        if held:
+            await self._commands.scontrol("hold", job.job_id)
         fields = await self._commands.show_job(job.job_id)
         name, value = change.split("=")
+        if held and fields.get("Priority") != "0":
+            raise ActionFailedError(
+                ReasonCode.BACKEND_FAILED, f"Slurm took {change}, but does not hold it any more"
+            )
         if fields.get(name) != value:
             raise ActionFailedError(
                 ReasonCode.BACKEND_FAILED,
