@@ -103,7 +103,7 @@ class Gang:
             )
 
     async def _visible(self, run_id: str) -> None:
-        """Wait until every node of the run is linked and reports it, as after the hub's start.
+        """Wait until every node of the run is linked and reports its ranks, as after a hub's start.
 
         Raises:
             ActionFailedError: Some do not within LINK_SECONDS.
@@ -115,7 +115,9 @@ class Gang:
                     run, seen = self._registry.get(run_id), self._registry.observed(run_id)
                     known = seen.linked_nodes if seen else frozenset()
                     missing = sorted(set(run.node_names if run else ()) - known)
-                    if not missing and known:
+                    # Without a rank that exists somewhere, an agreement would be one of a half.
+                    whole = not seen or not seen.ranks or len(seen.ranks) >= _rank_count(run)
+                    if not missing and known and whole:
                         return
                     await self._registry.wait_change(run_id, 0.5)
         except TimeoutError:
@@ -363,6 +365,10 @@ def freeze_outlook(parameters: ActionParameters, effect: str) -> Outlook:
 def _thaw_seconds(nodes: tuple[str, ...]) -> float:
     """Return how long to wait: only a run on one node may have GPU memory to take back."""
     return MOVE_SECONDS if len(nodes) == 1 else ANSWER_SECONDS
+
+
+def _rank_count(run: Run | None) -> int:
+    return run.rank_count if run is not None else 0
 
 
 def _unsaved(seen: ObservedRun, step: int) -> list[ObservedRank]:
