@@ -1,8 +1,10 @@
 """Agreement of all ranks on a step, in three phases, so that one failure never leaves half of them.
 
 Prepare: every rank promises the step, and one that waits there in vain trains on. Ready: all have
-promised, so from now on one that waits in vain acts. Commit: act at once. A node that is lost after
-any phase thus does what the others do; only two failures at the same moment can part them, and
+promised, so from now on one that waits in vain acts. Commit: act at once. A node that is lost
+before it has heard of ready, or after it has answered, thus does what the others do. In between
+nobody can know, so the others are told to train on, and it is, too, for as long as its ranks wait:
+only a node whose link does not come back meanwhile can act alone. The action then names it, and
 docs/actions.md says so.
 """
 
@@ -18,12 +20,13 @@ from colossus_tui.hub.actions.ports import AgentLinks, RunRegistry
 from colossus_tui.hub.backends.base import ActionFailedError, Order, Stage
 from colossus_tui.hub.backends.nodes import Answers, ask, nodes_of
 from colossus_tui.model import ReasonCode, Verb
-from colossus_tui.text import ranges
+from colossus_tui.text import named, ranges
 
 LEAD_SECONDS = 0.5  # how far ahead of the fastest rank, beside at least LEAD_STEPS
 LEAD_STEPS = 2
-HOLD_SECONDS = 15.0  # longer than READY_SECONDS and an abort together take
+HOLD_SECONDS = 15.0  # longer than READY_SECONDS and ABORT_SECONDS together
 READY_SECONDS = 3.0
+ABORT_SECONDS = 10.0  # a link that broke is up again by then, as a rule
 ANSWER_SECONDS = 5.0
 ATTEMPTS = 4
 _STEPS = 1_000_000  # of a step's number so much goes into the number of a try
@@ -65,8 +68,9 @@ async def agree(order: Order, registry: RunRegistry, links: AgentLinks, verb: Ve
         if "not supported" in detail:
             raise ActionFailedError(ReasonCode.UNSUPPORTED, detail)
         if answers.unreachable:
+            alone = f" but maybe those on {named(vote.unsure)} alone" if vote.unsure else ""
             raise ActionFailedError(
-                ReasonCode.UNREACHABLE, f"{detail}; no rank acts", answers.failure_state
+                ReasonCode.UNREACHABLE, f"{detail}; no rank acts{alone}", answers.failure_state
             )
         lead *= 2
     raise ActionFailedError(
@@ -75,7 +79,11 @@ async def agree(order: Order, registry: RunRegistry, links: AgentLinks, verb: Ve
 
 
 class _Vote:
-    """One try at one step."""
+    """One try at one step.
+
+    Attributes:
+        unsure: Nodes that may have heard of ready, but neither said so nor heard of its end.
+    """
 
     def __init__(
         self,
@@ -88,6 +96,7 @@ class _Vote:
         self._links = links
         self._nodes = nodes
         self._agreement = agreement
+        self.unsure: tuple[str, ...] = ()
 
     async def take(self, verb: Verb, step: int) -> Answers | None:
         """Return None once every rank is bound, else what stood in the way; then none acts."""
@@ -98,6 +107,10 @@ class _Vote:
         if answers.ok and len(self._nodes) > 1:
             ready = directive_pb2.ReadyStep(agreement=self._agreement)
             answers = await self._ask("ready", READY_SECONDS, ready_step=ready)
+            if not answers.ok:
+                deaf = (await self.abort(ABORT_SECONDS)).unreachable
+                self.unsure = tuple(sorted(set(deaf) & set(answers.unreachable)))
+                return answers
         if not answers.ok:
             # Who is missing is said at once: the lost ones may not answer to this either.
             told = self._order.report(answers.stage(f"step {step}: {answers.detail}"))
@@ -124,10 +137,10 @@ class _Vote:
             answers.failure_state,
         )
 
-    async def abort(self) -> None:
+    async def abort(self, seconds: float = READY_SECONDS) -> Answers:
         """Take every promise back."""
         abort = directive_pb2.AbortStep(agreement=self._agreement)
-        await self._ask("abort", READY_SECONDS, abort_step=abort)
+        return await self._ask("abort", seconds, abort_step=abort)
 
     async def _ask(self, phase: str, seconds: float, **body: Message) -> Answers:
         name = f"{phase}-{self._agreement % _STEPS}"
