@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.actions.local_stand import LocalStand
+from tests.actions.slurm_stand import SlurmStand
 from tests.actions.stand import Stand
+from tests.slurm.cluster import SlurmCluster
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def local() -> Iterator[Stand]:
     """Hub and agent of this machine."""
     with tempfile.TemporaryDirectory(prefix="colossus-") as folder:
@@ -24,7 +26,27 @@ def local() -> Iterator[Stand]:
             stand.product.close()
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(scope="package")
+def slurm() -> Iterator[Stand]:
+    """Hub, agents and a real Slurm of three nodes."""
+    with (
+        tempfile.TemporaryDirectory(prefix="colossus-slurm-") as cluster_folder,
+        tempfile.TemporaryDirectory(prefix="colossus-") as folder,
+    ):
+        cluster = SlurmCluster(Path(cluster_folder), cpu_count=8)  # every case's run at once
+        try:
+            cluster.start()
+            stand = SlurmStand(Path(folder), cluster)
+            try:
+                yield stand
+            finally:
+                stand.close()
+                stand.product.close()
+        finally:
+            cluster.close()
+
+
+@pytest.fixture(params=["local", "slurm"])
 def stand(request: pytest.FixtureRequest) -> Stand:
     """Every backend in turn."""
     stand: Stand = request.getfixturevalue(request.param)

@@ -35,7 +35,6 @@ VERBS = {
     "stop": "stop",
     "start": "start",
 }
-NEEDS = {"resume": "paused", "thaw": "frozen", "start": ""}  # else running
 MAKES = {"pause": "paused", "freeze": "frozen", "stop": "stopped"}  # else running
 
 
@@ -65,6 +64,7 @@ class Stand:
     """A site of one backend, with a run for every case.
 
     Attributes:
+        needs: State that a case's run is brought to, where not running.
         rest: State from which a run without the hook is resumed.
         absent: Cases that this backend does not have, and why.
         without_a_rank: How each case may end when a rank was killed in it, where not observed.
@@ -72,6 +72,7 @@ class Stand:
 
     name = ""
     rest = ""
+    needs: Mapping[str, str] = {"resume": "paused", "thaw": "frozen", "start": ""}
     absent: Mapping[str, str] = {}
     without_a_rank: Mapping[str, tuple[str, ...]] = {}
 
@@ -160,13 +161,16 @@ class Stand:
         run_id = self.runs.get(key, "")
         if not run_id or case == "start" or not self.next_verb(self.run(run_id)):
             run_id = self.runs[key] = self.fresh(case, hooked=hooked)
-        needed = NEEDS.get(case, "running")
+        needed = self.needs.get(case, "running")
         self.bring(run_id, self.rest if needed == "paused" and not hooked else needed)
         return Cell(case, run_id, self.facts(case, run_id), self.parameters(case, run_id))
 
     def bring(self, run_id: str, wanted: str) -> None:
         """Bring a run from whatever state to the wanted one."""
-        if not wanted or self.state(run_id) == wanted:
+        if not wanted:
+            return
+        until(lambda: self._is_calm(run_id), 40, message=f"{run_id} to be calm")
+        if self.state(run_id) == wanted:
             return
         if self.state(run_id) != "running":
             self.act("resume", run_id)
@@ -176,6 +180,12 @@ class Stand:
         elif wanted != "running":
             self.act({"paused": "pause", "stopped": "stop"}[wanted], run_id)
         self.wait_state(run_id, wanted)
+
+    def _is_calm(self, run_id: str) -> bool:
+        run = self.run(run_id)
+        return run.state not in ("starting", "resuming", "pausing", "stopping") and (
+            not run.open_action_id
+        )
 
     def wait_state(self, run_id: str, state: str) -> None:
         """Wait until the hub shows a run so."""

@@ -81,6 +81,7 @@ def test_an_agent_that_is_killed_midway_goes_on_where_it_was(stand: Stand, momen
     judge(stand, cells, dict.fromkeys(stand.cases(), ENDS))
 
 
+@pytest.mark.timeout(600)
 def test_a_hub_that_is_killed_at_any_journal_point_finishes_or_says_that_it_cannot_tell(
     stand: Stand,
 ) -> None:

@@ -48,7 +48,7 @@ MinJobAge=60
 KillWait=2
 FirstJobId={first_job}
 PriorityType=priority/basic
-NodeName={nodes} NodeAddr=127.0.0.1 NodeHostname={host} Port={ports} CPUs=4 RealMemory=4000
+NodeName={nodes} NodeAddr=127.0.0.1 NodeHostname={host} Port={ports} CPUs={cpus} RealMemory=4000
 PartitionName=main Nodes={nodes} Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
 """
 
@@ -56,7 +56,7 @@ PartitionName=main Nodes={nodes} Default=YES MaxTime=INFINITE State=UP OverSubsc
 class SlurmCluster:
     """One Slurm in a folder of its own; ends all that it started."""
 
-    def __init__(self, folder: Path, node_count: int = 3) -> None:
+    def __init__(self, folder: Path, node_count: int = 3, cpu_count: int = 4) -> None:
         missing = [name for name in PROGRAMS if _find(name) is None]
         if missing:
             raise RuntimeError(
@@ -80,6 +80,7 @@ class SlurmCluster:
                 folder=folder,
                 first_job=self._first_job,
                 nodes=nodes,
+                cpus=cpu_count,
                 ports=f"[{ports[1]}-{ports[-1]}]",
             )
         )
@@ -108,6 +109,11 @@ class SlurmCluster:
     def start_controller(self) -> None:
         """Start slurmctld, or start it again."""
         self._start("slurmctld", "slurmctld", "-D", "-f", str(self.conf))
+
+    @property
+    def controller_pid(self) -> int:
+        """The process of slurmctld."""
+        return self._daemons["slurmctld"].pid
 
     def stop_controller(self, job_id: str) -> None:
         """End slurmctld as a crash would, once it has written down how this job is now."""

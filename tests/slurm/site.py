@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,9 @@ class SlurmSite(Product):
         conf = f'[slurm]\nconf = "{self.slurm.conf}"\njob_seconds = 2\nnode_seconds = 3\n'
         self.settings.write_text(f"{conf}{more}")
 
-    def start(self) -> None:
+    def start(self, program: Sequence[str] = ("colossus_tui.hub",)) -> None:
         """Start hub and agents and wait until all are linked."""
-        self.start_hub("--config", str(self.settings))
+        self.start_hub("--config", str(self.settings), program=program)
         for name in self.slurm.node_names:
             self.start_agent_of(name)
         until(
