@@ -236,9 +236,12 @@ class Gang:
             f"{how} on {len(nodes)} of {len(nodes)} nodes{gpus}; thaws by itself after {fuse:g} s"
         )
 
-    async def thaw(self, order: Order, before: ObservedRun) -> str:
+    async def thaw(self, order: Order) -> str:
         """Let every process go on, and wait until the run is seen to move."""
         run_id = order.action.run_id
+        await self._visible(run_id)
+        before = self._registry.observed(run_id)
+        assert before is not None
         nodes = nodes_of(order, self._registry)
         await order.report(Stage(f"{len(nodes)} nodes are asked to thaw it", can_cancel=False))
         thaw = directive_pb2.Thaw()

@@ -335,7 +335,7 @@ class LocalBackend:
         assert run is not None
         attempt = order.action.attempt
         if not attempt:  # it was frozen when this was accepted, though its fuse may have ended
-            return await self._gang.thaw(order, seen)
+            return await self._gang.thaw(order)
         before = run.state
         self._registry.set_state(run_id, RunState.RESUMING, f"attempt {attempt} starts")
         nodes = nodes_of(order, self._registry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from colossus_tui.hub.actions.ports import AgentLinks, EventLog, ObservedRun, RunRegistry
@@ -271,9 +272,7 @@ class SlurmBackend:
         _, job = self._now(run_id)
         seen = self._registry.observed(run_id)
         if not order.action.attempt:  # it was frozen when this was accepted
-            if seen is None:
-                raise ActionFailedError(ReasonCode.UNREACHABLE, "no agent reports it any more")
-            return await self._gang.thaw(order, seen)
+            return await self._gang.thaw(order)
         await order.report(Stage(f"scontrol release {job.job_id}", can_cancel=False))
         if job.held:
             await self._commands.scontrol("release", job.job_id)
@@ -335,8 +334,11 @@ class SlurmBackend:
         run_id = order.action.run_id
         run, job = self._now(run_id)
         self._registry.set_state(run_id, RunState.STOPPING, "an operator ends it")
-        if run.state is RunState.FROZEN and (seen := self._registry.observed(run_id)):
-            await self._gang.thaw(order, seen)  # a stopped process would not hear SIGTERM
+        if run.state is RunState.FROZEN:
+            with suppress(
+                ActionFailedError
+            ):  # it would hear SIGTERM late, but SIGKILL all the same
+                await self._gang.thaw(order)
         await order.report(Stage(f"scancel {job.job_id}", can_cancel=False))
         await self._commands.scancel(job.job_id)
         while not self._ended(run_id):
