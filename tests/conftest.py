@@ -17,6 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write tests/architecture/contract_baseline.json from the .proto files",
     )
+    parser.addoption(
+        "--every-point",
+        action="store_true",
+        help="tests/actions: kill the hub at every journal point also on slow backends",
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -38,8 +38,8 @@ def die_at(file: Path) -> None:
     write = Journal.write
     reached: set[str] = set()
 
-    async def write_and_stay(journal: Journal, action: Action) -> None:
-        await write(journal, action)
+    async def write_and_stay(self: Journal, action: Action) -> None:
+        await write(self, action)
         armed = points(file)
         if point(action) < armed.get(action.action_id, 1_000) and not action.state.is_end:
             return

@@ -25,7 +25,7 @@ class LocalStand(Stand):
 
     name = "local"
     rest = "stopped"
-    without_a_rank: ClassVar = {
+    without_a_rank: ClassVar[dict[str, tuple[str, ...]]] = {
         "checkpoint": ("failed",),
         "pause": ("failed",),
         "resume": ("failed",),
@@ -74,7 +74,7 @@ class LocalStand(Stand):
         return super().parameters(case, run_id)
 
     def _spec(self, run_id: str, *, hooked: bool) -> ActionParameters:
-        argv = (sys.executable, "-c", "import time; time.sleep(600)")
+        argv: tuple[str, ...] = (sys.executable, "-c", "import time; time.sleep(600)")
         if hooked:
             argv = (
                 *(sys.executable, "-m", "colossus_tui.demo.train", "--name", run_id),

@@ -23,11 +23,14 @@ class SlurmStand(Stand):
 
     name = "slurm"
     rest = "pending"
-    absent: ClassVar = {"start": "a run of Slurm begins with sbatch; the hub starts none"}
+    stride = 3
+    absent: ClassVar[dict[str, str]] = {
+        "start": "a run of Slurm begins with sbatch; the hub starts none"
+    }
     # The priority of a job that runs is its quality of service, which needs accounting.
-    needs: ClassVar = Stand.needs | {"reprioritize": "paused"}
-    makes: ClassVar = MAKES | {"reprioritize": "paused"}
-    without_a_rank: ClassVar = {
+    needs: ClassVar[dict[str, str]] = Stand.needs | {"reprioritize": "paused"}
+    makes: ClassVar[dict[str, str]] = MAKES | {"reprioritize": "paused"}
+    without_a_rank: ClassVar[dict[str, tuple[str, ...]]] = {
         "checkpoint": ("failed",),
         "pause": ("failed",),
         "resume": ("failed",),

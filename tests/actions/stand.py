@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from colossus_tui.client import Client, ColossusError, DeadlineError, RefusedError
 from colossus_tui.model import Action, ActionParameters, PriorityClass, Run, RunDetail
@@ -64,17 +64,19 @@ class Stand:
     """A site of one backend, with a run for every case.
 
     Attributes:
+        stride: Every how many journal points the hub is killed unless --every-point is given.
         needs: State that a case's run is brought to, where not running.
         rest: State from which a run without the hook is resumed.
         absent: Cases that this backend does not have, and why.
         without_a_rank: How each case may end when a rank was killed in it, where not observed.
     """
 
-    name = ""
-    rest = ""
-    needs: Mapping[str, str] = {"resume": "paused", "thaw": "frozen", "start": ""}
-    absent: Mapping[str, str] = {}
-    without_a_rank: Mapping[str, tuple[str, ...]] = {}
+    name: ClassVar[str] = ""
+    rest: ClassVar[str] = ""
+    stride: ClassVar[int] = 1
+    needs: ClassVar[dict[str, str]] = {"resume": "paused", "thaw": "frozen", "start": ""}
+    absent: ClassVar[dict[str, str]] = {}
+    without_a_rank: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     def __init__(self, product: Product) -> None:
         self.product = product
@@ -275,8 +277,9 @@ class Stand:
 
     def revive_hub(self) -> None:
         """Wait for the hub's death, and start it again."""
-        assert self.product.hub is not None
-        until(lambda: self.product.hub.poll() is not None, 60, message="the hub to die")
+        hub = self.product.hub
+        assert hub is not None
+        until(lambda: hub.poll() is not None, 60, message="the hub to die")
         self.armed.unlink(missing_ok=True)
         self.start_hub()
         self.client.close()

@@ -67,7 +67,7 @@ class Site:
 
     def steps(self) -> dict[int, int]:
         """Return the newest step of each rank that has a page."""
-        found = {}
+        found: dict[int, int] = {}
         for pages in self.pages.values():
             pages.refresh()
             found |= {rank: pages.step(rank) for rank in pages.ranks}
