@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 
 from colossus_agent.runs.pages import AttemptPages, RankAnswer
 from colossus_protos.v1 import common_pb2, directive_pb2
-from colossus_tui.hub.actions.ports import NodeUnreachableError
 from colossus_tui.hub.backends import agreement
 from colossus_tui.hub.backends.base import ActionFailedError, Order, Stage
 from colossus_tui.model import Action, Verb
@@ -87,20 +86,29 @@ class Site:
     def get(self, run_id: str) -> Any:
         return mock.Mock(rank_count=len(self.ranks), step_seconds_p50=0.005)
 
-    async def send(
-        self, node_name: str, directive: directive_pb2.Directive, timeout_seconds: float
-    ) -> directive_pb2.DirectiveResult:
-        order = directive.WhichOneof("order")
-        broken = self.broken
+    def linked(self, node_name: str) -> bool:
+        return not (self.is_lost and self.broken and self.broken.node == node_name)
+
+    async def ask(
+        self, node_names: Iterable[str], directive: directive_pb2.Directive, timeout_seconds: float
+    ) -> dict[str, directive_pb2.DirectiveResult]:
         await asyncio.sleep(0.002)
+        given = ((name, self._answer(name, directive)) for name in node_names)
+        return {name: answer for name, answer in given if answer is not None}
+
+    def _answer(
+        self, node_name: str, directive: directive_pb2.Directive
+    ) -> directive_pb2.DirectiveResult | None:
+        """Return what a node answers; None when its link is broken."""
+        broken = self.broken
         if broken and broken.node == node_name:
-            if order == broken.at and not self.is_lost:
+            if directive.WhichOneof("order") == broken.at and not self.is_lost:
                 self.is_lost = True
                 if broken.heard:
                     self._hear(node_name, directive)
-                raise NodeUnreachableError(f"the agent of {node_name} is not linked")
+                return None
             if self.is_lost and broken.for_good:
-                raise NodeUnreachableError(f"the agent of {node_name} is not linked")
+                return None
         answers = self._hear(node_name, directive)
         done = all(answer.ok for answer in answers)
         wrong = next((answer.detail for answer in answers if not answer.ok), "")
