@@ -26,6 +26,10 @@ _OWN_GROUP = re.compile(
 _WANTED = frozenset(
     {
         b"COLOSSUS_RUN",
+        b"COLOSSUS_JOB",
+        b"COLOSSUS_NAMESPACE",
+        b"COLOSSUS_NODE",
+        b"JOB_COMPLETION_INDEX",
         b"SLURM_JOB_ID",
         b"SLURM_ARRAY_JOB_ID",
         b"SLURM_ARRAY_TASK_ID",
@@ -33,7 +37,14 @@ _WANTED = frozenset(
         b"SLURM_PROCID",
     }
 )
-_RANKS = ("COLOSSUS_RANK", "RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+_RANKS = (
+    "COLOSSUS_RANK",
+    "RANK",
+    "SLURM_PROCID",
+    "JOB_COMPLETION_INDEX",
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+)
 
 
 @dataclass(slots=True)
@@ -153,11 +164,11 @@ class Processes:
         )
         if run := environment.get("COLOSSUS_RUN"):
             return run, "environment:COLOSSUS_RUN", rank
-        if run := placement.slurm_run_id(environment):
-            other = environment.get("SLURMD_NODENAME", self._node) != self._node
-            if other and self._node:
+        if job := placement.find_job(environment):
+            if job.node and self._node and job.node != self._node:
                 return "", "", rank
-            return run, "environment:SLURM_JOB_ID", rank
+            name = "SLURM_JOB_ID" if job.scheduler == "slurm" else "COLOSSUS_JOB"
+            return job.run_id, f"environment:{name}", rank
         groups = self._read(pid, "cgroup", 4096).decode("ascii", "replace")
         if found := _OWN_GROUP.search(groups):
             return found[1], "cgroup", rank

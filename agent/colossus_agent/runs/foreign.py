@@ -12,18 +12,20 @@ from contextlib import suppress
 from pathlib import Path
 
 from colossus_agent.control.freeze import Freezer
-from colossus_agent.control.process import ProcessId, ProcessStat, find, table
+from colossus_agent.control.process import ProcessId, ProcessStat, find, find_inner, table
 from colossus_agent.logs.reader import RunLog
 from colossus_agent.runs.attempt import NO_HOOK, printed
 from colossus_agent.runs.jobs import Job, Jobs, environment_of, outputs
 from colossus_agent.runs.pages import AttemptPages, RankProgress
 from colossus_agent.runs.state import LocalRank, LocalRun, LocalRunState, RankExit
 from colossus_hook import placement
+from colossus_hook.page import Identity
 
 _LOOK_SECONDS = 1.0
 _KEPT_SECONDS = 600.0  # how long an ended attempt's pages stay for whoever looks into them
 _OWNER = re.compile(r"colossus-(\d{1,10})")
-_RUN = re.compile(r"slurm-(\d{1,10})(?:_(\d{1,10}))?")
+_RUN = re.compile(r"(slurm|k8s)-[A-Za-z0-9._-]{1,59}")
+_SCHEDULERS = {"slurm": "slurm", "k8s": "kubernetes"}
 _LAUNCHERS = frozenset({"srun", "slurmstepd"})  # stopping these would look like a dead node
 
 
@@ -47,6 +49,7 @@ class Foreign:
         self._node = node
         self._state = state
         self._ended = 0.0
+        self._processes: dict[Identity, ProcessId | None] = {}
 
     @property
     def freezer(self) -> Freezer:
@@ -56,9 +59,7 @@ class Foreign:
 
     def family(self) -> list[ProcessStat]:
         """Return every process of the job on this node but the scheduler's own."""
-        match = _RUN.fullmatch(self.run_id)
-        assert match is not None
-        return [stat for stat in table().values() if _belongs(stat.pid, match, self._node)]
+        return [stat for stat in table().values() if _belongs(stat.pid, self.run_id, self._node)]
 
     def follow(self, job: Job | None) -> None:
         """Read what a run without hook has printed since the last call."""
@@ -80,7 +81,7 @@ class Foreign:
         """Return the ranks whose processes live; rank 0 stands for a run without the hook."""
         if not self.pages.ranks:
             return [0] if self.family() else []
-        return [rank for rank, page in self.pages.ranks.items() if _stat(page) is not None]
+        return [rank for rank, page in self.pages.ranks.items() if self._stat(page) is not None]
 
     def unready(self) -> str:
         """Return why not every rank here could promise a step; "" when all can."""
@@ -111,16 +112,27 @@ class Foreign:
             process_count=sum(rank.alive for rank in ranks),
             rank_count=max((page.world_size for page in self.pages.ranks.values()), default=0),
             facts_json=json.dumps(self.log.facts | self.pages.facts()),
-            backend="slurm",
+            backend=_SCHEDULERS[self.run_id.partition("-")[0]],
         )
+
+    def _stat(self, page: Identity) -> ProcessStat | None:
+        """Return the process that wrote a page; None when it is gone.
+
+        It writes the page itself, so who is not there when its page is first seen will not come.
+        """
+        if page not in self._processes:
+            inner = find_inner(ProcessId(page.pid, page.start_time_ticks))
+            self._processes[page] = inner.identity if inner else None
+        known = self._processes[page]
+        return find(known) if known is not None else None
 
     def _rank(self, rank: int) -> LocalRank:
         page = self.pages.ranks[rank]
-        stat = _stat(page)
+        stat = self._stat(page)
         return LocalRank(
             rank=rank,
             local_rank=page.local_rank,
-            pid=page.pid,
+            pid=stat.pid if stat else page.pid,
             start_time_ticks=page.start_time_ticks,
             alive=stat is not None,
             state=stat.state if stat else "",
@@ -155,6 +167,7 @@ class Foreigners:
         self._known: dict[str, Foreign] = {}
         self._looked = -_LOOK_SECONDS
         self._jobs = Jobs(node_name)
+        self._ended: dict[Path, int] = {}  # attempts without a process, and their folders' times
 
     def get(self, run_id: str) -> Foreign | None:
         """Return the run, or None."""
@@ -186,16 +199,23 @@ class Foreigners:
             return
         self._looked = now
         found: dict[str, tuple[int, Path]] = {}
-        for run_id, number, folder in self._folders():
+        folders = list(self._folders())
+        self._ended = {path: self._ended[path] for *_, path in folders if path in self._ended}
+        for run_id, number, folder in folders:
             if run_id not in found or number > found[run_id][0]:
                 found[run_id] = (number, folder)
         for run_id, (number, folder) in found.items():
             known = self._known.get(run_id)
             if known is None or known.number < number or known.page_folder is None:
+                changed = _changed_unix_ns(folder)
+                if self._ended.get(folder) == changed:
+                    continue
                 newer = Foreign(run_id, number, folder, self._state / run_id, self._node)
                 newer.pages.refresh()
                 if not newer.alive():
                     newer.close()  # ended before this agent began, or about to write its pages
+                    if time.time_ns() - changed > 1e9:  # else a page may come in the same tick
+                        self._ended[folder] = changed
                     continue
                 if known is not None:
                     known.close()
@@ -255,6 +275,13 @@ def any_pages() -> bool:
     return any(_OWNER.fullmatch(name) for name in _names(placement.PAGE_ROOT))
 
 
+def _changed_unix_ns(folder: Path) -> int:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def _names(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
@@ -262,11 +289,7 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _stat(page: object) -> ProcessStat | None:
-    return find(ProcessId(getattr(page, "pid", 0), getattr(page, "start_time_ticks", 0)))
-
-
-def _belongs(pid: int, job: re.Match[str], node: str) -> bool:
+def _belongs(pid: int, run_id: str, node: str) -> bool:
     """Return whether a process is of this job on this node, by the environment it was given."""
     try:
         name = Path(f"/proc/{pid}/comm").read_text().strip()
@@ -275,6 +298,5 @@ def _belongs(pid: int, job: re.Match[str], node: str) -> bool:
         return False
     if name in _LAUNCHERS:
         return False
-    environment = environment_of(raw)
-    own = placement.slurm_run_id(environment) == job[0]
-    return own and environment.get("SLURMD_NODENAME") == node
+    job = placement.find_job(environment_of(raw))
+    return job is not None and (job.run_id, job.node) == (run_id, node)

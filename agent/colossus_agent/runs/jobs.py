@@ -59,18 +59,18 @@ class Jobs:
             raw = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             return None
-        if b"SLURMD_NODENAME=" not in raw:
+        if b"SLURMD_NODENAME=" not in raw and b"COLOSSUS_JOB=" not in raw:
             return None
-        environment = environment_of(raw)
-        run_id, status = placement.slurm_run_id(environment), read_stat(pid)
-        if not run_id or environment.get("SLURMD_NODENAME") != self._node or status is None:
+        job, status = placement.find_job(environment_of(raw)), read_stat(pid)
+        if job is None or job.node != self._node or status is None:
             return None
-        return run_id, placement.slurm_attempt(environment), status.identity
+        return job.run_id, job.attempt, status.identity
 
 
 def environment_of(raw: bytes) -> dict[str, str]:
-    """Return what Slurm has put into a process's environment."""
-    entries = (entry.partition(b"=") for entry in raw.split(b"\0") if entry.startswith(b"SLURM"))
+    """Return what a scheduler has put into a process's environment."""
+    own = (b"SLURM", b"COLOSSUS_")
+    entries = (entry.partition(b"=") for entry in raw.split(b"\0") if entry.startswith(own))
     return {
         name.decode("ascii", "replace"): value.decode("ascii", "replace")
         for name, _, value in entries

@@ -1,8 +1,9 @@
-"""Which run and rank a process is, and where its page lies: from the agent, or from Slurm."""
+"""Which run and rank a process is, and where its page lies: from the agent, or a scheduler."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import stat
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 PAGE_ROOT = "/dev/shm"
+RUN_ID_LIMIT = 63
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -25,52 +27,82 @@ class Placement(NamedTuple):
     is_made: bool = True  # whether somebody else makes the folder
 
 
+class Job(NamedTuple):
+    """The scheduler's job that a process belongs to."""
+
+    scheduler: str
+    run_id: str
+    attempt: int
+    node: str  # as its agent calls it: without a domain
+
+
+# Where each scheduler says the rank, the rank on this node, and how many there are; the first wins.
+# What a launcher such as torchrun says of ranks comes before all of them.
+_AGENT = (
+    ("RANK", "COLOSSUS_RANK"),
+    ("LOCAL_RANK", "COLOSSUS_LOCAL_RANK"),
+    ("WORLD_SIZE", "COLOSSUS_WORLD_SIZE"),
+)
+_RANKS = {
+    "slurm": (
+        ("RANK", "SLURM_PROCID"),
+        ("LOCAL_RANK", "SLURM_LOCALID"),
+        ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"),
+    ),
+    # Kubernetes gives every pod of an indexed Job its index.
+    "kubernetes": (("RANK", "COLOSSUS_RANK", "JOB_COMPLETION_INDEX"), *_AGENT[1:]),
+}
+
+
 def find(environment: Mapping[str, str], uid: int) -> Placement:
     """Return the place that the environment gives a process of this user.
 
-    `COLOSSUS_RUN` with `COLOSSUS_PAGE_DIR`, which the agent sets, wins over `SLURM_JOB_ID`. What a
-    launcher such as torchrun says of ranks wins over both.
+    `COLOSSUS_RUN` with `COLOSSUS_PAGE_DIR`, which the agent sets, wins over a scheduler's job.
     """
     run_id, folder = environment.get("COLOSSUS_RUN", ""), environment.get("COLOSSUS_PAGE_DIR", "")
-    if run_id or not environment.get("SLURM_JOB_ID"):
-        return Placement(
-            run_id,
-            number(environment.get("COLOSSUS_ATTEMPT"), 1),
-            _first(environment, ("RANK", "COLOSSUS_RANK"), 0),
-            _first(environment, ("LOCAL_RANK", "COLOSSUS_LOCAL_RANK"), 0),
-            _first(environment, ("WORLD_SIZE", "COLOSSUS_WORLD_SIZE"), 1),
-            folder if run_id else "",
-        )
-    run_id, attempt = slurm_run_id(environment), slurm_attempt(environment)
-    node = environment.get("SLURMD_NODENAME", "")
-    known = _WORD.fullmatch(run_id) and _WORD.fullmatch(node)
+    job = find_job(environment)
+    if run_id or job is None:
+        attempt = number(environment.get("COLOSSUS_ATTEMPT"), 1)
+        ranks = _ranks(environment, _AGENT)
+        return Placement(run_id, attempt, *ranks, folder if run_id else "")
+    known = _WORD.fullmatch(job.run_id) and _WORD.fullmatch(job.node)
     return Placement(
-        run_id,
-        attempt,
-        _first(environment, ("RANK", "SLURM_PROCID"), 0),
-        _first(environment, ("LOCAL_RANK", "SLURM_LOCALID"), 0),
-        _first(environment, ("WORLD_SIZE", "SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"), 1),
-        page_folder(uid, run_id, attempt, node) if known else "",
+        job.run_id,
+        job.attempt,
+        *_ranks(environment, _RANKS[job.scheduler]),
+        page_folder(uid, job.run_id, job.attempt, job.node) if known else "",
         is_made=False,
     )
 
 
-def slurm_run_id(environment: Mapping[str, str]) -> str:
-    """Return the run that a process of a Slurm job belongs to; "" for none.
+def find_job(environment: Mapping[str, str]) -> Job | None:
+    """Return the scheduler's job that a process with this environment belongs to; None for none.
 
-    An array's task is a run of its own; all parts of a heterogeneous job are one, which Slurm
-    gives each of them by the first part's number.
+    An array's task is a run of its own in Slurm; all parts of a heterogeneous job are one, which
+    Slurm gives each of them by the first part's number. In Kubernetes the pod's template names
+    Job or JobSet, namespace and node.
     """
-    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
-    if array and task:
-        return f"slurm-{array}_{task}"
-    job = environment.get("SLURM_JOB_ID")
-    return f"slurm-{job}" if job else ""
+    if job := environment.get("SLURM_JOB_ID"):
+        array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+        run_id = f"slurm-{array}_{task}" if array and task else f"slurm-{job}"
+        attempt = number(environment.get("SLURM_RESTART_COUNT"), 0) + 1
+        return Job("slurm", run_id, attempt, environment.get("SLURMD_NODENAME", ""))
+    name, space = environment.get("COLOSSUS_JOB"), environment.get("COLOSSUS_NAMESPACE")
+    if name and space:
+        run_id = kubernetes_run_id(space, name)
+        attempt = number(environment.get("COLOSSUS_ATTEMPT"), 1)
+        node = environment.get("COLOSSUS_NODE", "").partition(".")[0]
+        return Job("kubernetes", run_id, attempt, node)
+    return None
 
 
-def slurm_attempt(environment: Mapping[str, str]) -> int:
-    """Return which start of a Slurm job this is, from 1."""
-    return number(environment.get("SLURM_RESTART_COUNT"), 0) + 1
+def kubernetes_run_id(namespace: str, name: str) -> str:
+    """Return the run that a Job or JobSet of Kubernetes is; a long name ends in its digest."""
+    run_id = f"k8s-{namespace}.{name}"
+    if len(run_id) <= RUN_ID_LIMIT:
+        return run_id
+    digest = hashlib.sha256(run_id.encode()).hexdigest()[:10]
+    return f"{run_id[: RUN_ID_LIMIT - 11]}-{digest}"
 
 
 def page_folder(uid: int, run_id: str, attempt: int, node: str) -> str:
@@ -113,6 +145,18 @@ def number(text: str | None, default: int) -> int:
         return int(text) if text else default
     except ValueError:
         return default
+
+
+def _ranks(
+    environment: Mapping[str, str], names: tuple[tuple[str, ...], ...]
+) -> tuple[int, int, int]:
+    """Return rank, rank on this node and number of ranks."""
+    rank, local_rank, world_size = names
+    return (
+        _first(environment, rank, 0),
+        _first(environment, local_rank, 0),
+        _first(environment, world_size, 1),
+    )
 
 
 def _first(environment: Mapping[str, str], names: tuple[str, ...], default: int) -> int:
