@@ -73,6 +73,12 @@ class Hub:
         backends: list[Backend] = [LocalBackend(registry, links)]
         if slurm is not None:
             backends.append(SlurmBackend(slurm, registry, registry, links, self._events))
+        kubernetes = self._config.kubernetes
+        if kubernetes is not None:
+            # Its client library is an extra, and slow to load.
+            from colossus_tui.hub.backends.kubernetes.backend import KubernetesBackend
+
+            backends.append(KubernetesBackend(kubernetes, registry, registry, links, self._events))
         return {backend.name: backend for backend in backends}
 
     def _revision(self) -> int:

@@ -58,6 +58,7 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
         runs=values.get("runs", {}),
         rules=values.get("rules", ()),
         slurm=values.get("slurm"),
+        kubernetes=values.get("kubernetes"),
     )
 
 

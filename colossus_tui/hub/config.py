@@ -11,6 +11,8 @@ from typing import Any
 
 from colossus_tui.hub.actions import rules
 from colossus_tui.hub.actions.rules import Rule
+from colossus_tui.hub.backends.kubernetes import config as kubernetes
+from colossus_tui.hub.backends.kubernetes.config import KubernetesConfig
 from colossus_tui.hub.backends.slurm import config as slurm
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
 
@@ -22,7 +24,7 @@ RUN_FACTS = (
     "checkpoint_plan_seconds",
 )
 ROLES = ("viewer", "operator")
-SETTINGS = ("site_name", "tcp_role", "runs", "rules", "slurm")
+SETTINGS = ("site_name", "tcp_role", "runs", "rules", "slurm", "kubernetes")
 
 
 class ConfigError(ValueError):
@@ -51,6 +53,7 @@ class HubConfig:
     runs: Mapping[str, RunConfig] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     slurm: SlurmConfig | None = None
+    kubernetes: KubernetesConfig | None = None
 
 
 def parse_listen(address: str) -> str:
@@ -111,7 +114,13 @@ def read_file(path: str) -> dict[str, Any]:
             checked["rules"] = rules.parse(values["rules"])
         if "slurm" in values:
             checked["slurm"] = slurm.parse(values["slurm"])
-    except (rules.RuleError, slurm.SlurmConfigError) as error:
+        if "kubernetes" in values:
+            checked["kubernetes"] = kubernetes.parse(values["kubernetes"])
+    except (
+        rules.RuleError,
+        slurm.SlurmConfigError,
+        kubernetes.KubernetesConfigError,
+    ) as error:
         raise ConfigError(f"config {path!r}: {error}") from None
     return values | checked
 

@@ -1,0 +1,1 @@
+"""Runs that a Kubernetes owns: Jobs and JobSets, with or without Kueue."""
