@@ -1,0 +1,93 @@
+"""One recorded Kubernetes: its API server, its controllers and its nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+from tests.kubernetes.apiserver import ApiServer
+from tests.kubernetes.controllers import Controllers
+from tests.kubernetes.kubelet import Kubelet
+from tests.kubernetes.store import Body
+
+NODES = {"k1": 4, "k2": 4, "k3": 4}
+QUOTA = 8
+LOOK_SECONDS = 0.05
+KUBECONFIG = """\
+apiVersion: v1
+kind: Config
+current-context: test
+clusters: [{{name: test, cluster: {{server: "{url}"}}}}]
+contexts: [{{name: test, context: {{cluster: test, user: hub}}}}]
+users: [{{name: hub, user: {{token: {token}}}}}]
+"""
+
+
+class Cluster:
+    """Ends all that it started.
+
+    Attributes:
+        namespace: Of this cluster's own, so that no run of another test passes for one of its.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.namespace = f"team-{random.randrange(10**9):09}"
+        self.server = ApiServer()
+        self._kubelet = Kubelet(folder)
+        self.controllers = Controllers(self.server.store, self._kubelet, NODES, QUOTA)
+        self._stopped = asyncio.Event()
+        self._looking = asyncio.run_coroutine_threadsafe(self._look(), self.server.loop)
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(KUBECONFIG.format(url=self.server.url, token=self.server.token))
+
+    @property
+    def node_names(self) -> list[str]:
+        """Names of its nodes."""
+        return sorted(NODES)
+
+    async def _look(self) -> None:
+        while not self._stopped.is_set():
+            self.controllers.look()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def create(self, plural: str, body: Body) -> None:
+        """Submit an object, as `kubectl create` would."""
+        body["metadata"]["namespace"] = self.namespace
+
+        async def create() -> None:
+            self.server.store.create(plural, body)
+
+        self.server.run(create())
+
+    def get(self, plural: str, name: str) -> Body:
+        """Return an object; an empty one when it is gone."""
+        return self.server.store.objects[plural].get((self.namespace, name), {})
+
+    def pods(self, name: str) -> list[Body]:
+        """Return the pods of a Job, or of all Jobs of a JobSet."""
+        keys = ("job-name", "jobset.sigs.k8s.io/jobset-name")
+        return [
+            pod
+            for pod in self.server.store.all("pods")
+            if pod["metadata"]["namespace"] == self.namespace
+            and name in [pod["metadata"]["labels"].get(key) for key in keys]
+        ]
+
+    def change(self, plural: str, name: str, change: Body) -> None:
+        """Change an object as somebody else would, with `kubectl patch`."""
+
+        async def patch() -> None:
+            self.server.store.patch(plural, self.namespace, name, change, part="")
+
+        self.server.run(patch())
+
+    def close(self) -> None:
+        """End controllers, pods and server."""
+        self.server.loop.call_soon_threadsafe(self._stopped.set)
+        try:
+            self._looking.result(10)
+        finally:
+            self._kubelet.close()
+            self.server.close()
