@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections.abc import Coroutine
@@ -121,7 +122,11 @@ class ApiServer:
             verb = "watch" if watching else "list"
         self._authorise(verb, kind, namespace, name, part)
         if verb == "watch":
-            return await self._watch(request, kind, namespace)
+            response = web.StreamResponse(headers={"Content-Type": "application/json"})
+            await response.prepare(request)
+            with contextlib.suppress(ConnectionResetError):  # who watched has gone
+                await self._watch(request, response, kind, namespace)
+            return response
         if verb == "list":
             return web.json_response(self._list(request, kind, namespace))
         if verb == "get":
@@ -177,7 +182,9 @@ class ApiServer:
             "items": items[first : first + limit],
         }
 
-    async def _watch(self, request: web.Request, kind: Kind, namespace: str) -> web.StreamResponse:
+    async def _watch(
+        self, request: web.Request, response: web.StreamResponse, kind: Kind, namespace: str
+    ) -> None:
         """Send events until the time is over; a version too old is an event of its own.
 
         staging/src/k8s.io/apiserver/pkg/endpoints/handlers/watch.go.
@@ -185,8 +192,6 @@ class ApiServer:
         version = int(request.query["resourceVersion"])
         selector = request.query.get("labelSelector", "")
         until = self.loop.time() + float(request.query.get("timeoutSeconds", "60"))
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
         marked = self.loop.time()
         while self._runner is not None and self.loop.time() < until:
             changed = self._changed
@@ -197,7 +202,7 @@ class ApiServer:
                         await _send(response, event.kind, event.body)
             except StatusError as error:
                 await _send(response, "ERROR", error.body())
-                return response
+                return
             if self.loop.time() - marked > BOOKMARK_SECONDS:
                 marked, version = self.loop.time(), self.store.version
                 about = {"resourceVersion": str(version)}
@@ -208,7 +213,6 @@ class ApiServer:
                     await changed.wait()
             except TimeoutError:
                 continue
-        return response
 
 
 async def _send(response: web.StreamResponse, kind: str, body: Body) -> None:

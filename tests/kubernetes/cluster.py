@@ -10,8 +10,9 @@ from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.controllers import Controllers
 from tests.kubernetes.kubelet import Kubelet
 from tests.kubernetes.store import Body
+from tests.support import until
 
-NODES = {"k1": 4, "k2": 4, "k3": 4}
+NODES = {f"k{index}.example.org": 4 for index in (1, 2, 3)}
 QUOTA = 8
 LOOK_SECONDS = 0.05
 KUBECONFIG = """\
@@ -82,6 +83,21 @@ class Cluster:
             self.server.store.patch(plural, self.namespace, name, change, part="")
 
         self.server.run(patch())
+
+    def clear(self) -> None:
+        """Delete everything and wait until it is gone."""
+        server, store = self.server, self.server.store
+        server.forbidden.clear()
+        server.conflicts = 0
+
+        async def delete() -> None:
+            for plural in ("jobs", "jobsets"):
+                for body in store.all(plural):
+                    name, options = body["metadata"]["name"], {"propagationPolicy": "Foreground"}
+                    store.delete(plural, body["metadata"]["namespace"], name, options)
+
+        server.run(delete())
+        until(lambda: not any(store.objects.values()), 15, message="an empty cluster")
 
     def close(self) -> None:
         """End controllers, pods and server."""

@@ -43,7 +43,7 @@ class KubernetesSite(Product):
             self.agents[name] = self._spawn(
                 f"agent-{name}",
                 "colossus_agent",
-                *("--hub", self.address, "--node-name", f"{name}.example.org"),
+                *("--hub", self.address, "--node-name", name),
                 *("--state-dir", str(self.folder / f"agent-{name}")),
             )
         until(

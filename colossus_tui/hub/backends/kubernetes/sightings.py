@@ -143,8 +143,8 @@ def sighting(whole: Whole, classes: Mapping[str, PriorityClass]) -> Sighting:
 
 
 def node_of(pod: Object) -> str:
-    """Return the node that a pod was given, as agents call it: without its domain."""
-    return shapes.text(pod, "spec", "nodeName", limit=shapes.NAME_LIMIT).partition(".")[0]
+    """Return the node that a pod was given; "" for none yet."""
+    return shapes.text(pod, "spec", "nodeName", limit=shapes.NAME_LIMIT)
 
 
 def _priority(whole: Whole) -> tuple[str, int | None]:
