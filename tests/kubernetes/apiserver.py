@@ -24,7 +24,9 @@ class ApiServer:
 
     Attributes:
         forbidden: What the hub's account may not do, as (verb, resource).
-        calls: How often each (method, path) was asked, watches among them.
+        calls: Every (method, path) that was asked, watches among them.
+        asked: Every (verb, group, resource) of these.
+        conflicts: So many changes to come are refused as if somebody had come in between.
         token: What the hub must prove itself with.
     """
 
@@ -32,7 +34,8 @@ class ApiServer:
         self.store = Store()
         self.forbidden: set[tuple[str, str]] = set()
         self.calls: list[tuple[str, str]] = []
-        self.conflicts = 0  # so many changes are refused as if somebody had come in between
+        self.asked: set[tuple[str, str, str]] = set()
+        self.conflicts = 0
         self.token = TOKEN
         self.port = 0
         self.groups = ["batch", "jobset.x-k8s.io", "kueue.x-k8s.io"]
@@ -153,6 +156,7 @@ class ApiServer:
     def _authorise(self, verb: str, kind: Kind, namespace: str, name: str, part: str) -> None:
         # staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters, ForbiddenMessage.
         resource = f"{kind.plural}/{part}" if part else kind.plural
+        self.asked.add((verb, kind.group, resource))
         if (verb, resource) not in self.forbidden:
             return
         subject = f'{kind.qualified} "{name}"' if name else kind.qualified
