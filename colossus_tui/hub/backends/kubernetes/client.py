@@ -6,7 +6,6 @@ generated models are left aside: a pod as a model costs many times what it costs
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
@@ -21,6 +20,8 @@ from colossus_tui.text import safe
 
 TIMEOUT_SECONDS = 20.0
 QUIET_SECONDS = 90.0  # a watch that says nothing for so long, not even a bookmark, is dead
+ANSWER = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+WATCH = aiohttp.ClientTimeout(connect=TIMEOUT_SECONDS, sock_read=QUIET_SECONDS)
 PAGE_SIZE = 500
 BODY_LIMIT = 256 * 1024 * 1024
 WORDS_LIMIT = 400
@@ -108,7 +109,7 @@ class KubernetesClient:
             *_given(labelSelector=selector),
         ]
         try:
-            response = await self._open("GET", path, query, (TIMEOUT_SECONDS, QUIET_SECONDS))
+            response = await self._open("GET", path, query, WATCH)
             async with response:
                 await self._raise_for(response)
                 yield "OPENED", {}
@@ -142,7 +143,7 @@ class KubernetesClient:
         body: Object | None = None,
     ) -> Object:
         try:
-            response = await self._open(method, path, query, TIMEOUT_SECONDS, body)
+            response = await self._open(method, path, query, ANSWER, body)
             async with response:
                 await self._raise_for(response)
                 value = json.loads(await _read(response))
@@ -157,7 +158,7 @@ class KubernetesClient:
         method: str,
         path: str,
         query: Sequence[tuple[str, str]],
-        timeout: float | tuple[float, float],  # noqa: ASYNC109 - aiohttp's own, read and connect
+        limits: aiohttp.ClientTimeout,
         body: Object | None = None,
     ) -> aiohttp.ClientResponse:
         api = self._api or await self._connect()
@@ -170,7 +171,7 @@ class KubernetesClient:
             body=body,
             auth_settings=["BearerToken"],
             _preload_content=False,
-            _request_timeout=timeout,
+            _request_timeout=limits,
         )
         assert isinstance(response, aiohttp.ClientResponse)
         return response
@@ -230,6 +231,6 @@ def _event(line: bytes) -> tuple[str, Object]:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, (TimeoutError, asyncio.TimeoutError)):
+    if isinstance(error, TimeoutError):
         return f"no answer within {TIMEOUT_SECONDS:g} s"
     return str(error) or type(error).__name__

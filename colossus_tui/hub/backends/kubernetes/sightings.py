@@ -94,8 +94,8 @@ def gather(
             continue
         members = [pod for job in own for pod in pods_of[shapes.uid(job)]]
         run_id = kubernetes_run_id(shapes.namespace(body), shapes.name(body))
-        workload = workload_of.get(shapes.uid(body))
-        wholes[run_id] = Whole(run_id, kind, body, len(own), tuple(members), workload)
+        queued = workload_of.get(shapes.uid(body))
+        wholes[run_id] = Whole(run_id, kind, body, len(own), tuple(members), queued)
     return wholes
 
 
