@@ -124,7 +124,7 @@ class Store:
         body.setdefault("status", {})
         _default(plural, body)
         self._put(plural, key, body, "ADDED")
-        return body
+        return copy.deepcopy(body)
 
     def patch(self, plural: str, namespace: str, name: str, change: Body, *, part: str) -> Body:
         """Merge a change; `part` is "status" for that subresource, "" for the object.

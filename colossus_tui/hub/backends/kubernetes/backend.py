@@ -226,7 +226,7 @@ class KubernetesBackend:
         whole = await self._now(run_id)
         run = self._registry.get(run_id)
         assert run is not None
-        if not whole.active_pods and not run.alive_rank_count and order.action.agreed_step < 0:
+        if not _runs(whole) and not run.alive_rank_count and order.action.agreed_step < 0:
             return await self._hold(order, whole)
         attempt = run.attempt
         self._registry.set_state(run_id, RunState.PAUSING, "saves at a step, then has no pods")
