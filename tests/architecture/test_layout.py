@@ -76,7 +76,10 @@ def test_project_folders_are_not_packages(folder: str) -> None:
         ("import colossus_tui.client", "colossus_tui.tui colossus_tui.hub textual rich numpy"),
         ("import colossus_tui.cli", "colossus_tui.tui colossus_tui.hub textual rich numpy"),
         ("import colossus_tui.hub.server", "colossus_tui.tui textual rich"),
-        ("import colossus_tui.hub.app", "colossus_tui.tui textual rich colossus_agent"),
+        (
+            "import colossus_tui.hub.app",
+            "colossus_tui.tui textual rich colossus_agent kubernetes_asyncio",
+        ),
         ("import colossus_agent.app", "colossus_tui textual rich numpy"),
         ("import colossus_hook", "colossus_tui colossus_agent grpc google numpy psutil"),
     ],

@@ -145,6 +145,15 @@ async def test_an_unknown_account_is_told_in_the_servers_word(cluster: Cluster) 
     await client.close()
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "clusters: 3\ncurrent-context: x", "\t:"])
+async def test_a_kubeconfig_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text(text)
+
+    with pytest.raises(KubernetesError, match=f"kubeconfig {file}"):
+        await KubernetesClient(KubernetesConfig(kubeconfig=file)).get("/version")
+
+
 def test_hostile_objects_are_harmless() -> None:
     evil = "\x1b[2J\u202egnp.exe"
     pods = manifests.template([evil], [])

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from colossus_tui.hub.backends.kubernetes import shapes
-from colossus_tui.hub.backends.kubernetes.client import KubernetesClient, KubernetesError, Object
+from colossus_tui.hub.backends.kubernetes.client import KubernetesClient, KubernetesError
 from colossus_tui.hub.backends.kubernetes.config import KubernetesConfig
-from colossus_tui.hub.backends.kubernetes.shapes import at
+from colossus_tui.hub.backends.kubernetes.shapes import Object, at
 from tests.kubernetes import manifests
 
 REAL = os.environ.get("COLOSSUS_TEST_KUBECONFIG", "")

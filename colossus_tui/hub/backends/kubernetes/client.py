@@ -7,15 +7,16 @@ generated models are left aside: a pod as a model costs many times what it costs
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 from kubernetes_asyncio.client.api_client import ApiClient
 from kubernetes_asyncio.client.configuration import Configuration
 from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
+from yaml import YAMLError
 
 from colossus_tui.hub.backends.kubernetes.config import KubernetesConfig
+from colossus_tui.hub.backends.kubernetes.shapes import Object, at, objects
 from colossus_tui.text import safe
 
 TIMEOUT_SECONDS = 20.0
@@ -25,8 +26,16 @@ WATCH = aiohttp.ClientTimeout(connect=TIMEOUT_SECONDS, sock_read=QUIET_SECONDS)
 PAGE_SIZE = 500
 BODY_LIMIT = 256 * 1024 * 1024
 WORDS_LIMIT = 400
-
-Object = Mapping[str, Any]
+# A kubeconfig is what somebody has written: it may be anything.
+_UNREADABLE = (
+    ConfigException,
+    YAMLError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
 
 
 class KubernetesError(Exception):
@@ -84,12 +93,10 @@ class KubernetesClient:
             query = [("limit", str(PAGE_SIZE)), *_given(labelSelector=selector)]
             # "continue" is a keyword of Python's, so it cannot be named like the others.
             page = await self._json("GET", path, [*query, *([("continue", more)] if more else [])])
-            found = page.get("items")
-            items += [item for item in found if isinstance(item, dict)] if found else []
-            about = page.get("metadata") or {}
-            more = str(about.get("continue") or "")
+            items += objects(page.get("items"))
+            more = str(at(page, "metadata", "continue") or "")
             if not more:
-                return str(about.get("resourceVersion") or ""), items
+                return str(at(page, "metadata", "resourceVersion") or ""), items
 
     async def watch(
         self, path: str, version: str, selector: str, seconds: float
@@ -184,7 +191,7 @@ class KubernetesClient:
                 load_incluster_config(settings)
             else:
                 await load_kube_config(str(file), context or None, settings, persist_config=False)
-        except (ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+        except _UNREADABLE as error:
             where = f"kubeconfig {file}" if file else "the account of the hub's pod"
             raise KubernetesError(f"{where}: {_words(error)}") from None
         self._api = ApiClient(settings)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from colossus_tui.hub.backends.kubernetes import shapes
-from colossus_tui.hub.backends.kubernetes.client import KubernetesClient, KubernetesError, Object
-from colossus_tui.hub.backends.kubernetes.shapes import at, objects
+from colossus_tui.hub.backends.kubernetes.client import KubernetesClient, KubernetesError
+from colossus_tui.hub.backends.kubernetes.shapes import Object, at, objects
 from colossus_tui.hub.backends.kubernetes.sightings import Whole
 from colossus_tui.hub.backends.kubernetes.watcher import Watcher
 
