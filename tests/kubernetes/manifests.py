@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,10 @@ def template(argv: list[str], env: list[Body], gpus: int = 4, image: str = "trai
     }
 
 
-def job(name: str, pods: Body, count: int = 1, **labels: str) -> Body:
+def job(name: str, pods: Body, count: int = 1, labels: Mapping[str, str] | None = None) -> Body:
     """Return an indexed Job."""
     return {
-        "metadata": {"name": name, "labels": {k.replace("__", "/"): v for k, v in labels.items()}},
+        "metadata": {"name": name, "labels": dict(labels or {})},
         "spec": {
             "completionMode": "Indexed",
             "parallelism": count,

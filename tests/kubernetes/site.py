@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ kueue = "high"
 kueue = "low"
 pods = "scavenger"
 """
-QUEUE = {"kueue.x-k8s.io__queue-name": "main", "kueue.x-k8s.io__priority-class": "low"}
+QUEUE = {"kueue.x-k8s.io/queue-name": "main", "kueue.x-k8s.io/priority-class": "low"}
 
 
 class KubernetesSite(Product):
@@ -56,18 +57,30 @@ class KubernetesSite(Product):
         """Return the run that a Job or JobSet is."""
         return f"k8s-{self.cluster.namespace}.{name}"
 
-    def submit(self, name: str, pods: int = 2, steps: int = 1_000_000, **labels: str) -> str:
+    def submit(
+        self,
+        name: str,
+        pods: int = 2,
+        steps: int = 1_000_000,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
         """Submit a small real training, one pod a node; return its run."""
         argv = manifests.training(name, self.folder / "checkpoints" / name, steps)
         env = manifests.variables(pods, "batch.kubernetes.io/job-name")
-        body = manifests.job(name, manifests.template(argv, env), pods, **labels)
+        body = manifests.job(name, manifests.template(argv, env), pods, labels)
         self.cluster.create("jobs", body)
         return self.run_id(name)
 
-    def submit_sleep(self, name: str, gpus: int = 4, image: str = "busybox", **labels: str) -> str:
+    def submit_sleep(
+        self,
+        name: str,
+        gpus: int = 4,
+        image: str = "busybox",
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
         """Submit a Job without a hook; return its run."""
         pods = manifests.template(["sleep", "600"], [], gpus, image)
-        self.cluster.create("jobs", manifests.job(name, pods, **labels))
+        self.cluster.create("jobs", manifests.job(name, pods, labels=labels))
         return self.run_id(name)
 
     def wait_running(self, run_id: str, step: int = 1) -> None:
@@ -75,6 +88,10 @@ class KubernetesSite(Product):
         self.wait_step(run_id, step)
         self.wait_state(run_id, "running")
         until(lambda: self.job_of(run_id)["state"] == "Running", 20, message="Kubernetes' word")
+
+    def wait_reason(self, run_id: str, words: str) -> None:
+        """Wait until a run's reason has these words."""
+        until(lambda: words in self.job_of(run_id).get("reason", ""), 20, message=words)
 
     def job_of(self, run_id: str) -> dict[str, Any]:
         """Return what the hub shows of a run's Job."""

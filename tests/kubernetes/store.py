@@ -227,7 +227,7 @@ def merged(value: Any, change: Any) -> Any:
     """Return RFC 7386's merge: null removes, a list replaces."""
     if not isinstance(change, Mapping):
         return copy.deepcopy(change)
-    result = copy.deepcopy(value) if isinstance(value, Mapping) else {}
+    result: Body = dict(copy.deepcopy(value)) if isinstance(value, Mapping) else {}
     for name, part in change.items():
         if part is None:
             result.pop(name, None)

@@ -72,9 +72,11 @@ async def told(watcher: Watcher, seen: Seen, run_id: str, state: str) -> Sightin
     return seen.runs[run_id]
 
 
-async def create(cluster: Cluster, name: str, gpus: int = 4, **labels: str) -> str:
+async def create(
+    cluster: Cluster, name: str, gpus: int = 4, labels: Mapping[str, str] | None = None
+) -> str:
     """Submit a Job without blocking the loop; return its run."""
-    body = manifests.job(name, manifests.template(SLEEP, [], gpus), **labels)
+    body = manifests.job(name, manifests.template(SLEEP, [], gpus), labels=labels)
     await asyncio.to_thread(cluster.create, "jobs", body)
     return f"k8s-{cluster.namespace}.{name}"
 
@@ -116,15 +118,15 @@ async def test_a_job_that_somebody_deletes_was_stopped_and_is_not_lost(cluster: 
 
 async def test_our_label_makes_a_run_of_what_asks_for_no_gpu(cluster: Cluster) -> None:
     async with watching(cluster) as (watcher, seen):
-        run_id = await create(cluster, "small", 0, **{"colossus-tui__run": ""})
+        run_id = await create(cluster, "small", 0, {"colossus-tui/run": ""})
 
         await told(watcher, seen, run_id, "running")
 
 
 async def test_only_what_the_selector_matches_is_a_run(cluster: Cluster) -> None:
     async with watching(cluster, label_selector="team=a") as (watcher, seen):
-        await create(cluster, "theirs", team="b")
-        ours = await create(cluster, "ours", team="a")
+        await create(cluster, "theirs", labels={"team": "b"})
+        ours = await create(cluster, "ours", labels={"team": "a"})
 
         await told(watcher, seen, ours, "running")
 

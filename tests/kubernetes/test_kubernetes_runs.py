@@ -84,11 +84,8 @@ def test_a_waiting_job_says_why_in_kubernetes_words(site: KubernetesSite) -> Non
     site.wait_state(big, "pending")
     site.wait_state(bad, "pending")
 
-    for run_id, words in (
-        (big, "Unschedulable: 0/3 nodes are available"),
-        (bad, 'ImagePullBackOff: Back-off pulling image "missing/image"'),
-    ):
-        until(lambda r=run_id, w=words: w in site.job_of(r)["reason"], 20, message=words)
+    site.wait_reason(big, "Unschedulable: 0/3 nodes are available")
+    site.wait_reason(bad, 'ImagePullBackOff: Back-off pulling image "missing/image"')
     assert site.run_of(small) == {}  # it asks for no GPU
 
     held = site.cli("pause", big, "--yes")
@@ -128,12 +125,11 @@ def test_a_jobset_is_one_run_with_all_its_jobs(site: KubernetesSite) -> None:
 
 
 def test_kueue_holds_lets_go_and_takes_another_class(site: KubernetesSite) -> None:
-    first = site.submit("queued", **QUEUE)
+    first = site.submit("queued", labels=QUEUE)
     site.wait_running(first)
-    second = site.submit_sleep("behind", **QUEUE)
+    second = site.submit_sleep("behind", labels=QUEUE)
     site.wait_state(second, "pending")
-    words = "insufficient unused quota for nvidia.com/gpu"
-    until(lambda: words in site.job_of(second)["reason"], 20, message="Kueue's word")
+    site.wait_reason(second, "insufficient unused quota for nvidia.com/gpu")
     run = site.run_of(first)
     assert (run["priority_class"], run["job"]["quality"], run["job"]["queue"]) == (
         "P4",

@@ -61,7 +61,7 @@ async def test_the_hubs_role_grants_what_the_backend_does_and_nothing_else(
         orders = Orders(client, watcher)
         await asyncio.to_thread(cluster.create, "jobs", manifests.job("plain", pods))
         await asyncio.to_thread(cluster.create, "jobsets", manifests.jobset("set", small, 2))
-        await asyncio.to_thread(cluster.create, "jobs", manifests.job("queued", pods, **QUEUE))
+        await asyncio.to_thread(cluster.create, "jobs", manifests.job("queued", pods, labels=QUEUE))
         plain, jobset, queued = [
             await turn(cluster, watcher, seen, orders, name) for name in ("plain", "set", "queued")
         ]
