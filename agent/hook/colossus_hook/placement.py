@@ -78,15 +78,11 @@ def find(environment: Mapping[str, str], uid: int) -> Placement:
 def find_job(environment: Mapping[str, str]) -> Job | None:
     """Return the scheduler's job that a process with this environment belongs to; None for none.
 
-    An array's task is a run of its own in Slurm; all parts of a heterogeneous job are one, which
-    Slurm gives each of them by the first part's number. In Kubernetes the pod's template names
-    Job or JobSet, namespace and node.
+    In Kubernetes the pod's template names Job or JobSet, namespace and node.
     """
-    if job := environment.get("SLURM_JOB_ID"):
-        array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
-        run_id = f"slurm-{array}_{task}" if array and task else f"slurm-{job}"
-        attempt = number(environment.get("SLURM_RESTART_COUNT"), 0) + 1
-        return Job("slurm", run_id, attempt, environment.get("SLURMD_NODENAME", ""))
+    if run_id := slurm_run_id(environment):
+        node = environment.get("SLURMD_NODENAME", "")
+        return Job("slurm", run_id, slurm_attempt(environment), node)
     name, space = environment.get("COLOSSUS_JOB"), environment.get("COLOSSUS_NAMESPACE")
     if name and space:
         run_id = kubernetes_run_id(space, name)
@@ -94,6 +90,24 @@ def find_job(environment: Mapping[str, str]) -> Job | None:
         node = environment.get("COLOSSUS_NODE", "").partition(".")[0]
         return Job("kubernetes", run_id, attempt, node)
     return None
+
+
+def slurm_run_id(environment: Mapping[str, str]) -> str:
+    """Return the run that a process of a Slurm job belongs to; "" for none.
+
+    An array's task is a run of its own; all parts of a heterogeneous job are one, which Slurm
+    gives each of them by the first part's number.
+    """
+    array, task = environment.get("SLURM_ARRAY_JOB_ID"), environment.get("SLURM_ARRAY_TASK_ID")
+    if array and task:
+        return f"slurm-{array}_{task}"
+    job = environment.get("SLURM_JOB_ID")
+    return f"slurm-{job}" if job else ""
+
+
+def slurm_attempt(environment: Mapping[str, str]) -> int:
+    """Return which start of a Slurm job this is, from 1."""
+    return number(environment.get("SLURM_RESTART_COUNT"), 0) + 1
 
 
 def kubernetes_run_id(namespace: str, name: str) -> str:
