@@ -62,12 +62,13 @@ class KubernetesSite(Product):
         name: str,
         pods: int = 2,
         steps: int = 1_000_000,
+        gpus: int = 4,
         labels: Mapping[str, str] | None = None,
     ) -> str:
         """Submit a small real training, one pod a node; return its run."""
         argv = manifests.training(name, self.folder / "checkpoints" / name, steps)
         env = manifests.variables(pods, "batch.kubernetes.io/job-name")
-        body = manifests.job(name, manifests.template(argv, env), pods, labels)
+        body = manifests.job(name, manifests.template(argv, env, gpus), pods, labels)
         self.cluster.create("jobs", body)
         return self.run_id(name)
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from colossus_tui.client import Client
+from colossus_tui.hub.backends.kubernetes import shapes
 from tests.e2e.product import process_state
 from tests.kubernetes import manifests
 from tests.kubernetes.site import QUEUE, KubernetesSite
@@ -16,8 +17,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 
 def test_a_paused_job_has_no_pod_and_learns_on_from_its_checkpoint(site: KubernetesSite) -> None:
-    run_id = site.submit("paused", steps=160)
-    site.wait_running(run_id, 20)
+    steady = site.submit("steady", steps=300, gpus=0, labels={shapes.RUN_LABEL: ""})
+    run_id = site.submit("paused", steps=300)
+    site.wait_running(run_id)
     run = site.run_of(run_id)
     assert (run["backend"], run["label"], run["hooked"]) == ("kubernetes", "paused", True)
     assert run["node_names"] == ["k1.example.org", "k2.example.org"]
@@ -31,7 +33,7 @@ def test_a_paused_job_has_no_pod_and_learns_on_from_its_checkpoint(site: Kuberne
     assert site.cluster.pods("paused") == []
     run = site.run_of(run_id)
     assert run["state"] == "paused"
-    assert run["durable_step"] == action["agreed_step"] >= 20
+    assert run["durable_step"] == action["agreed_step"]
     assert run["job"]["held"]
 
     resumed = site.cli("resume", run_id, "--yes", "--json")
@@ -39,7 +41,17 @@ def test_a_paused_job_has_no_pod_and_learns_on_from_its_checkpoint(site: Kuberne
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "attempt 2 runs: step" in json.loads(resumed.stdout)["action"]["detail"]
     site.wait_state(run_id, "completed", 60)
+    site.wait_state(steady, "completed", 60)
     assert site.run_of(run_id)["attempt"] == 2
+    assert len(losses(site, run_id)) == 300
+    assert losses(site, run_id) == losses(site, steady)
+
+
+def losses(site: KubernetesSite, run_id: str) -> dict[int, float]:
+    """Return the loss of every step of a run."""
+    with Client(site.address) as client:
+        (series,) = client.history(run_id, ["loss"])
+    return dict(zip(series.steps, series.values, strict=True))
 
 
 def test_a_checkpoint_keeps_the_pods_and_what_kubernetes_cannot_do_is_refused(
