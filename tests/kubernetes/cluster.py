@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import shutil
 from pathlib import Path
 
+from colossus_hook import placement
 from tests.kubernetes.apiserver import ApiServer
 from tests.kubernetes.controllers import Controllers
 from tests.kubernetes.kubelet import Kubelet
@@ -107,3 +110,6 @@ class Cluster:
         finally:
             self._kubelet.close()
             self.server.close()
+            pages = Path(placement.PAGE_ROOT) / f"colossus-{os.getuid()}"
+            for folder in pages.glob(f"k8s-{self.namespace}.*"):
+                shutil.rmtree(folder, ignore_errors=True)

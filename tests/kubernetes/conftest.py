@@ -1,9 +1,10 @@
-"""One recorded Kubernetes for all tests of this folder, and the product on it."""
+"""Two recorded Kubernetes for all tests here: a bare one, and one with the product on it."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.site import KubernetesSite
 
 
-@pytest.fixture(scope="session")
+@contextmanager
 def recorded() -> Iterator[Cluster]:
     """A recorded Kubernetes with three nodes of four GPUs each."""
     with tempfile.TemporaryDirectory(prefix="colossus-kubernetes-") as folder:
@@ -23,20 +24,27 @@ def recorded() -> Iterator[Cluster]:
             cluster.close()
 
 
+@pytest.fixture(scope="session")
+def bare() -> Iterator[Cluster]:
+    """One that no product follows."""
+    with recorded() as cluster:
+        yield cluster
+
+
 @pytest.fixture
-def cluster(recorded: Cluster) -> Iterator[Cluster]:
+def cluster(bare: Cluster) -> Iterator[Cluster]:
     """The same, with nothing in it before and after."""
     try:
-        yield recorded
+        yield bare
     finally:
-        recorded.clear()
+        bare.clear()
 
 
 @pytest.fixture(scope="session")
-def product(recorded: Cluster) -> Iterator[KubernetesSite]:
-    """A hub on that Kubernetes, with an agent for each of its nodes."""
-    with tempfile.TemporaryDirectory(prefix="colossus-") as folder:
-        site = KubernetesSite(Path(folder), recorded)
+def product() -> Iterator[KubernetesSite]:
+    """A hub on another one, with an agent for each of its nodes."""
+    with recorded() as cluster, tempfile.TemporaryDirectory(prefix="colossus-") as folder:
+        site = KubernetesSite(Path(folder), cluster)
         try:
             site.start()
             yield site
@@ -45,7 +53,9 @@ def product(recorded: Cluster) -> Iterator[KubernetesSite]:
 
 
 @pytest.fixture
-def site(product: KubernetesSite, cluster: Cluster) -> KubernetesSite:
+def site(product: KubernetesSite) -> Iterator[KubernetesSite]:
     """The same, with no run in it before and after."""
-    assert product.cluster is cluster
-    return product
+    try:
+        yield product
+    finally:
+        product.cluster.clear()
