@@ -92,6 +92,24 @@ async def test_a_watch_whose_version_is_too_old_is_begun_anew(cluster: Cluster) 
         await told(watcher, seen, after, "running")  # no event tells of it any more
 
 
+async def test_a_kind_that_is_taken_away_is_no_outage(cluster: Cluster) -> None:
+    body = manifests.jobset("set", manifests.template(SLEEP, [], 1), 1)
+    async with watching(cluster) as (watcher, seen):
+        await asyncio.to_thread(cluster.create, "jobsets", body)
+        run_id = f"k8s-{cluster.namespace}.set"
+        await told(watcher, seen, run_id, "running")
+        try:
+            cluster.server.groups.remove("jobset.x-k8s.io")
+            await asyncio.to_thread(cluster.server.stop)
+            await asyncio.to_thread(cluster.server.start)
+
+            await told(watcher, seen, run_id, "stopped")
+        finally:
+            cluster.server.groups.append("jobset.x-k8s.io")
+        job = await create(cluster, "after")
+        await told(watcher, seen, job, "running")
+
+
 async def test_an_idle_cluster_is_asked_about_once_a_second_beside_the_watches(
     cluster: Cluster,
 ) -> None:

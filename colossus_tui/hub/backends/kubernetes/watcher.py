@@ -173,6 +173,11 @@ class Watcher:
             except KubernetesError as error:
                 if error.status == 410:
                     stream.version = ""  # too old to go on from
+                elif error.status == 404:
+                    failures = 5  # the kind itself was taken away, and may come back
+                    stream.take("", [])
+                    self._clear(stream.path)
+                    self._dirty.set()
                 else:
                     failures += 1
                     self._fail(stream.path, str(error))
