@@ -157,7 +157,7 @@ def test_kueue_holds_lets_go_and_takes_another_class(site: KubernetesSite) -> No
     assert site.run_of(first)["priority_class"] == "P1"
     assert paused.returncode == 0, paused.stdout + paused.stderr
     assert site.run_of(first)["state"] == "paused"
-    site.wait_state(second, "running", 40)  # it got the quota
+    until(lambda: site.job_of(second)["state"] == "Running", 20, message="the freed quota")
 
     late = site.cli("resume", first, "--yes", "--timeout", "3")
     site.cli("stop", second, "--yes")
