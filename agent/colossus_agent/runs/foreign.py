@@ -59,9 +59,7 @@ class Foreign:
 
     def family(self) -> list[ProcessStat]:
         """Return every process of the job on this node but the scheduler's own."""
-        match = _RUN.fullmatch(self.run_id)
-        assert match is not None
-        return [stat for stat in table().values() if _belongs(stat.pid, match, self._node)]
+        return [stat for stat in table().values() if _belongs(stat.pid, self.run_id, self._node)]
 
     def follow(self, job: Job | None) -> None:
         """Read what a run without hook has printed since the last call."""
@@ -291,7 +289,7 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _belongs(pid: int, job: re.Match[str], node: str) -> bool:
+def _belongs(pid: int, run_id: str, node: str) -> bool:
     """Return whether a process is of this job on this node, by the environment it was given."""
     try:
         name = Path(f"/proc/{pid}/comm").read_text().strip()
@@ -300,19 +298,5 @@ def _belongs(pid: int, job: re.Match[str], node: str) -> bool:
         return False
     if name in _LAUNCHERS:
         return False
-<<<<<<< HEAD
     job = placement.find_job(environment_of(raw))
     return job is not None and (job.run_id, job.node) == (run_id, node)
-=======
-    environment = _environment(raw)
-    own = placement.slurm_run_id(environment) == job[0]
-    return own and environment.get("SLURMD_NODENAME") == node
-
-
-def _environment(raw: bytes) -> Mapping[str, str]:
-    entries = (entry.partition(b"=") for entry in raw.split(b"\0") if entry.startswith(b"SLURM"))
-    return {
-        name.decode("ascii", "replace"): value.decode("ascii", "replace")
-        for name, _, value in entries
-    }
->>>>>>> 2098f90 (Leave the gang and Slurm's own as they are)

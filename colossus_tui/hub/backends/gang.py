@@ -292,6 +292,24 @@ class Gang:
                     ActionState.UNCONFIRMED,
                 )
 
+    async def gone(self, run_id: str, attempt: int) -> None:
+        """Wait until no rank of the attempt is seen any more."""
+        await self.until(run_id, lambda seen: _gone(seen, attempt))
+
+    async def leave(self, run_id: str, state: RunState, why: str) -> str:
+        """Enter a state without processes; return what the devices say of the GPUs that it held.
+
+        Raises:
+            ActionFailedError: A GPU is still held; the state is entered all the same.
+        """
+        try:
+            gpus = await self.released(run_id)
+        except ActionFailedError as error:
+            self._registry.set_state(run_id, state, f"{why}; {error}")
+            raise
+        self._registry.set_state(run_id, state, why)
+        return gpus
+
     # --- waiting ---------------------------------------------------------------------------
 
     async def new_step(
@@ -372,6 +390,10 @@ def _thaw_seconds(nodes: tuple[str, ...]) -> float:
 
 def _rank_count(run: Run | None) -> int:
     return run.rank_count if run is not None else 0
+
+
+def _gone(seen: ObservedRun, attempt: int) -> bool:
+    return not any(rank.alive for rank in seen.ranks) or seen.attempt > attempt
 
 
 def _unsaved(seen: ObservedRun, step: int) -> list[ObservedRank]:

@@ -33,7 +33,6 @@ from colossus_tui.model import (
     Verb,
 )
 
-GPU_RELEASED_BYTES = 512 * 1024 * 1024
 LOOK_SECONDS = 2.0  # between two looks while nothing changes
 SUSPEND_SECONDS = 2.0  # between the save and the pods' SIGTERM, as on the recorded server
 _ALIVE = (RunState.RUNNING, RunState.STARTING, RunState.RESUMING)
@@ -242,11 +241,12 @@ class KubernetesBackend:
         await self._until(run_id, lambda now: now.held and now.suspended and not now.active_pods)
         await self._confirm_suspended(run_id)
         await order.report(Stage("Kubernetes has no pod of it any more"))
-        await self._gang.until(run_id, lambda seen: _released(seen, attempt))
-        self._registry.set_state(run_id, RunState.PAUSED, "saved, held, and no pod is left")
+        await self._gang.gone(run_id, attempt)
+        why = "saved, held, and no pod is left"
+        gpus = await self._gang.leave(run_id, RunState.PAUSED, why)
         seen = self._registry.observed(run_id)
         step = seen.durable_step if seen and seen.durable_step is not None else "?"
-        return f"paused at step {step}: {_hold_words(whole)}, no pod left"
+        return f"paused at step {step}: {_hold_words(whole)}, no pod left, {gpus}"
 
     async def _hold(self, order: Order, whole: Whole) -> str:
         await order.report(Stage(_hold_words(whole), can_cancel=False))
@@ -327,10 +327,9 @@ class KubernetesBackend:
         await self._orders.delete(whole)
         while await self._orders.read(whole) is not None:
             await self._watcher.next_change(LOOK_SECONDS)
-        if self._registry.observed(run_id) is not None:
-            await self._gang.until(run_id, lambda seen: _released(seen, attempt))
-        self._registry.set_state(run_id, RunState.STOPPED, "ended by an operator")
-        return f"the {whole.kind} is deleted, no pod left"
+        await self._gang.gone(run_id, attempt)
+        gpus = await self._gang.leave(run_id, RunState.STOPPED, "ended by an operator")
+        return f"the {whole.kind} is deleted, no pod left, {gpus}"
 
     # --- reading back ----------------------------------------------------------------------
 
@@ -360,12 +359,6 @@ class KubernetesBackend:
 def _runs(whole: Whole) -> bool:
     pods = [pod for pod in whole.active_pods if not shapes.is_deleted(pod)]
     return bool(pods) and all(at(pod, "status", "phase") == "Running" for pod in pods)
-
-
-def _released(seen: ObservedRun, attempt: int) -> bool:
-    """Return whether no rank of the attempt is left and the devices say that the GPUs are free."""
-    alive = any(rank.alive for rank in seen.ranks) and seen.attempt <= attempt
-    return not alive and (seen.gpu_memory_bytes or 0) < GPU_RELEASED_BYTES
 
 
 def _next(whole: Whole, run: Run) -> int:

@@ -242,21 +242,12 @@ class SlurmBackend:
         await self._until(run_id, lambda now: now.held and now.state == "PENDING")
         await order.report(Stage("Slurm holds it in its queue"))
         await self._until_no_step(run_id)
-        await self._gang.until(run_id, lambda seen: _gone(seen, attempt))
-        gpus = await self._released(run_id, RunState.PAUSED, "saved, held, and no step is left")
+        await self._gang.gone(run_id, attempt)
+        why = "saved, held, and no step is left"
+        gpus = await self._gang.leave(run_id, RunState.PAUSED, why)
         seen = self._registry.observed(run_id)
         step = seen.durable_step if seen and seen.durable_step is not None else "?"
         return f"paused at step {step}: held in Slurm's queue, no step left, {gpus}"
-
-    async def _released(self, run_id: str, state: RunState, why: str) -> str:
-        """Enter a state without steps, and return what the devices say of its GPUs."""
-        try:
-            gpus = await self._gang.released(run_id)
-        except ActionFailedError as error:
-            self._registry.set_state(run_id, state, f"{why}; {error}")
-            raise
-        self._registry.set_state(run_id, state, why)
-        return gpus
 
     async def _hold(self, order: Order, run: Run, job: Job) -> str:
         await order.report(Stage(f"scontrol hold {job.job_id}", can_cancel=False))
@@ -344,7 +335,7 @@ class SlurmBackend:
         while not self._ended(run_id):
             await self._poller.next_round()
         await self._until_no_step(run_id)
-        gpus = await self._released(run_id, RunState.STOPPED, "ended by an operator")
+        gpus = await self._gang.leave(run_id, RunState.STOPPED, "ended by an operator")
         return f"cancelled, no step left, {gpus}"
 
     def _ended(self, run_id: str) -> bool:
@@ -374,8 +365,3 @@ class SlurmBackend:
             if not parts:
                 return
             await asyncio.sleep(1.0)
-
-
-def _gone(seen: ObservedRun, attempt: int) -> bool:
-    """Whether no rank of the attempt is left."""
-    return not any(rank.alive for rank in seen.ranks) or seen.attempt > attempt
