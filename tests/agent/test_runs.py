@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,8 @@ def test_ranks_of_a_launcher_end_as_it_does(supervisor: Supervisor, code: int) -
     assert only(supervisor).state == "running"
 
     for child in children(only(supervisor).ranks[0].pid):
-        os.kill(child, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # the launcher has reaped it by now
+            os.kill(child, signal.SIGTERM)
     until(lambda: only(supervisor).state == "ended")
     ends = [rank.exit for rank in only(supervisor).ranks]
     assert [end and (end.known, end.exit_code) for end in ends] == [(True, code)] * 2
