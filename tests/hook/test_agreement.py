@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,10 +90,10 @@ class Site:
         return not (self.is_lost and self.broken and self.broken.node == node_name)
 
     async def ask(
-        self, node_names: Iterable[str], directive: directive_pb2.Directive, timeout_seconds: float
+        self, directives: Mapping[str, directive_pb2.Directive], timeout_seconds: float
     ) -> dict[str, directive_pb2.DirectiveResult]:
         await asyncio.sleep(0.002)
-        given = ((name, self._answer(name, directive)) for name in node_names)
+        given = ((name, self._answer(name, order)) for name, order in directives.items())
         return {name: answer for name, answer in given if answer is not None}
 
     def _answer(
