@@ -60,8 +60,10 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, named: str) -> None
 def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "hub.md").read_text()
     text = "".join(re.findall(r"```toml\n(.*?)```", page, re.S))
-    (tmp_path / "slurm.conf").touch()
-    text = text.replace("/etc/slurm/slurm.conf", f"{tmp_path}/slurm.conf")
+    for file in ("/etc/slurm/slurm.conf", "/etc/colossus/kubeconfig"):
+        own = tmp_path / Path(file).name
+        own.touch()
+        text = text.replace(file, str(own))
     path = tmp_path / "hub.toml"
     path.write_text(text.replace("/opt/slurm/bin", str(tmp_path)))
 
@@ -70,6 +72,7 @@ def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
     assert [rule.approvals for rule in values["rules"]] == [2, 0, 2]
     assert values["runs"]["10t"].protected
     assert values["slurm"].quality == {"P0": "critical", "P4": "scavenger"}
+    assert values["kubernetes"].namespaces == ("training",)
 
 
 def hub(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
