@@ -321,11 +321,15 @@ class Stand:
 
         if self.state(cell.run_id) == "frozen":
             return []
+
+        def groups() -> list[str]:
+            return [group for group in self.frozen_groups() if cell.run_id in group]
+
         try:
-            until(lambda: not stopped(), 5)
+            until(lambda: not stopped() and not groups(), 10)
         except AssertionError:
-            return [f"processes are left stopped: {stopped()}"]
-        return [f"left frozen: {group}" for group in self.frozen_groups() if cell.run_id in group]
+            return [f"left stopped: {stopped()}, left frozen: {groups()}"]
+        return []
 
     def obeys(self, cell: Cell) -> None:
         """See that the run does what it is told next, once its agents are back and it is calm."""

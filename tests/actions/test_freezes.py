@@ -78,7 +78,9 @@ def test_a_resume_in_the_moment_of_the_fuse_finds_a_run_that_goes_on(
     until(lambda: goes_on(stand, run_id), message="the thaw")
     stand.wait_state(run_id, "running")
     assert stand.run(run_id).attempt == before.attempt
-    stand.act("checkpoint", run_id)
+    step = stand.run(run_id).step or 0
+    until(lambda: (stand.run(run_id).step or 0) > step, message="a step")
+    assert not stand.run(run_id).open_action_id
 
 
 def test_a_frozen_run_can_be_stopped(stand: Stand) -> None:
