@@ -266,9 +266,10 @@ class SlurmBackend:
             return await self._gang.thaw(order)
         await order.report(Stage(f"scontrol release {job.job_id}", can_cancel=False))
         if job.held:
-            await self._commands.scontrol("release", job.job_id)
-            # A requeued job has to wait for two minutes unless it is told otherwise.
+            # A requeued job has to wait for two minutes unless it is told otherwise; and before it
+            # is released, for it may begin at once.
             await self._commands.scontrol("update", f"JobId={job.job_id}", "StartTime=now")
+            await self._commands.scontrol("release", job.job_id)
         told = ""
         while (now := self._now(run_id)[1]).state == "PENDING":
             if now.reason != told:
