@@ -31,8 +31,9 @@ class SlurmStand(Stand):
     needs: ClassVar[dict[str, str]] = Stand.needs | {"reprioritize": "paused"}
     makes: ClassVar[dict[str, str]] = MAKES | {"reprioritize": "paused"}
     without_a_rank: ClassVar[dict[str, tuple[str, ...]]] = {
-        "checkpoint": ("failed",),
-        "pause": ("failed",),
+        # An agent that was held up may answer too late.
+        "checkpoint": ("failed", "unconfirmed"),
+        "pause": ("failed", "unconfirmed"),
         "resume": ("failed",),
         # Its other rank ends by itself when it misses the first, maybe before it is stopped.
         "freeze": ("observed", "failed"),
