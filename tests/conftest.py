@@ -32,7 +32,8 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLOSSUS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("COLOSSUS_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name in ("NO_COLOR", "COLUMNS", "LINES"):  # workers of a parallel run get the latter two
+        monkeypatch.delenv(name, raising=False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +45,8 @@ class Ranks:
         found: dict[int, socket.socket] = {}
         with socket.socket(socket.AF_UNIX) as server:
             server.settimeout(MEET_SECONDS)
-            server.bind(str(path))
+            with _short(path) as name:
+                server.bind(name)
             server.listen(count)
             while len(found) < count:
                 try:
@@ -58,7 +62,8 @@ class Ranks:
         while True:
             peer = socket.socket(socket.AF_UNIX)
             try:
-                peer.connect(str(path))
+                with _short(path) as name:
+                    peer.connect(name)
                 break
             except OSError:
                 peer.close()
@@ -94,6 +99,16 @@ class Ranks:
         """Leave."""
         for peer in self._peers:
             peer.close()
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Yield a name of a socket that fits the kernel's 107 bytes however deep its folder lies."""
+    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def _receive(peer: socket.socket, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Agreement of all ranks on a step, in three phases, so that one failure never leaves half of them.
+"""Agreement of all ranks on a step, in three phases: no failure but one lets half of them act.
 
 Prepare: every rank promises the step, and one that waits there in vain trains on. Ready: all have
 promised, so from now on one that waits in vain acts. Commit: act at once. A node that is lost

@@ -225,13 +225,13 @@ class Gang:
                 self._links,
                 nodes,
                 "thaw-all",
-                _thaw_seconds(nodes),
+                MOVE_SECONDS if release else ANSWER_SECONDS,
                 thaw=directive_pb2.Thaw(),
             )
             await asyncio.shield(thaw)
             raise
         await order.report(Stage("seen frozen", confirmed_node_count=len(nodes), can_cancel=False))
-        how = ", ".join(sorted(answers.done))  # "frozen by cgroup v2"
+        how = ", ".join(sorted(filter(None, answers.done))) or "frozen"  # "frozen by cgroup v2"
         return (
             f"{how} on {len(nodes)} of {len(nodes)} nodes{gpus}; thaws by itself after {fuse:g} s"
         )
