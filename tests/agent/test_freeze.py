@@ -105,9 +105,12 @@ def test_a_freeze_says_what_holds_the_processes(each: tuple[Node, str], tmp_path
     is_growing = growing(tmp_path / "out")
     assert node.freeze().detail == outcome.detail
     assert not is_growing()
+    fuse = json.loads(node.plan.read_text())
     node.supervisor.thaw("r")
     until(is_growing)
     assert not node.plan.exists()
+    # One that went on could take the next freeze's plan for its own.
+    until(lambda: start_time_ticks(fuse["pid"]) != fuse["start_time_ticks"])
 
 
 def test_what_its_user_had_stopped_stays_stopped_after_the_thaw(each: tuple[Node, str]) -> None:

@@ -335,10 +335,11 @@ def test_ranks_and_nodes_that_did_not_confirm_are_named_in_full(
             outcome=directive_pb2.DIRECTIVE_OUTCOME_FAILED,
             ranks=[*wrong, directive_pb2.RankResult(rank=40, ok=True)],
         )
+        agent.answer(agent.directive())  # the thaw that follows
         terminal.until("1/41 ranks confirmed", "missing: rank 0-39", "missing: node-1")
         terminal.until("enter all of it")
         terminal.press("\r")
-        terminal.until("action: freeze 6t", "40 of its ranks go on")
+        terminal.until("action: freeze 6t", "freeze 6t  failed", "40 of its ranks go on")
         terminal.press("\x1b[F")
         terminal.until("hook 39 is silent", "rank 40")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from colossus_agent.control import cgroup, fuse
 from colossus_agent.control.cuda import MOVE_SECONDS, CudaCheckpoint, CudaError
-from colossus_agent.control.process import ProcessStat, send
+from colossus_agent.control.process import ProcessId, ProcessStat, send
 
 STOPPED = frozenset("Tt")
 STOP_SECONDS = 5.0
@@ -85,6 +85,8 @@ class Freezer:
         wrong = fuse.thaw({**(plan or {}), "cgroup": str(self.group or "")})
         if wrong:
             raise FreezeError("; ".join(wrong[:_NAMED]))
+        if plan is not None and plan.get("pid"):  # else it could take the next freeze for its own
+            send(ProcessId(plan["pid"], plan.get("start_time_ticks", -1)), signal.SIGKILL)
         with suppress(FileNotFoundError):
             self._plan.unlink()
 
