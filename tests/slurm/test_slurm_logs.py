@@ -56,10 +56,10 @@ def test_a_requeued_job_is_seen_again_in_an_output_that_goes_on(site: SlurmSite)
 
     job = run_id.removeprefix("slurm-")
     site.slurm.check("scontrol", "requeuehold", job)
-    until(lambda: site.slurm.idle_nodes() == site.slurm.node_names, 30, message="the requeue")
-    site.slurm.check("scontrol", "release", job)
-    site.slurm.check("scontrol", "update", f"jobid={job}", "StartTime=now")
+    site.wait_state(run_id, "paused")
+    resumed = site.cli("resume", run_id, "--yes", "--no-wait")
 
+    assert resumed.returncode == 3, resumed.stdout + resumed.stderr
     until(lambda: site.run_of(run_id)["attempt"] == 2, 60, message="the second attempt")
     until(lambda: site.run_of(run_id)["step"], 60, message="a step of it")
     output = (site.slurm.folder / f"job-{job}.out").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -34,6 +35,8 @@ from colossus_tui.model import (
 )
 
 REQUEUE_SECONDS = 5.0  # between the save and Slurm's end of the ranks, as measured on a small Slurm
+# A job that begins in the second in which it was ended is killed: its credential counts as revoked.
+CREDENTIAL_SECONDS = 2.5
 _ALIVE = (RunState.RUNNING, RunState.STARTING, RunState.RESUMING)
 _STATES = {
     Verb.CHECKPOINT: (RunState.RUNNING,),
@@ -260,12 +263,14 @@ class SlurmBackend:
 
     async def _resume(self, order: Order) -> str:
         run_id = order.action.run_id
-        _, job = self._now(run_id)
+        run, job = self._now(run_id)
         seen = self._registry.observed(run_id)
         if not order.action.attempt:  # it was frozen when this was accepted
             return await self._gang.thaw(order)
         await order.report(Stage(f"scontrol release {job.job_id}", can_cancel=False))
         if job.held:
+            passed = (time.time_ns() - run.state_since_unix_ns) / 1e9
+            await asyncio.sleep(max(CREDENTIAL_SECONDS - passed, 0.0))
             # A requeued job has to wait for two minutes unless it is told otherwise; and before it
             # is released, for it may begin at once.
             await self._commands.scontrol("update", f"JobId={job.job_id}", "StartTime=now")
