@@ -204,7 +204,7 @@ def test_a_process_that_waits_in_the_kernel_is_named_and_all_go_on(
     until(lambda: process_state(rank) == "D")
     child = child_of(rank)
 
-    outcome = node.freeze(1.0)
+    outcome = node.freeze(3.0)
 
     assert outcome.kind == "failed"
     assert f"pid {rank} waits in the kernel" in outcome.detail
@@ -224,7 +224,7 @@ def test_a_debugger_that_keeps_a_process_going_fails_the_freeze(node: Node) -> N
     assert tracer.stdout is not None
     assert tracer.stdout.readline() == b"attached\n"
 
-    outcome = node.freeze(1.0)
+    outcome = node.freeze(3.0)
 
     assert outcome.kind == "failed"
     assert f"pid {child}" in outcome.detail
