@@ -39,9 +39,13 @@ class Pod:
             env=os.environ | environment,
             stdin=subprocess.DEVNULL,
         )
-        children = Path(f"/proc/{self.parent.pid}/task/{self.parent.pid}/children")
-        until(lambda: children.read_text().split(), 10, message="the process inside")
-        self.pid = int(children.read_text().split()[0])
+        self._children = Path(f"/proc/{self.parent.pid}/task/{self.parent.pid}/children")
+
+    @property
+    def pid(self) -> int:
+        """What the machine calls it."""
+        found = until(self._children.read_text, 10, message="the process inside")
+        return int(found.split()[0])
 
     def kill(self) -> None:
         """End it."""
@@ -76,7 +80,7 @@ def pod(environment: dict[str, str]) -> Iterator[Pod]:
 def test_a_process_is_found_by_its_number_inside(pod: Pod) -> None:
     inside = ProcessId(1, start_time_ticks(pod.pid))
 
-    found = find_inner(inside)
+    found = find_inner(inside, 0)
 
     assert found is not None
     assert found.pid == pod.pid
@@ -86,11 +90,11 @@ def test_a_process_is_found_by_its_number_inside(pod: Pod) -> None:
 def test_a_process_of_the_machine_itself_is_found_as_ever() -> None:
     own = ProcessId(os.getpid(), start_time_ticks(os.getpid()))
 
-    found = find_inner(own)
+    found = find_inner(own, 0)
 
     assert found is not None
     assert found.pid == own.pid
-    assert find_inner(ProcessId(own.pid, own.start_time_ticks + 1)) is None
+    assert find_inner(ProcessId(own.pid, own.start_time_ticks + 1), 0) is None
 
 
 def test_an_agent_sees_a_pods_rank_by_its_page(
@@ -117,6 +121,34 @@ def test_an_agent_sees_a_pods_rank_by_its_page(
 
     until(lambda: not alive(), 10, message="the rank's end")
     assert seen()
+
+
+def test_pods_that_begin_in_the_same_tick_are_told_apart(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    pods: list[Pod] = []
+
+    def two_in_one_tick() -> bool:
+        for _ in range(4):
+            pods.append(Pod(environment | {"JOB_COMPLETION_INDEX": str(len(pods))}))
+        return len({start_time_ticks(pod.pid) for pod in pods}) < len(pods)
+
+    try:
+        until(two_in_one_tick, message="two that begin in the same tick")
+        supervisor = Supervisor(tmp_path, "k1.example.org")
+        found: dict[int, int] = {}
+
+        def all_seen() -> bool:
+            for run in supervisor.poll().runs:
+                if run.run_id == f"k8s-{environment['COLOSSUS_NAMESPACE']}.train":
+                    found.update((rank.rank, rank.pid) for rank in run.ranks if rank.alive)
+            return len(found) == len(pods)
+
+        until(all_seen, 15, message="all ranks")
+        assert found == {rank: pod.pid for rank, pod in enumerate(pods)}
+    finally:
+        for pod in pods:
+            pod.kill()
 
 
 def test_long_names_of_jobs_stay_apart() -> None:

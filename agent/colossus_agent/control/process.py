@@ -78,20 +78,38 @@ def find(identity: ProcessId) -> ProcessStat | None:
     return stat if stat and stat.start_time_ticks == identity.start_time_ticks else None
 
 
-def find_inner(identity: ProcessId) -> ProcessStat | None:
+def find_inner(identity: ProcessId, inode: int) -> ProcessStat | None:
     """Return the process that calls itself by this pid, in its own pid namespace as in a pod's.
 
-    Its start time is the same inside and outside, so few are looked at more closely.
+    Its start time is the same inside and outside, so few are looked at more closely. Pods that
+    begin in the same tick are alike even so: then it is the one that has its page mapped.
+
+    Args:
+        identity: As the process itself sees it.
+        inode: Of its page.
     """
     outer = find(identity)
     if outer is not None and _inner_pid(identity.pid) == identity.pid:
         return outer
-    for pid in _pids():
-        stat = read_stat(pid)
-        alike = stat is not None and stat.start_time_ticks == identity.start_time_ticks
-        if alike and _inner_pid(pid) == identity.pid:
-            return stat
-    return None
+    alike = [
+        stat
+        for pid in _pids()
+        if (stat := read_stat(pid)) is not None
+        and stat.start_time_ticks == identity.start_time_ticks
+        and _inner_pid(pid) == identity.pid
+    ]
+    if len(alike) > 1:
+        alike = [stat for stat in alike if _maps(stat.pid, inode)]
+    return alike[0] if alike else None
+
+
+def _maps(pid: int, inode: int) -> bool:
+    """Return whether a process has a file of this inode in its memory."""
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    return any(line.split(maxsplit=5)[4] == str(inode) for line in lines)
 
 
 def _inner_pid(pid: int) -> int:

@@ -121,7 +121,8 @@ class Foreign:
         It writes the page itself, so who is not there when its page is first seen will not come.
         """
         if page not in self._processes:
-            inner = find_inner(ProcessId(page.pid, page.start_time_ticks))
+            inode = self.pages.inode(page.rank)
+            inner = find_inner(ProcessId(page.pid, page.start_time_ticks), inode)
             self._processes[page] = inner.identity if inner else None
         known = self._processes[page]
         return find(known) if known is not None else None

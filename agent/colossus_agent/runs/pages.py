@@ -87,6 +87,10 @@ class AttemptPages:
         """Who wrote the pages."""
         return {rank: page.identity for rank, page in self._pages.items()}
 
+    def inode(self, rank: int) -> int:
+        """Return the inode of a rank's page."""
+        return self._pages[rank].inode
+
     def facts(self) -> dict[str, float]:
         """Return the facts that the loops stated; rank 0's win."""
         merged: dict[str, float] = {}
