@@ -43,6 +43,8 @@ class ApiServer:
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._runner: web.AppRunner | None = None
         self._changed = asyncio.Event()
+        self._going = asyncio.Event()
+        self._going.set()
         self.store.changed = self._wake
         self._thread.start()
         self.start()
@@ -63,6 +65,14 @@ class ApiServer:
     def stop(self) -> None:
         """Break every connection and listen no more."""
         self.run(self._stop())
+
+    def stall(self) -> None:
+        """Take what is asked and answer none of it until `go_on`."""
+        self.loop.call_soon_threadsafe(self._going.clear)
+
+    def go_on(self) -> None:
+        """Answer again, first what was asked meanwhile."""
+        self.loop.call_soon_threadsafe(self._going.set)
 
     def close(self) -> None:
         """End the thread, too."""
@@ -94,6 +104,7 @@ class ApiServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.calls.append((request.method, request.path))
+        await self._going.wait()
         try:
             if request.headers.get("Authorization") != f"Bearer {self.token}":
                 raise StatusError(401, "Unauthorized", "Unauthorized")
@@ -199,6 +210,7 @@ class ApiServer:
         marked = self.loop.time()
         while self._runner is not None and self.loop.time() < until:
             changed = self._changed
+            await self._going.wait()
             try:
                 for event in self.store.since(kind.plural, version):
                     version = event.version

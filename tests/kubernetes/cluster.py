@@ -15,8 +15,7 @@ from tests.kubernetes.kubelet import Kubelet
 from tests.kubernetes.store import Body
 from tests.support import until
 
-NODES = {f"k{index}.example.org": 4 for index in (1, 2, 3)}
-QUOTA = 8
+NODE_COUNT = 3
 LOOK_SECONDS = 0.05
 KUBECONFIG = """\
 apiVersion: v1
@@ -31,25 +30,27 @@ users: [{{name: hub, user: {{token: {token}}}}}]
 class Cluster:
     """Ends all that it started.
 
-    Attributes:
-        namespace: Of this cluster's own, so that no run of another test passes for one of its.
+    Its namespace and nodes have names of its own: agents of another cluster on this machine, in a
+    test that runs beside, would see its ranks otherwise.
+
+    Args:
+        gpus: How many GPUs each of its nodes has.
+        quota: How many of all these Kueue gives away.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, gpus: int = 4, quota: int = 8) -> None:
         self.folder = folder
-        self.namespace = f"team-{random.randrange(10**9):09}"
+        mark = f"{random.randrange(10**9):09}"
+        self.namespace = f"team-{mark}"
+        self.node_names = [f"k{index}-{mark}.example.org" for index in range(1, NODE_COUNT + 1)]
         self.server = ApiServer()
         self._kubelet = Kubelet(folder)
-        self.controllers = Controllers(self.server.store, self._kubelet, NODES, QUOTA)
+        nodes = dict.fromkeys(self.node_names, gpus)
+        self.controllers = Controllers(self.server.store, self._kubelet, nodes, quota)
         self._stopped = asyncio.Event()
         self._looking = asyncio.run_coroutine_threadsafe(self._look(), self.server.loop)
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(KUBECONFIG.format(url=self.server.url, token=self.server.token))
-
-    @property
-    def node_names(self) -> list[str]:
-        """Names of its nodes."""
-        return sorted(NODES)
 
     async def _look(self) -> None:
         while not self._stopped.is_set():

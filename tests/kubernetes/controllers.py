@@ -287,14 +287,17 @@ class Controllers:
     # --- scheduler and kubelet -------------------------------------------------------------
 
     def _schedule(self) -> None:
-        """The first node with room; pkg/scheduler/framework/types.go words a failure."""
+        """The node with the most room, as NodeResourcesFit's LeastAllocated scores them.
+
+        pkg/scheduler/framework/types.go words a failure.
+        """
         for pod in self._store.all("pods"):
             if pod["spec"].get("nodeName") or "deletionTimestamp" in pod["metadata"]:
                 continue
             pod, wanted = copy.deepcopy(pod), _pod_gpus(pod["spec"])
             free = {name: gpus - self._used(name) for name, gpus in self._nodes.items()}
-            node = next((name for name in sorted(free) if free[name] >= wanted), "")
-            if node:
+            node = min(free, key=lambda name: (-free[name], name))
+            if free[node] >= wanted:
                 pod["spec"]["nodeName"] = node
                 set_condition(pod, "PodScheduled", True, "", "")
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +37,30 @@ class KubernetesSite(Product):
         own = f'[kubernetes]\nkubeconfig = "{self.cluster.kubeconfig}"\npoll_seconds = 1\n'
         self.settings.write_text(f"{own}{more}{CLASSES}")
 
-    def start(self) -> None:
+    def start(self, program: Sequence[str] = ("colossus_tui.hub",)) -> None:
         """Start hub and agents and wait until all are linked."""
-        self.start_hub("--config", str(self.settings))
+        self.start_hub("--config", str(self.settings), program=program)
         for name in self.cluster.node_names:
-            self.agents[name] = self._spawn(
-                f"agent-{name}",
-                "colossus_agent",
-                *("--hub", self.address, "--node-name", name),
-                *("--state-dir", str(self.folder / f"agent-{name}")),
-            )
+            self.start_agent_of(name)
         until(
             lambda: len([n for n in self.json("nodes")["nodes"] if n["linked"]]) == 3,
             30,
             message="linked agents",
         )
+
+    def start_agent_of(self, name: str) -> None:
+        """Start the agent of one node."""
+        self.agents[name] = self._spawn(
+            f"agent-{name}",
+            "colossus_agent",
+            *("--hub", self.address, "--node-name", name),
+            *("--state-dir", str(self.folder / f"agent-{name}")),
+        )
+
+    def kill_agent_of(self, name: str) -> None:
+        """End one node's agent as a crash would."""
+        self.agents[name].kill()
+        self.agents[name].wait()
 
     def run_id(self, name: str) -> str:
         """Return the run that a Job or JobSet is."""
