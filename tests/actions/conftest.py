@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.actions.kubernetes_stand import KubernetesStand
 from tests.actions.local_stand import LocalStand
 from tests.actions.slurm_stand import SlurmStand
 from tests.actions.stand import Stand
+from tests.kubernetes.cluster import Cluster
 from tests.slurm.cluster import SlurmCluster
 
 
@@ -46,7 +48,26 @@ def slurm() -> Iterator[Stand]:
             cluster.close()
 
 
-@pytest.fixture(params=["local", "slurm"])
+@pytest.fixture(scope="package")
+def kubernetes() -> Iterator[Stand]:
+    """Hub, agents and a recorded Kubernetes of three nodes."""
+    with (
+        tempfile.TemporaryDirectory(prefix="colossus-kubernetes-") as cluster_folder,
+        tempfile.TemporaryDirectory(prefix="colossus-") as folder,
+    ):
+        cluster = Cluster(Path(cluster_folder), gpus=64, quota=64)  # every case's run at once
+        try:
+            stand = KubernetesStand(Path(folder), cluster)
+            try:
+                yield stand
+            finally:
+                stand.close()
+                stand.product.close()
+        finally:
+            cluster.close()
+
+
+@pytest.fixture(params=["local", "slurm", "kubernetes"])
 def stand(request: pytest.FixtureRequest) -> Stand:
     """Every backend in turn."""
     stand: Stand = request.getfixturevalue(request.param)
