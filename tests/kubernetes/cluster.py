@@ -88,6 +88,16 @@ class Cluster:
 
         self.server.run(patch())
 
+    def delete(self, plural: str, name: str) -> None:
+        """Delete an object and what depends on it, as `kubectl delete` does; once is enough."""
+
+        async def delete() -> None:
+            if (self.namespace, name) in self.server.store.objects[plural]:
+                options = {"propagationPolicy": "Foreground"}
+                self.server.store.delete(plural, self.namespace, name, options)
+
+        self.server.run(delete())
+
     def clear(self) -> None:
         """Delete everything and wait until it is gone."""
         server, store = self.server, self.server.store

@@ -243,3 +243,20 @@ def test_a_hub_that_crashes_in_a_pause_finishes_it(site: KubernetesSite) -> None
     assert action.state == "observed", action
     assert site.run_of(run_id)["state"] == "paused"
     assert site.cluster.get("jobs", "crashed")["spec"]["suspend"] is True
+
+
+def test_a_hub_that_crashes_in_a_stop_finds_the_job_deleted(site: KubernetesSite) -> None:
+    run_id = site.submit("ended", pods=1)
+    site.wait_running(run_id)
+    started = site.cli("stop", run_id, "--yes", "--no-wait", "--json")
+    action_id = json.loads(started.stdout)["action"]["action_id"]
+    site.kill("hub")
+    site.cluster.delete("jobs", "ended")
+    until(lambda: not site.cluster.get("jobs", "ended"), message="the Job to be gone")
+    site.start_hub("--config", str(site.settings))
+
+    with Client(site.address) as client:
+        action = client.wait(action_id, 60)
+
+    assert action.state == "observed", action
+    assert site.run_of(run_id)["state"] == "stopped"

@@ -319,17 +319,18 @@ class KubernetesBackend:
 
     async def _stop(self, order: Order) -> str:
         run_id = order.action.run_id
-        whole = self._seen(run_id)
-        run = self._registry.get(run_id)
-        attempt = run.attempt if run is not None else whole.attempt
+        run, whole = self._registry.get(run_id), await self._told(run_id)
+        assert run is not None
         self._registry.set_state(run_id, RunState.STOPPING, "an operator ends it")
-        await order.report(Stage(f"the {whole.kind} is deleted", can_cancel=False))
-        await self._orders.delete(whole)
-        while await self._orders.read(whole) is not None:
-            await self._watcher.next_change(LOOK_SECONDS)
-        await self._gang.gone(run_id, attempt)
+        kind = whole.kind if whole is not None else "Job or JobSet"
+        await order.report(Stage(f"the {kind} is deleted", can_cancel=False))
+        if whole is not None:  # else a hub before this one, or somebody else, has deleted it
+            await self._orders.delete(whole)
+            while await self._orders.read(whole) is not None:
+                await self._watcher.next_change(LOOK_SECONDS)
+        await self._gang.gone(run_id, run.attempt)
         gpus = await self._gang.leave(run_id, RunState.STOPPED, "ended by an operator")
-        return f"the {whole.kind} is deleted, no pod left, {gpus}"
+        return f"the {kind} is deleted, no pod left, {gpus}"
 
     # --- reading back ----------------------------------------------------------------------
 
@@ -339,12 +340,17 @@ class KubernetesBackend:
             raise ActionFailedError(ReasonCode.NOT_FOUND, "Kubernetes does not know it any more")
         return whole
 
+    async def _told(self, run_id: str) -> Whole | None:
+        """Return all of a run; None only once Kubernetes has told of all runs, this one not."""
+        while (whole := self._watcher.wholes.get(run_id)) is None:
+            if self._watcher.is_told and not self._watcher.away_since:
+                return None
+            await self._watcher.next_change(LOOK_SECONDS)  # the hub has just begun
+        return whole
+
     async def _now(self, run_id: str) -> Whole:
         """Return all of a run with the Job or JobSet as the server itself has it now."""
-        whole = self._watcher.wholes.get(run_id)
-        while whole is None and (self._watcher.away_since or not self._watcher.is_read):
-            await self._watcher.next_change(LOOK_SECONDS)  # a hub that has just begun
-            whole = self._watcher.wholes.get(run_id)
+        await self._told(run_id)
         whole = self._seen(run_id)
         body = await self._orders.read(whole)
         if body is None:

@@ -61,6 +61,7 @@ class Watcher:
 
     Attributes:
         wholes: All that makes each run, by its name.
+        is_told: Whether they were told at least once: before, who is not among them may come yet.
         prefixes: Path of the API that has each kind.
         away_since: Hub's monotonic clock since Kubernetes does not answer; 0 while it does.
         why_away: What it last said instead.
@@ -86,6 +87,7 @@ class Watcher:
         self._told: dict[str, Sighting] = {}
         self._gone: dict[str, tuple[float, Sighting]] = {}
         self.wholes: Mapping[str, Whole] = {}
+        self.is_told = False
         self.prefixes = {"jobs": "/apis/batch/v1", "pods": "/api/v1"}
         self.away_since = 0.0
         self.why_away = ""
@@ -98,11 +100,6 @@ class Watcher:
                 await self._beat(tasks)
         finally:
             await self._client.close()
-
-    @property
-    def is_read(self) -> bool:
-        """Whether every list was read at least once."""
-        return bool(self._streams) and all(stream.is_read for stream in self._streams)
 
     async def next_change(self, seconds: float) -> None:
         """Return once something was told anew, or after so many seconds."""
@@ -203,7 +200,8 @@ class Watcher:
             await self._dirty.wait()
             await asyncio.sleep(SETTLE_SECONDS)
             self._dirty.clear()
-            if not self._errors and self.is_read:
+            is_read = bool(self._streams) and all(stream.is_read for stream in self._streams)
+            if is_read and not self._errors:
                 self._publish()
             waiting, self._round = self._round, None
             if waiting is not None and not waiting.done():
@@ -221,6 +219,7 @@ class Watcher:
         }
         self._told, before = told, self._told
         self._registry.take_sightings("kubernetes", {**self._deleted(before, told), **told})
+        self.is_told = True
 
     def _deleted(
         self, before: Mapping[str, Sighting], told: Mapping[str, Sighting]
