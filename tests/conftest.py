@@ -39,5 +39,6 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep all tests of a Slurm in one worker: its agents would see the jobs of another's."""
     for item in items:
-        if "slurm" in getattr(item, "fixturenames", ()):
+        stand = item.callspec.params.get("stand") if hasattr(item, "callspec") else None
+        if stand == "slurm" or "slurm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("slurm"))
