@@ -35,6 +35,8 @@ class KubernetesStand(Stand):
         "checkpoint": ("failed",),
         "pause": ("failed",),
         "resume": ("failed",),
+        # Kueue does not look at a Job any more that has ended before it does.
+        "reprioritize": ("observed", "failed"),
     }
 
     def __init__(self, folder: Path, cluster: Cluster) -> None:

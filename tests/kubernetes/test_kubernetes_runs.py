@@ -245,6 +245,32 @@ def test_a_hub_that_crashes_in_a_pause_finishes_it(site: KubernetesSite) -> None
     assert site.cluster.get("jobs", "crashed")["spec"]["suspend"] is True
 
 
+def test_a_job_that_completes_before_it_is_suspended_is_not_called_paused(
+    site: KubernetesSite,
+) -> None:
+    run_id = site.submit("brief", steps=150)
+    site.wait_running(run_id)
+    with Client(site.address) as client:
+        action_id = client.submit("pause", run_id).action_id
+        until(lambda: client.actions(run_id=run_id)[0].agreed_step >= 0, 20, message="agreement")
+        site.cluster.server.stall()  # ranks save and go on; the hub waits for an answer
+        try:
+            until(lambda: is_complete(site, "brief"), 20, message="the Job's end")
+        finally:
+            site.cluster.server.go_on()
+
+        action = client.wait(action_id, 30)
+
+    assert (action.state, "it is completed" in action.detail) == ("failed", True), action
+    site.wait_state(run_id, "completed")
+
+
+def is_complete(site: KubernetesSite, name: str) -> bool:
+    """Whether the Job itself says so."""
+    found = shapes.conditions(site.cluster.get("jobs", name))
+    return "Complete" in found and found["Complete"].holds
+
+
 def test_a_hub_that_crashes_in_a_stop_finds_the_job_deleted(site: KubernetesSite) -> None:
     run_id = site.submit("ended", pods=1)
     site.wait_running(run_id)

@@ -20,7 +20,7 @@ from colossus_tui.hub.backends.kubernetes.client import KubernetesClient, Kubern
 from colossus_tui.hub.backends.kubernetes.config import KubernetesConfig
 from colossus_tui.hub.backends.kubernetes.orders import Orders
 from colossus_tui.hub.backends.kubernetes.shapes import at
-from colossus_tui.hub.backends.kubernetes.sightings import Whole, node_of
+from colossus_tui.hub.backends.kubernetes.sightings import Whole, node_of, state_of
 from colossus_tui.hub.backends.kubernetes.watcher import Watcher
 from colossus_tui.model import (
     ActionParameters,
@@ -276,11 +276,10 @@ class KubernetesBackend:
         if whole.held:
             await self._orders.release(whole, attempt)
         told = ""
-        await self._until(run_id, lambda now: not now.held)
         while not _runs(now := self._seen(run_id)):
             run = self._registry.get(run_id)
             reason = run.job.reason if run is not None and run.job is not None else ""
-            if reason != told:
+            if reason != told and not now.held:
                 told = reason
                 await order.report(Stage(f"released; it waits: {told or 'for its pods'}"))
             if run is not None and run.state is RunState.COMPLETED:
@@ -358,7 +357,18 @@ class KubernetesBackend:
         return whole.with_body(body)
 
     async def _until(self, run_id: str, holds: Callable[[Whole], bool]) -> None:
-        while not holds(self._seen(run_id)):
+        """Wait until Kubernetes shows it so.
+
+        Raises:
+            ActionFailedError: It is over: one that is has no pods either, and Kueue lets it be.
+        """
+        while True:
+            now = self._seen(run_id)
+            state, _, why = state_of(now)
+            if state.is_over:
+                raise ActionFailedError(ReasonCode.BACKEND_FAILED, f"it is {state}: {why}")
+            if holds(now):
+                return
             await self._watcher.next_change(LOOK_SECONDS)
 
 

@@ -112,7 +112,7 @@ def sighting(whole: Whole, classes: Mapping[str, PriorityClass]) -> Sighting:
     Args:
         classes: Class of each priority class that has one.
     """
-    state, word, why = _state(whole)
+    state, word, why = state_of(whole)
     pods, attempt, name = whole.active_pods, whole.attempt, shapes.name(whole.body)
     quality, priority = _priority(whole)
     job = Job(
@@ -160,7 +160,7 @@ def _priority(whole: Whole) -> tuple[str, int | None]:
     return quality, next((value for value in priorities if value is not None), None)
 
 
-def _state(whole: Whole) -> tuple[RunState, str, str]:
+def state_of(whole: Whole) -> tuple[RunState, str, str]:
     """Return the run's state, Kubernetes' word for it, and why."""
     found = shapes.conditions(whole.body)
     if shapes.is_deleted(whole.body):
