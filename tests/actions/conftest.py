@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.actions.kubernetes_stand import KubernetesStand
+from tests.actions.kubernetes_stand import JobSetStand, KubernetesStand
 from tests.actions.local_stand import LocalStand
 from tests.actions.slurm_stand import SlurmStand
 from tests.actions.stand import Stand
@@ -48,16 +49,16 @@ def slurm() -> Iterator[Stand]:
             cluster.close()
 
 
-@pytest.fixture(scope="package")
-def kubernetes() -> Iterator[Stand]:
+@contextmanager
+def recorded(make: Callable[[Path, Cluster], Stand]) -> Iterator[Stand]:
     """Hub, agents and a recorded Kubernetes of three nodes."""
     with (
         tempfile.TemporaryDirectory(prefix="colossus-kubernetes-") as cluster_folder,
         tempfile.TemporaryDirectory(prefix="colossus-") as folder,
     ):
-        cluster = Cluster(Path(cluster_folder), gpus=64, quota=64)  # every case's run at once
+        cluster = Cluster(Path(cluster_folder), gpus=64, quota=1_000)  # every case's run at once
         try:
-            stand = KubernetesStand(Path(folder), cluster)
+            stand = make(Path(folder), cluster)
             try:
                 yield stand
             finally:
@@ -67,7 +68,21 @@ def kubernetes() -> Iterator[Stand]:
             cluster.close()
 
 
-@pytest.fixture(params=["local", "slurm", "kubernetes"])
+@pytest.fixture(scope="package")
+def kubernetes() -> Iterator[Stand]:
+    """Jobs."""
+    with recorded(KubernetesStand) as stand:
+        yield stand
+
+
+@pytest.fixture(scope="package")
+def jobset() -> Iterator[Stand]:
+    """JobSets in a queue of Kueue's."""
+    with recorded(JobSetStand) as stand:
+        yield stand
+
+
+@pytest.fixture(params=["local", "slurm", "kubernetes", "jobset"])
 def stand(request: pytest.FixtureRequest) -> Stand:
     """Every backend in turn."""
     stand: Stand = request.getfixturevalue(request.param)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from colossus_tui.model import ActionParameters, PriorityClass, Run
-from tests.actions.stand import MAKES, Cell, Facts, Stand, whole_steps, with_environment
+from tests.actions.stand import MAKES, VERBS, Cell, Facts, Stand, whole_steps, with_environment
 from tests.kubernetes import manifests
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.site import QUEUE, KubernetesSite
@@ -30,6 +30,7 @@ class KubernetesStand(Stand):
         "freeze": "the kubelet would take stopped processes for dead and start them again",
         "thaw": "nothing is frozen",
     }
+    kind: ClassVar[str] = "jobs"
     queued: ClassVar[frozenset[str]] = frozenset({"reprioritize"})  # only Kueue has a class
     without_a_rank: ClassVar[dict[str, tuple[str, ...]]] = {
         "checkpoint": ("failed",),
@@ -74,24 +75,40 @@ class KubernetesStand(Stand):
         super().go_on()
 
     def fresh(self, case: str, *, hooked: bool) -> str:
-        """Submit a Job; one without the hook that is to be resumed waits suspended."""
+        """Submit a Job; one without the hook that is to be resumed is held."""
         name = f"{case}-{next(self._numbers)}"
         run_id, count = self.site.run_id(name), RANKS.get(case, 2) if hooked else 1
         argv, env = ["sleep", "600"], [{"name": MARK, "value": run_id}]
         if hooked:
             self._hooked.add(run_id)
             argv = manifests.training(name, self._folder(run_id), 1_000_000)
-            env += manifests.variables(count, "batch.kubernetes.io/job-name")
-        labels = QUEUE if case in self.queued else {}
-        body = manifests.job(name, manifests.template(argv, env), count, labels)
+            env += self._variables(count)
+        body = self._body(name, manifests.template(argv, env), count)
+        body["metadata"]["labels"] = QUEUE if case in self.queued else {}
         held = not hooked and self.needs.get(case) == "paused"
         body["spec"]["suspend"] = held
-        self.cluster.create("jobs", body)
-        state = "pending" if held else "running"
-        until(lambda: self.state(run_id) == state, 60, message=f"{run_id} to be {state}")
-        if hooked:
-            until(lambda: self.run(run_id).step, 60, message=f"a step of {run_id}")
+        self.cluster.create(self.kind, body)
+        if held and case in self.queued:
+            workload = until(lambda: self._workload(run_id), message="its Workload")
+            change = {"spec": {"active": False}}
+            self.cluster.change("workloads", workload["metadata"]["name"], change)
+        until(lambda: self._is_there(run_id, held=held), 60, message=f"{run_id}")
         return run_id
+
+    def _variables(self, count: int) -> list[dict[str, Any]]:
+        return manifests.variables(count, "batch.kubernetes.io/job-name")
+
+    def _body(self, name: str, pods: dict[str, Any], count: int) -> dict[str, Any]:
+        return manifests.job(name, pods, count)
+
+    def _is_there(self, run_id: str, *, held: bool) -> bool:
+        """Whether it waits, held, or runs and steps where it can."""
+        if self.state(run_id) != ("pending" if held else "running"):
+            return False
+        run = self.run(run_id)
+        if held:
+            return run.job is not None and run.job.held
+        return run_id not in self._hooked or bool(run.step)
 
     def parameters(self, case: str, run_id: str) -> ActionParameters:
         """A class that the run does not have yet."""
@@ -110,7 +127,7 @@ class KubernetesStand(Stand):
     def facts(self, case: str, run_id: str) -> Facts:
         """The attempt, what is saved, and what Kubernetes has."""
         saved = whole_steps(self._folder(run_id), RANKS.get(case, 2))
-        pods = {pod["metadata"]["uid"] for pod in self.cluster.pods(_job(run_id))}
+        pods = {pod["metadata"]["uid"] for pod in self.cluster.pods(_name_of(run_id))}
         return Facts(self.run(run_id).attempt, saved, {"pods": pods})
 
     def effect(self, cell: Cell) -> str:
@@ -138,26 +155,29 @@ class KubernetesStand(Stand):
         return self._spec(cell)
 
     def _spec(self, cell: Cell) -> str:
-        """Return what of the Job or its Workload is not as the verb promises."""
-        job = self.cluster.get("jobs", _job(cell.run_id))
+        """Return what of the object or its Workload is not as the verb promises."""
+        body = self.cluster.get(self.kind, _name_of(cell.run_id))
         if cell.case == "stop":
-            return "the Job is still there" if job else ""
-        if job["spec"]["suspend"] != (cell.case == "pause"):
-            return f"suspend is {job['spec']['suspend']}"
+            return "it is still there" if body else ""
+        if body["spec"]["suspend"] != (cell.case == "pause"):
+            return f"suspend is {body['spec']['suspend']}"
+        workload = self._workload(cell.run_id)
+        if workload and workload["spec"]["active"] != (cell.case != "pause"):
+            return f"active is {workload['spec']['active']}"
         if cell.case != "reprioritize":
             return ""
         wanted = cell.parameters.priority_class
         assert wanted is not None
-        reference = self._workload(job)["spec"]["priorityClassRef"]["name"]
-        return "" if reference == QUEUE_CLASSES[wanted] else f"Kueue's class is {reference}"
+        name = workload["spec"]["priorityClassRef"]["name"]
+        return "" if name == QUEUE_CLASSES[wanted] else f"Kueue's class is {name}"
 
-    def _workload(self, job: dict[str, Any]) -> dict[str, Any]:
-        (found,) = (
-            workload
-            for workload in self.cluster.server.store.all("workloads")
-            if workload["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
-        )
-        return found
+    def _workload(self, run_id: str) -> dict[str, Any]:
+        """Return Kueue's object of a run; an empty one where it has none."""
+        name = _name_of(run_id)
+        for workload in self.cluster.server.store.all("workloads"):
+            if workload["metadata"]["ownerReferences"][0]["name"] == name:
+                return workload
+        return {}
 
     def next_verb(self, run: Run) -> str:
         """What runs saves where it can; what rests is resumed; what is over has no next."""
@@ -168,7 +188,25 @@ class KubernetesStand(Stand):
         return "checkpoint" if run.state == "running" and run.hooked else "stop"
 
 
-def _job(run_id: str) -> str:
+class JobSetStand(KubernetesStand):
+    """The same with JobSets instead of Jobs, all of them queued by Kueue."""
+
+    name = "jobset"
+    stride = 6
+    kind = "jobsets"
+    queued = frozenset(VERBS)
+
+    def _variables(self, count: int) -> list[dict[str, Any]]:
+        return [
+            *manifests.variables(count, "jobset.sigs.k8s.io/jobset-name"),
+            manifests.field("COLOSSUS_RANK", "metadata.labels['jobset.sigs.k8s.io/job-index']"),
+        ]
+
+    def _body(self, name: str, pods: dict[str, Any], count: int) -> dict[str, Any]:
+        return manifests.jobset(name, pods, count)
+
+
+def _name_of(run_id: str) -> str:
     return run_id.rpartition(".")[2]
 
 

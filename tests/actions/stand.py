@@ -153,10 +153,14 @@ class Stand:
 
     def prepare(self, cases: Iterable[str] | None = None, *, hooked: bool = True) -> list[Cell]:
         """Return a cell for every case, its run in the state that the verb needs."""
+        until(self._is_linked, 40, message="all agents, after a hub's death, to be linked")
         return self.each(
             lambda case: self._prepare(case, hooked=hooked),
             self.cases() if cases is None else cases,
         )
+
+    def _is_linked(self) -> bool:
+        return all(node.linked for node in self.client.nodes())
 
     def _prepare(self, case: str, *, hooked: bool) -> Cell:
         key = case if hooked else f"{case}-plain"
@@ -338,6 +342,8 @@ class Stand:
 
     def _obeyed(self, run_id: str) -> bool:
         verb = self.next_verb(self.run(run_id))
+        if not verb:
+            return True  # it has ended since
         if not self.client.preview(verb, run_id).allowed:
             return False
         with suppress(RefusedError):

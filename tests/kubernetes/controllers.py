@@ -140,6 +140,9 @@ class Controllers:
             return
         suspended = jobset["spec"].get("suspend", False)
         jobs = {job["metadata"]["name"]: job for job in self._of("jobs", jobset)}
+        if any(condition(job, "Failed").get("status") == "True" for job in jobs.values()):
+            self._fail(jobset, jobs)
+            return
         for part in jobset["spec"]["replicatedJobs"]:
             for index in range(part.get("replicas", 1)):
                 name = f"{jobset['metadata']['name']}-{part['name']}-{index}"
@@ -154,6 +157,19 @@ class Controllers:
         reason = "SuspendedJobs" if suspended else "ResumeJobs"
         set_condition(jobset, "Suspended", suspended, reason, "jobset is suspended or resumed")
         self._store.update("jobsets", jobset)
+
+    def _fail(self, jobset: Body, jobs: dict[str, Body]) -> None:
+        """Without a failure policy one failed Job is enough, and those that run are deleted.
+
+        pkg/controllers/failure_policy.go, and deleteJobs in the reconciler.
+        """
+        words = "jobset failed due to one or more job failures"
+        set_condition(jobset, "Failed", True, "FailedJobs", words)
+        self._store.update("jobsets", jobset)
+        for name, job in jobs.items():
+            if not _is_over(job) and "deletionTimestamp" not in job["metadata"]:
+                options = {"propagationPolicy": "Foreground"}
+                self._store.delete("jobs", job["metadata"]["namespace"], name, options)
 
     def _make_job(self, jobset: Body, part: Body, index: int, name: str) -> None:
         labels = {
