@@ -14,6 +14,13 @@ from tests.support import until
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 
 
+@pytest.fixture(params=["local", "slurm"])
+def stand(request: pytest.FixtureRequest) -> Stand:
+    """Every backend that can freeze."""
+    stand: Stand = request.getfixturevalue(request.param)
+    return stand
+
+
 def frozen(stand: Stand, fuse_seconds: float = FUSE_SECONDS) -> str:
     """Return a run that was frozen just now."""
     (cell,) = stand.prepare(["freeze"])
