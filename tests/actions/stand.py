@@ -160,7 +160,8 @@ class Stand:
         )
 
     def _is_linked(self) -> bool:
-        return all(node.linked for node in self.client.nodes())
+        linked = [node for node in self.client.nodes() if node.linked]
+        return len(linked) == len(list(self.agents()))
 
     def _prepare(self, case: str, *, hooked: bool) -> Cell:
         key = case if hooked else f"{case}-plain"
