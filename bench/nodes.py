@@ -31,7 +31,7 @@ from colossus_protos.v1 import (
 
 RUN_ID = "giant"
 GPU_COUNT = 4
-GPU_BYTES = 70 << 30
+GPU_BYTES, IDLE_BYTES = 70 << 30, 5 << 20
 STEP_SECONDS = 0.5
 METHOD = "/colossus.v1.AgentLink/Link"
 GPU_COLUMNS = {
@@ -235,8 +235,12 @@ class Nodes:
         self._by_fd: dict[int, Node] = {}
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
         self._tie = itertools.count()
-        gpu = [55.0, 900.0, 1e6, 1.0, float(GPU_BYTES), 0.9, 0.5, 0.4, 1900.0, 0.0]
-        self._gpu_values = struct.pack(f"<{GPU_COUNT * len(gpu)}f", *gpu * GPU_COUNT)
+        busy = [55.0, 900.0, 1e6, 1.0, float(GPU_BYTES), 0.9, 0.5, 0.4, 1900.0, 0.0]
+        idle = [35.0, 120.0, 1e6, 0.0, float(IDLE_BYTES), 0.0, 0.0, 0.0, 345.0, 1.0]
+        self._gpu_values = {
+            is_alive: struct.pack(f"<{GPU_COUNT * len(gpu)}f", *gpu * GPU_COUNT)
+            for is_alive, gpu in ((True, busy), (False, idle))
+        }
         self._host_values = struct.pack("<3f", 20.0, 2.0**40, 2.0**39)
         self.nodes = []
         for index in range(count):
@@ -262,7 +266,8 @@ class Nodes:
             if node.frozen_at and time.time_ns() > node.fuse_unix_ns:
                 self._thaw(node)
                 self._send(node, *node.report())
-            self._send(node, node.frame(self._gpu_values, self._host_values), *node.steps(now))
+            values = self._gpu_values[bool(node.is_alive)]
+            self._send(node, node.frame(values, self._host_values), *node.steps(now))
 
         return tick
 

@@ -37,8 +37,14 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests of a Slurm in one worker: its agents would see the jobs of another's."""
+    """Keep tests in one worker whose sites are costly, or would see each other.
+
+    Agents of two Slurms on one machine see the jobs of both; each backend of the matrix of actions
+    has one site for all of its tests.
+    """
     for item in items:
         stand = item.callspec.params.get("stand") if hasattr(item, "callspec") else None
         if stand == "slurm" or "slurm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("slurm"))
+        elif stand is not None:
+            item.add_marker(pytest.mark.xdist_group("matrix"))

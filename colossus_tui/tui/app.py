@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable, Set
 from typing import ClassVar
@@ -38,6 +39,7 @@ from colossus_tui.tui.views.bulk import bulk_end
 from colossus_tui.tui.views.site import Link
 
 TICK_SECONDS = 1.0
+STUCK_SECONDS = 5.0  # longer than an exit takes whose terminal still reads
 
 
 class ColossusApp(App[int]):
@@ -75,12 +77,23 @@ class ColossusApp(App[int]):
         self.feed = Feed(address, self.post_message)
         self._end_after = end_after_seconds
         self.animation_level = "none"
+        self.last_resort: threading.Timer | None = None
 
     def on_mount(self) -> None:
         """Start the feed and show the overview."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGHUP, signal.SIGTERM):  # leave as after `q`: terminal, children
-            loop.add_signal_handler(number, self.exit, 128 + number)
+
+        def leave(number: int, frame: object) -> None:
+            """Leave as after `q`; by force where a terminal that takes nothing blocks the loop."""
+            del frame
+            self.last_resort = threading.Timer(STUCK_SECONDS, os._exit, (128 + number,))
+            self.last_resort.daemon = True
+            self.last_resort.start()
+            loop.call_soon_threadsafe(self.exit, 128 + number)
+
+        # Not by the loop's own handlers: they wait for the loop.
+        for number in (signal.SIGHUP, signal.SIGTERM):
+            signal.signal(number, leave)
         self.feed.start()
         self.push_screen(OverviewScreen())
         self.set_interval(TICK_SECONDS, self._tick)
@@ -237,4 +250,6 @@ def run_console(
 def _run(address: str, ascii_only: bool, end_after_seconds: float | None) -> int:
     app = ColossusApp(address, ascii_only=ascii_only, end_after_seconds=end_after_seconds)
     code = app.run()
+    if app.last_resort is not None:
+        app.last_resort.cancel()
     return app.return_code or (code or 0)

@@ -65,7 +65,7 @@ def test_a_run_is_paused_and_resumed_from_the_console(machine: Product) -> None:
         assert process_state(pid) == ""
         assert any((machine.folder / "checkpoints" / "10t").rglob(f"*{run['durable_step']}*"))
         terminal.press("\x1b")
-        terminal.until_gone("escape closes")
+        terminal.until_gone("esc closes")
 
         terminal.press("r")
         terminal.until("resume 10t", "y does it")
@@ -75,7 +75,7 @@ def test_a_run_is_paused_and_resumed_from_the_console(machine: Product) -> None:
         machine.wait_step("10t", run["durable_step"] + 1)
         assert machine.run_of("10t")["attempt"] == 2
         terminal.press("\x1b")
-        terminal.until_gone("escape closes")
+        terminal.until_gone("esc closes")
         terminal.press("q")
         assert terminal.wait() == 0
 

@@ -38,7 +38,7 @@ class Cluster:
         quota: How many of all these Kueue gives away.
     """
 
-    def __init__(self, folder: Path, gpus: int = 4, quota: int = 8) -> None:
+    def __init__(self, folder: Path, gpus: int = 8, quota: int = 8) -> None:
         self.folder = folder
         mark = f"{random.randrange(10**9):09}"
         self.namespace = f"team-{mark}"

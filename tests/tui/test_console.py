@@ -6,11 +6,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from colossus_protos.v1 import common_pb2, directive_pb2, frame_pb2, run_pb2
-from tests.e2e.product import BIN, Product
+from tests.e2e.product import BIN, Product, process_state
 from tests.fakes.fake_agent import FakeAgent, frame, hello, local_run
 from tests.support import until
 from tests.terminal import Terminal
@@ -322,3 +323,24 @@ def test_an_idle_console_writes_little(hub: Product, agent: FakeAgent) -> None:
         while time.monotonic() < end:
             terminal.read(0.2)
         assert len(terminal.output) - before < 4 * 3_000
+
+
+def test_a_terminal_that_takes_nothing_any_more_holds_no_console(
+    hub: Product, agent: FakeAgent
+) -> None:
+    with console(hub, 200, 50) as terminal:
+        terminal.until("10t", "6t")
+        terminal.press("?\x1b" * 400)  # more than the terminal holds, and nobody reads it
+        seen: list[float] = [0, time.monotonic()]
+
+        def is_stuck() -> bool:
+            ticks = sum(map(int, Path(f"/proc/{terminal.pid}/stat").read_text().split()[13:15]))
+            if ticks != seen[0]:
+                seen[:] = [ticks, time.monotonic()]
+            return time.monotonic() - seen[1] > 1.5
+
+        until(is_stuck, 30, message="a full terminal")
+
+        os.kill(terminal.pid, signal.SIGHUP)
+
+        until(lambda: process_state(terminal.pid) in ("", "Z"), 20, message="the console's end")
