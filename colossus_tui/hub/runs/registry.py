@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from colossus_protos.v1 import common_pb2, run_pb2
@@ -16,7 +15,7 @@ from colossus_tui.hub.actions.ports import EventLog, HeldGpu, ObservedRank, Obse
 from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.database import Database
-from colossus_tui.hub.runs.history import StepPoint
+from colossus_tui.hub.runs.disk import RunDisk
 from colossus_tui.hub.runs.live import Durable, LiveRun, rank_exit
 from colossus_tui.hub.runs.reports import NodeReport
 from colossus_tui.hub.runs.scheduled import Scheduled
@@ -31,7 +30,6 @@ from colossus_tui.model import (
     Severity,
 )
 
-LOG = logging.getLogger(__name__)
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RUN_LIMIT = 10_000
 PARKED_RUNS, PARKED_MESSAGES = 64, 256
@@ -75,32 +73,17 @@ class Registry:
         gpus: GpuFigures,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._database = database
+        self._disk = RunDisk(database)
         self._events = events
         self._configured = configured
         self._linked = linked
         self._node_age = node_age
         self._gpus = gpus
         self._clock = clock
-        self.runs: dict[str, LiveRun] = {}
+        self.runs = self._disk.read()
         self.revision = 1
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._parked: dict[str, deque[run_pb2.StepBatch | run_pb2.CheckpointReport]] = {}
-        self._restore()
-
-    def _restore(self) -> None:
-        for run_id, body in self._database.fetch_now("select run_id, body from runs"):
-            try:
-                self.runs[run_id] = LiveRun.from_json(run_id, body)
-            except (ValueError, KeyError, TypeError) as error:
-                LOG.warning("run=%r state=damaged error=%r", run_id, error)
-        for run_id, step, time_ns, *values, tokens in self._database.fetch_now(
-            "select run_id, step, time_ns, loss, grad_norm, step_seconds, tokens from steps "
-            "order by run_id, step"
-        ):
-            if run_id in self.runs:
-                point = StepPoint(step, time_ns, *_nan(values), tokens)
-                self.runs[run_id].history.restore([point])
 
     # --- what agents report ----------------------------------------------------------------
 
@@ -521,50 +504,9 @@ class Registry:
 
     async def flush(self) -> None:
         """Write every run and its new steps."""
-        for run in list(self.runs.values()):
-            points = run.history.take_unwritten()
-            if run.history.thinned:
-                run.history.thinned = False
-                await self._rewrite(run)
-            await self._write_steps(run.run_id, points)
-        await self._database.write(
-            "insert or replace into runs values (?, ?)",
-            [(run.run_id, run.state_json()) for run in self.runs.values()],
-        )
+        await self._disk.write(list(self.runs.values()))
 
     async def keep(self, run_id: str) -> None:
         """Write one run's state now."""
-        run = self.runs.get(run_id)
-        if run is not None:
-            row = (run_id, run.state_json())
-            await self._database.write("insert or replace into runs values (?, ?)", [row])
-
-    async def _rewrite(self, run: LiveRun) -> None:
-        stride, top = run.history.stride, run.top_step
-        await self._database.write(
-            "delete from steps where run_id = ? and (step % ? != 0 or step > ?)",
-            [(run.run_id, stride, top)],
-        )
-
-    async def _write_steps(self, run_id: str, points: Iterable[StepPoint]) -> None:
-        await self._database.write(
-            "insert or replace into steps values (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    run_id,
-                    point.step,
-                    point.time_unix_ns,
-                    point.loss,
-                    point.grad_norm,
-                    point.step_seconds,
-                    point.tokens,
-                )
-                for point in points
-            ],
-        )
-
-
-def _nan(row: Iterable[float | None]) -> tuple[float, float, float]:
-    """SQLite keeps NaN as null."""
-    loss, grad_norm, step_seconds = (math.nan if value is None else value for value in row)
-    return loss, grad_norm, step_seconds
+        if (run := self.runs.get(run_id)) is not None:
+            await self._disk.write_state(run)

@@ -22,6 +22,7 @@ from colossus_tui.hub.backends.kubernetes.orders import Orders
 from colossus_tui.hub.backends.kubernetes.shapes import at
 from colossus_tui.hub.backends.kubernetes.sightings import Whole, node_of, state_of
 from colossus_tui.hub.backends.kubernetes.watcher import Watcher
+from colossus_tui.hub.backends.queued import check_queued
 from colossus_tui.model import (
     ActionParameters,
     ActionState,
@@ -114,20 +115,8 @@ class KubernetesBackend:
         waits = run.state is RunState.PENDING
         if not (verb is Verb.PAUSE and waits) and (why := self.capabilities(run).get(verb)):
             raise RefusalError(ReasonCode.UNSUPPORTED, why)
-        allowed = _STATES.get(verb, ())
-        if run.state not in allowed:
-            words = " or ".join(allowed)
-            raise RefusalError(
-                ReasonCode.CONFLICT, f"the run is {run.state}; {verb} needs it {words}"
-            )
-        if self._watcher.away_since:
-            raise RefusalError(
-                ReasonCode.UNREACHABLE, f"Kubernetes does not answer: {self._watcher.why_away}"
-            )
-        if verb is Verb.RESUME and waits and not run.job.held:
-            raise RefusalError(ReasonCode.CONFLICT, f"nothing holds it; it waits: {run.job.reason}")
-        if verb is Verb.PAUSE and waits and run.job.held:
-            raise RefusalError(ReasonCode.CONFLICT, "it is held already")
+        away = self._watcher.why_away if self._watcher.away_since else ""
+        check_queued("Kubernetes", verb, run, _STATES.get(verb, ()), away)
         if verb is Verb.PAUSE and whole.queued and whole.workload is None:
             raise RefusalError(ReasonCode.CONFLICT, "Kueue has made no Workload for it yet")
         if verb is Verb.REPRIORITIZE:

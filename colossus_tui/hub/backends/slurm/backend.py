@@ -18,6 +18,7 @@ from colossus_tui.hub.backends.base import (
     Stage,
 )
 from colossus_tui.hub.backends.gang import Gang, freeze_outlook
+from colossus_tui.hub.backends.queued import check_queued
 from colossus_tui.hub.backends.slurm.command import SlurmCommands, SlurmError, failed
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
 from colossus_tui.hub.backends.slurm.nodes import SlurmNodes
@@ -98,21 +99,9 @@ class SlurmBackend:
         """
         if run is None or run.job is None:
             raise RefusalError(ReasonCode.UNREACHABLE, "Slurm has not told of this run yet")
-        allowed = _STATES.get(verb, ())
-        if run.state not in allowed:
-            words = " or ".join(allowed)
-            raise RefusalError(
-                ReasonCode.CONFLICT, f"the run is {run.state}; {verb} needs it {words}"
-            )
-        if self._poller.away_since:
-            raise RefusalError(
-                ReasonCode.UNREACHABLE, f"Slurm does not answer: {self._poller.why_away}"
-            )
+        away = self._poller.why_away if self._poller.away_since else ""
+        check_queued("Slurm", verb, run, _STATES.get(verb, ()), away)
         waits = run.state is RunState.PENDING
-        if verb is Verb.RESUME and waits and not run.job.held:
-            raise RefusalError(ReasonCode.CONFLICT, f"nothing holds it; it waits: {run.job.reason}")
-        if verb is Verb.PAUSE and waits and run.job.held:
-            raise RefusalError(ReasonCode.CONFLICT, "it is held already")
         if not (verb is Verb.PAUSE and waits) and (why := self.capabilities(run).get(verb)):
             raise RefusalError(ReasonCode.UNSUPPORTED, why)
         if verb is Verb.REPRIORITIZE:
