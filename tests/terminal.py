@@ -16,6 +16,8 @@ from typing import Self
 
 import pyte
 
+_SIZE = ("COLUMNS", "LINES")  # a terminal tells its size itself
+
 
 class Terminal:
     """One program and the screen that its output makes, as a terminal would draw it.
@@ -43,7 +45,10 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**environment, "TERM": "xterm-256color"},
+            env={
+                **{name: environment[name] for name in environment if name not in _SIZE},
+                "TERM": "xterm-256color",
+            },
         )
         self.pid = self._process.pid
         os.close(slave)

@@ -64,7 +64,9 @@ class SlurmCluster:
                 "apt-get install slurmctld slurmd slurm-client munge"
             )
         self.folder = folder
-        self.node_names = [f"n{index}" for index in range(1, node_count + 1)]
+        # Of its own names: agents find ranks by their node's, and several clusters share a machine.
+        prefix = f"n{random.randrange(100, 1000)}x"
+        self.node_names = [f"{prefix}{index}" for index in range(1, node_count + 1)]
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         folder.chmod(0o755)  # other users' commands read slurm.conf and reach munge's socket
         ports = _free_ports(node_count + 1)
@@ -72,7 +74,7 @@ class SlurmCluster:
         self._first_job = random.randrange(1_000, 60_000_000)
         self.conf = folder / "slurm.conf"
         # Names in short form need ports in a row.
-        nodes = f"n[1-{node_count}]"
+        nodes = f"{prefix}[1-{node_count}]"
         self.conf.write_text(
             CONF.format(
                 host=socket.gethostname().partition(".")[0],

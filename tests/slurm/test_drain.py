@@ -92,13 +92,14 @@ def test_a_run_without_a_free_node_is_saved_and_said_to_wait(
     site: SlurmSite, client: Client
 ) -> None:
     run_id = site.train("whole", "--exclusive", ranks=3)
+    (name, *_) = site.slurm.node_names
 
-    action = client.drain("n1", wait=True, timeout=170)
+    action = client.drain(name, wait=True, timeout=170)
 
     assert action.state is ActionState.PARTIAL, action
     assert f"{run_id}: saved; waits in its queue" in action.detail
     assert site.run_of(run_id)["state"] == "pending"
-    client.undrain("n1", wait=True, timeout=30)
+    client.undrain(name, wait=True, timeout=30)
     site.wait_state(run_id, "running", 60)
 
 
@@ -126,12 +127,13 @@ def test_a_node_is_drained_once_at_a_time_and_only_by_its_owner(
     with pytest.raises(RefusedError, match="no scheduler of this hub owns nowhere"):
         client.drain("nowhere")
     with pytest.raises(RefusedError, match="is not drained"):
-        client.undrain("n1")
+        client.undrain(site.slurm.node_names[0])
     with pytest.raises(RefusedError, match="node_name"):
         client.drain("n1; reboot")
     run_id = site.train("held", ranks=1)
     name = node_of(site, run_id)
-    client.drain(name)
+    action = client.drain(name)
 
     with pytest.raises(RefusedError, match="holds the node"):
         client.drain(name)
+    assert client.wait(action.action_id, 120).state is ActionState.OBSERVED
