@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 import uuid
@@ -13,10 +14,19 @@ import pytest
 
 from colossus_protos.v1 import action_pb2, directive_pb2, run_pb2
 from colossus_tui.client import Client, RefusedError
-from colossus_tui.model import Action, ActionParameters, ActionState, PriorityClass
+from colossus_tui.hub.actions.gate import Caller
+from colossus_tui.model import (
+    Action,
+    ActionParameters,
+    ActionState,
+    PriorityClass,
+    RunState,
+    Verb,
+)
 from colossus_tui.wire import from_proto
 from tests.e2e.product import Product
 from tests.fakes.fake_agent import FakeAgent, hello, local_run
+from tests.hub.engine_world import Clock, Hub, World
 from tests.support import until
 
 FREEZE_FOR_A_MINUTE = ActionParameters(fuse_seconds=60)
@@ -289,3 +299,31 @@ def test_long_words_of_an_operator_are_kept_short(hub: Product, client: Client) 
 
     assert action.state is ActionState.REFUSED
     assert len(action.reason) == 512
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_an_action_on_a_run_that_is_lost_before_it_begins_ends_at_once(
+    restart: bool, tmp_path: Path
+) -> None:
+    async def stop() -> Action:
+        world = World(Clock(), linked=False)
+        hub = Hub(world, tmp_path / "hub.sqlite3")
+        asked = Action("stop-of-a", Verb.STOP, "a", agreed_step=-1)
+        await hub.engine.submit(asked, 0, Caller("operator", "alice"))
+        async for action in hub.engine.watch(asked.action_id):
+            if action.state is ActionState.DISPATCHED:
+                break
+        if restart:
+            await hub.drop()
+            hub = Hub(world, tmp_path / "hub.sqlite3")
+        world.change("a", state=RunState.LOST)
+        async with asyncio.timeout(10):
+            async for action in hub.engine.watch(asked.action_id):
+                asked = action
+        assert not hub.holding
+        await hub.drop()
+        return asked
+
+    end = asyncio.run(stop())
+    assert end.state is (ActionState.UNCONFIRMED if restart else ActionState.FAILED)
+    assert end.detail.startswith("the run is lost")

@@ -29,6 +29,7 @@ from colossus_tui.model import (
     Event,
     ReasonCode,
     Run,
+    RunState,
     Severity,
     Verb,
 )
@@ -78,6 +79,11 @@ class Engine:
         self._approving = asyncio.Lock()
         self._leaving = asyncio.Event()
         self.revision = 1
+        # Before anything new is asked for, so it finds its run held and nothing begins twice.
+        for action in journal.recent(10_000, open_only=True):
+            self._hold(action)
+            if action.state is not ActionState.REQUESTED:
+                self._accepted.put_nowait(action)
 
     # --- taking ----------------------------------------------------------------------------
 
@@ -235,10 +241,6 @@ class Engine:
 
     async def run(self) -> None:
         """Finish what an earlier hub began, then carry out what is accepted, for ever."""
-        for action in self._journal.recent(10_000, open_only=True):
-            self._hold(action)
-            if action.state is not ActionState.REQUESTED:
-                self._accepted.put_nowait(action)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._expire_requests())
             try:
@@ -327,7 +329,11 @@ class Engine:
         return ActionState.OBSERVED, None, detail
 
     async def _wait_visible(self, action: Action) -> None:
-        """After a restart agents must link, or the scheduler speak, before there is a world."""
+        """After a restart agents must link, or the scheduler speak, before there is a world.
+
+        Raises:
+            ActionFailedError: The run was lost in the meantime.
+        """
         if action.verb is Verb.START or action.verb.is_on_node:
             return
         while True:
@@ -336,6 +342,9 @@ class Engine:
                 return
             if seen is not None and seen.linked_nodes:
                 return
+            # A lost run may be resumed; nothing else begins on one, and nothing more comes of it.
+            if run is not None and run.state is RunState.LOST and action.verb is not Verb.RESUME:
+                raise _lost(action)
             await self._registry.wait_change(action.run_id, 0.5)
 
     def _order(self, action: Action, report: Report) -> Order:
@@ -394,6 +403,14 @@ class Engine:
                 await watcher.wait()
         finally:
             self._watchers.discard(watcher)
+
+
+def _lost(action: Action) -> ActionFailedError:
+    """Say that the run is lost; what an earlier hub has done of the action is not known."""
+    why = "the run is lost: no node has a record of it any more"
+    if action.state is ActionState.ACCEPTED:
+        return ActionFailedError(ReasonCode.CONFLICT, f"{why}; nothing was done")
+    return ActionFailedError(ReasonCode.CONFLICT, why, ActionState.UNCONFIRMED)
 
 
 def _waits(action: Action) -> str:
