@@ -301,21 +301,12 @@ def test_long_words_of_an_operator_are_kept_short(hub: Product, client: Client) 
     assert len(action.reason) == 512
 
 
-@pytest.mark.parametrize("restart", [False, True])
-def test_an_action_on_a_run_that_is_lost_before_it_begins_ends_at_once(
-    restart: bool, tmp_path: Path
-) -> None:
+def test_an_action_on_a_run_that_is_lost_before_it_begins_ends_at_once(tmp_path: Path) -> None:
     async def stop() -> Action:
         world = World(Clock(), linked=False)
         hub = Hub(world, tmp_path / "hub.sqlite3")
         asked = Action("stop-of-a", Verb.STOP, "a", agreed_step=-1)
         await hub.engine.submit(asked, 0, Caller("operator", "alice"))
-        async for action in hub.engine.watch(asked.action_id):
-            if action.state is ActionState.DISPATCHED:
-                break
-        if restart:
-            await hub.drop()
-            hub = Hub(world, tmp_path / "hub.sqlite3")
         world.change("a", state=RunState.LOST)
         async with asyncio.timeout(10):
             async for action in hub.engine.watch(asked.action_id):
@@ -325,5 +316,5 @@ def test_an_action_on_a_run_that_is_lost_before_it_begins_ends_at_once(
         return asked
 
     end = asyncio.run(stop())
-    assert end.state is (ActionState.UNCONFIRMED if restart else ActionState.FAILED)
+    assert end.state is ActionState.FAILED
     assert end.detail.startswith("the run is lost")

@@ -342,9 +342,11 @@ class Engine:
                 return
             if seen is not None and seen.linked_nodes:
                 return
-            # A lost run may be resumed; nothing else begins on one, and nothing more comes of it.
-            if run is not None and run.state is RunState.LOST and action.verb is not Verb.RESUME:
-                raise _lost(action)
+            if action.state is ActionState.ACCEPTED and _is_lost(run, action.verb):
+                raise ActionFailedError(
+                    ReasonCode.CONFLICT,
+                    "the run is lost: its node has no record of it any more; nothing was done",
+                )
             await self._registry.wait_change(action.run_id, 0.5)
 
     def _order(self, action: Action, report: Report) -> Order:
@@ -405,12 +407,10 @@ class Engine:
             self._watchers.discard(watcher)
 
 
-def _lost(action: Action) -> ActionFailedError:
-    """Say that the run is lost; what an earlier hub has done of the action is not known."""
-    why = "the run is lost: no node has a record of it any more"
-    if action.state is ActionState.ACCEPTED:
-        return ActionFailedError(ReasonCode.CONFLICT, f"{why}; nothing was done")
-    return ActionFailedError(ReasonCode.CONFLICT, why, ActionState.UNCONFIRMED)
+def _is_lost(run: Run | None, verb: Verb) -> bool:
+    """Whether no agent can act on the run; a scheduler may know more, and a resume begins anew."""
+    lost = run is not None and run.backend == "local" and run.state is RunState.LOST
+    return lost and verb is not Verb.RESUME
 
 
 def _waits(action: Action) -> str:
