@@ -94,6 +94,7 @@ def test_a_killed_child_is_started_again_and_training_goes_on(machine: Product, 
         until(lambda: children(terminal).get(name, before[name]).pid != before[name].pid, 20)
         other = ({"hub", "agent"} - {name}).pop()
         assert children(terminal)[other].pid == before[other].pid
+        until(machine.answers, message="the hub")
         step: int = until(lambda: machine.run_of("t").get("step") or 0, 20)
         machine.wait_step("t", step + 20)
         terminal.until("running")

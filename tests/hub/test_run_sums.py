@@ -128,7 +128,7 @@ def test_processes_of_two_nodes_with_one_pid_are_not_taken_for_each_other(hub: P
             run.ranks[0].rank, run.ranks[0].pid = rank, 7
             agent.report(run)
 
-        until(lambda: len(client.run("r").ranks) == 2)
+        until(lambda: client.runs() and len(client.run("r").ranks) == 2)
         ranks = client.run("r").ranks
 
     assert [rank.cpu_ratio for rank in ranks] == [1.0, 3.0]

@@ -43,7 +43,7 @@ class KubernetesSite(Product):
         for name in self.cluster.node_names:
             self.start_agent_of(name)
         until(
-            lambda: len([n for n in self.json("nodes")["nodes"] if n["linked"]]) == 3,
+            lambda: len(self.linked_nodes()) == 3,
             30,
             message="linked agents",
         )

@@ -35,10 +35,7 @@ class SlurmSite(Product):
         for name in self.slurm.node_names:
             self.start_agent_of(name)
         until(
-            lambda: (
-                [n["node_name"] for n in self.json("nodes")["nodes"] if n["linked"]]
-                == self.slurm.node_names
-            ),
+            lambda: self.linked_nodes() == self.slurm.node_names,
             30,
             message="linked agents",
         )
