@@ -38,14 +38,10 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests in one worker whose sites are costly, or would see each other.
-
-    Agents of two Slurms on one machine see the jobs of both; each backend of the matrix of actions
-    has one site for all of its tests.
-    """
+    """Keep tests in one worker that share a site: a Slurm, a backend of the matrix of actions."""
     for item in items:
         stand = item.callspec.params.get("stand") if hasattr(item, "callspec") else None
-        if stand == "slurm" or "slurm" in getattr(item, "fixturenames", ()):
+        if stand is not None:
+            item.add_marker(pytest.mark.xdist_group(f"actions-{stand}"))
+        elif "slurm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group("slurm"))
-        elif stand is not None:
-            item.add_marker(pytest.mark.xdist_group("matrix"))
