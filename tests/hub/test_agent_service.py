@@ -243,6 +243,29 @@ def test_a_run_of_a_node_that_forgot_it_is_lost_not_running(hub: Product) -> Non
         until(lambda: hub.run_of("r").get("state") == "lost", message="the run to be lost")
 
 
+@pytest.mark.timeout(150)
+def test_a_run_that_no_node_reports_to_a_new_hub_is_lost_until_one_does(hub: Product) -> None:
+    with FakeAgent(hub.address) as agent:
+        agent.greet()
+        agent.report(local_run())
+        agent.steps("r", [1, 2])
+        until(lambda: hub.run_of("r").get("state") == "running")
+        agent.until_acknowledged(1)  # it is on disk
+    hub.kill("hub")
+    hub.start_hub()
+
+    with FakeAgent(hub.address) as agent:
+        agent.greet(hello(instance_id="instance-2"))
+        agent.report()
+        time.sleep(50)
+        assert hub.run_of("r")["state"] == "running"  # its agent may yet link
+        until(lambda: hub.run_of("r")["state"] == "lost", 30, message="the run to be lost")
+    with FakeAgent(hub.address) as agent:
+        agent.greet(hello(instance_id="instance-2"))
+        agent.report(local_run())
+        until(lambda: hub.run_of("r")["state"] == "running", message="the run that came back")
+
+
 def test_steps_are_whole_only_when_every_rank_finished_them(hub: Product) -> None:
     run = local_run(rank_count=2)
     run.ranks.add(rank=1, pid=2, alive=True, hooked=True, state="S")

@@ -22,6 +22,7 @@ from colossus_tui.model import PriorityClass, RankExit, ResumePoint, RunState
 HOOK_PATIENCE_SECONDS = 5.0  # how long a new attempt may take to show a hook
 HANG_FACTOR = 5.0
 HANG_SECONDS = 120.0
+FORGOTTEN_SECONDS = 60.0  # longer than any agent waits before it links again
 # States that an action sets and that stay while facts do not end them.
 _INTENDED = (RunState.PAUSING, RunState.STOPPING)
 
@@ -68,6 +69,7 @@ class LiveRun:
     ledger: Ledger = field(default_factory=Ledger)
     attempt_seen: float = 0.0  # hub's monotonic clock: first report of this attempt
     step_seen: float = 0.0  # hub's monotonic clock: last whole step
+    read_at: float | None = None  # hub's monotonic clock: from disk; None for one of this hub's
     output_tail: str = ""
     resumed_attempt: int = 0  # attempt that a resume is about to follow
     rest: RunState | None = None  # paused or stopped: how an action left this attempt
@@ -152,6 +154,8 @@ class LiveRun:
             return self.state, ""
         sums = self.nodes.sums
         if not sums.ranks:
+            if self._is_forgotten(now):
+                return RunState.LOST, "no node has reported it since the hub began"
             return self.state, ""
         if sums.alive:
             return self._derive_alive(now)
@@ -170,6 +174,12 @@ class LiveRun:
                 describe_exit(rank) for _, rank in self.ranks() if is_bad_end(rank)
             )
         return RunState.COMPLETED, "every rank ended with exit code 0"
+
+    def _is_forgotten(self, now: float) -> bool:
+        if self.read_at is None or now - self.read_at < FORGOTTEN_SECONDS:
+            return False
+        rests = self.state.is_over or self.state is RunState.PAUSED
+        return not (self.nodes or rests or self.open_action_id)
 
     def _derive_alive(self, now: float) -> tuple[RunState, str]:
         if self.frozen_node_count:

@@ -81,6 +81,8 @@ class Registry:
         self._gpus = gpus
         self._clock = clock
         self.runs = self._disk.read()
+        for run in self.runs.values():
+            run.read_at = clock()
         self.revision = 1
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._parked: dict[str, deque[run_pb2.StepBatch | run_pb2.CheckpointReport]] = {}
