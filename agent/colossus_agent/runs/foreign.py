@@ -208,6 +208,7 @@ class Foreigners:
         for run_id, (number, folder) in found.items():
             known = self._known.get(run_id)
             if known is None or known.number < number or known.page_folder is None:
+                looked = time.time_ns()
                 changed = _changed_unix_ns(folder)
                 if self._ended.get(folder) == changed:
                     continue
@@ -215,7 +216,9 @@ class Foreigners:
                 newer.pages.refresh()
                 if not newer.alive():
                     newer.close()  # ended before this agent began, or about to write its pages
-                    if time.time_ns() - changed > 1e9:  # else a page may come in the same tick
+                    # Else a page may come in the same tick; the time is that before the look, as
+                    # the agent may have been kept waiting since.
+                    if looked - changed > 1e9:
                         self._ended[folder] = changed
                     continue
                 if known is not None:
