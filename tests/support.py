@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], timeout: float = 20.0, *, message: str = "") -> T:
+def until(condition: Callable[[], T], timeout: float = 10.0, *, message: str = "") -> T:
     """Call `condition` until it is truthy and return its value.
 
     Args:

@@ -345,7 +345,7 @@ class Engine:
             if action.state is ActionState.ACCEPTED and _is_lost(run, action.verb):
                 raise ActionFailedError(
                     ReasonCode.CONFLICT,
-                    "the run is lost: its node has no record of it any more; nothing was done",
+                    "the run is lost: no agent that is linked reports it; nothing was done",
                 )
             await self._registry.wait_change(action.run_id, 0.5)
 

@@ -19,12 +19,18 @@ class RunDisk:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def read(self) -> dict[str, LiveRun]:
-        """Return every run with its steps; one that is damaged is left out and told."""
+    def read(self, now: float) -> dict[str, LiveRun]:
+        """Return every run with its steps; one that is damaged is left out and told.
+
+        Args:
+            now: The hub's monotonic clock.
+        """
         runs: dict[str, LiveRun] = {}
         for run_id, body in self._database.fetch_now("select run_id, body from runs"):
             try:
-                runs[run_id] = LiveRun.from_json(run_id, body)
+                run = LiveRun.from_json(run_id, body)
+                run.read_at = now
+                runs[run_id] = run
             except (ValueError, KeyError, TypeError) as error:
                 LOG.warning("run=%r state=damaged error=%r", run_id, error)
         for run_id, step, time_ns, *values, tokens in self._database.fetch_now(

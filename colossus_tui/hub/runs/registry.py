@@ -80,9 +80,7 @@ class Registry:
         self._node_age = node_age
         self._gpus = gpus
         self._clock = clock
-        self.runs = self._disk.read()
-        for run in self.runs.values():
-            run.read_at = clock()
+        self.runs = self._disk.read(clock())
         self.revision = 1
         self._waiters: dict[str, set[asyncio.Event]] = {}
         self._parked: dict[str, deque[run_pb2.StepBatch | run_pb2.CheckpointReport]] = {}
