@@ -254,14 +254,20 @@ def test_a_scribbled_page_is_read_without_a_crash(
 
 
 def test_a_forked_worker_does_not_speak_as_the_rank(folder: Path) -> None:
-    run = Run.from_env()
-    run.step(1)
-    pid = os.fork()
-    if pid == 0:
-        run.step(99)
-        os._exit(int(run.active))
+    code = """
+import os
+from colossus_hook import Run
+run = Run.from_env()
+run.step(1)
+pid = os.fork()
+if pid == 0:
+    run.step(99)
+    os._exit(int(run.active))
+assert run.active
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
 
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert page_of(folder).current_step() == 1
 
 
