@@ -9,6 +9,8 @@ import pytest
 
 pytest_plugins = ["tests.hub_fixtures"]
 
+SITES = {"slurm", "actions", "kubernetes"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a change of the contracts be accepted knowingly."""
@@ -38,10 +40,12 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests in one worker that share a site: a Slurm, a backend of the matrix of actions."""
+    """Mark whole sites; keep tests in one worker that share one: a module, a backend's matrix."""
     for item in items:
+        if item.path.parent.name in SITES:
+            item.add_marker(pytest.mark.site)
         stand = item.callspec.params.get("stand") if hasattr(item, "callspec") else None
         if stand is not None:
             item.add_marker(pytest.mark.xdist_group(f"actions-{stand}"))
         elif "slurm" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("slurm"))
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))

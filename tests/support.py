@@ -13,7 +13,8 @@ def until(condition: Callable[[], T], timeout: float = 10.0, *, message: str = "
     """Call `condition` until it is truthy and return its value.
 
     Args:
-        condition: Read again about 50 times a second.
+        condition: Read again about 50 times a second; what takes long is read less often, for the
+            rest of the machine has work to do meanwhile.
         timeout: Seconds after which the test fails.
         message: What was waited for, for the failure's text.
 
@@ -22,9 +23,10 @@ def until(condition: Callable[[], T], timeout: float = 10.0, *, message: str = "
     """
     deadline = time.monotonic() + timeout
     while True:
+        began = time.monotonic()
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"after {timeout} s still waiting for {message or condition}")
-        time.sleep(0.02)
+        time.sleep(max(0.02, 2 * (time.monotonic() - began)))

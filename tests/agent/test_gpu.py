@@ -140,6 +140,7 @@ def test_power_without_an_energy_counter_is_the_devices_own_reading(nvml: FakeNv
     assert not tick["inventory"][2]["has_energy_counter"]
 
 
+@pytest.mark.waits
 def test_a_lost_gpu_is_lost_in_every_sensor_and_comes_back(nvml: FakeNvml) -> None:
     with sampling(nvml) as process:
         process.until(all_open)

@@ -139,6 +139,7 @@ def test_a_pause_tells_what_the_devices_said(nvml: tuple[Product, FakeNvml]) -> 
     assert "no process left, 1/1 GPUs released" in json.loads(paused.stdout)["action"]["detail"]
 
 
+@pytest.mark.waits
 @pytest.mark.timeout(150)
 def test_memory_that_lingers_on_a_gpu_keeps_a_pause_from_being_observed(
     nvml: tuple[Product, FakeNvml],

@@ -130,6 +130,7 @@ def test_a_lock_that_hangs_is_undone_at_its_deadline(site: Site) -> None:
     site.goes_on()
 
 
+@pytest.mark.waits
 def test_memory_that_the_devices_still_see_undoes_the_freeze(site: Site) -> None:
     site.hold()
     with subprocess.Popen(

@@ -243,6 +243,7 @@ def test_a_run_of_a_node_that_forgot_it_is_lost_not_running(hub: Product) -> Non
         until(lambda: hub.run_of("r").get("state") == "lost", message="the run to be lost")
 
 
+@pytest.mark.waits
 @pytest.mark.timeout(150)
 def test_a_run_that_no_node_reports_to_a_new_hub_is_lost_until_one_does(hub: Product) -> None:
     with FakeAgent(hub.address) as agent:

@@ -72,6 +72,6 @@ def training(name: str, folder: Path, steps: int) -> list[str]:
     """Return the command of a small real training."""
     return [
         *(sys.executable, "-m", "colossus_tui.demo.train", "--name", name),
-        *("--checkpoint-dir", str(folder), "--seed", "7", "--steps-per-second", "20"),
+        *("--checkpoint-dir", str(folder), "--seed", "7", "--steps-per-second", "10"),
         *("--max-steps", str(steps), "--checkpoint-seconds", "1000"),
     ]

@@ -83,7 +83,7 @@ class SlurmSite(Product):
         folder = self.folder / "checkpoints" / name
         script = (
             f"exec srun {sys.executable} -m colossus_tui.demo.train --name {name} "
-            f"--checkpoint-dir {folder} --seed 7 --steps-per-second 20 --max-steps {steps} "
+            f"--checkpoint-dir {folder} --seed 7 --steps-per-second 10 --max-steps {steps} "
             "--checkpoint-seconds 1000"
         )
         job = self.slurm.submit(
