@@ -8,6 +8,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 from colossus_agent import VERSION, notify, wire
 from colossus_agent.config import AgentConfig
@@ -55,6 +56,7 @@ class Agent:
         self._hand_busy_since: float | None = None
         self._processes_sent = 0.0
         self._dropped_told = (0, 0)
+        self._told_link = 0
 
     async def run(self) -> None:
         """Adopt, sample, link and obey until cancelled."""
@@ -135,7 +137,10 @@ class Agent:
         while True:
             self._look.clear()
             self._hand_busy_since = time.monotonic()
-            poll = await loop.run_in_executor(self._hand, self._supervisor.poll)
+            # A hub keeps of a checkpoint what is whole: the next must hear of the parts again.
+            is_told, self._told_link = self._told_link == self._link.count, self._link.count
+            look = partial(self._supervisor.poll, tell_again=not is_told)
+            poll = await loop.run_in_executor(self._hand, look)
             self._hand_busy_since = None
             self._publish_runs(poll)
             if loop.time() < self._busy_until:

@@ -86,6 +86,7 @@ class Link:
         self._loss = ""
         self.directives: asyncio.Queue[directive_pb2.Directive] = asyncio.Queue(DIRECTIVE_LIMIT)
         self.is_up = False
+        self.count = 0  # of links there have been
 
     def send(self, message: agent_link_pb2.LinkRequest) -> None:
         """Send a numbered message: now if the hub takes it, else when it does."""
@@ -161,6 +162,7 @@ class Link:
         self._outbox.begin_link()
         self._reports = self._make_reports()
         self.is_up = True
+        self.count += 1
         self._loss = ""
         LOG.info("link=up hub=%s version=%r", self._address, answer.welcome.hub_version)
 

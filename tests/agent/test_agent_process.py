@@ -15,6 +15,7 @@ from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,13 +200,14 @@ def test_the_hub_gone_for_a_while_gets_every_step_and_the_frames_in_between(link
     assert page.exists()
     linked.hub.start()
     until(lambda: linked.steps()[-1] > gone + 350, 20)
-    until(lambda: any(m.replayed for m in linked.hub.bodies("frame")))
 
+    def waited() -> list[Any]:
+        return [message for message in linked.hub.bodies("frame") if message.replayed]
+
+    until(lambda: len(waited()) >= 2, message="the frames in between")
     steps = linked.steps()
     assert steps == list(range(1, len(steps) + 1))
-    waited = [m for m in linked.hub.bodies("frame") if m.replayed]
-    assert len(waited) >= 2
-    assert all(m.frame.sample_time_unix_ns > began - 2e9 for m in waited)
+    assert all(message.frame.sample_time_unix_ns > began - 2e9 for message in waited())
 
 
 def test_after_an_order_changes_are_told_at_once(linked: Node) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import sys
+import time
 
 import pytest
 
+from colossus_tui.hub.app import ACKNOWLEDGE_TICKS
 from tests.e2e.product import Product, process_state
 from tests.support import until
 
@@ -51,6 +54,36 @@ def test_killing_the_hub_loses_neither_runs_nor_the_journal(product: Product) ->
     database = next((product.folder / "state" / "hub").glob("*.sqlite3"))
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+SAVES_WHEN_TOLD = """
+import pathlib, sys, time
+from colossus_hook import Run
+run, folder = Run.from_env(), pathlib.Path(sys.argv[1])
+saved = False
+for step in range(1, 10_000):
+    time.sleep(0.05)
+    run.step(step)
+    if not saved and (folder / f"save-{run.rank}").exists():
+        (folder / f"part-{run.rank}").touch()
+        run.checkpointed(7, str(folder / f"part-{run.rank}"))
+        saved = True
+"""
+
+
+@pytest.mark.timeout(120)
+def test_a_part_that_a_hub_heard_of_before_its_death_is_told_to_the_next(product: Product) -> None:
+    argv = (sys.executable, "-c", SAVES_WHEN_TOLD, str(product.folder))
+    assert product.cli("run", "--name", "t", "--ranks", "2", "--", *argv).returncode == 0
+    product.wait_step("t", 1)
+    (product.folder / "save-0").touch()
+    until(lambda: product.ranks("t")[0]["checkpoint_step"] == 7, message="the first part")
+    time.sleep(ACKNOWLEDGE_TICKS + 2)  # its agent has let go of it: the hub has it
+    product.kill("hub")
+    product.start_hub()
+    (product.folder / "save-1").touch()
+
+    until(lambda: product.run_of("t")["durable_step"] == 7, 20, message="the whole checkpoint")
 
 
 def test_a_killed_rank_is_shown_with_its_signal(product: Product) -> None:

@@ -122,6 +122,11 @@ class AttemptPages:
                 progress.append(RankProgress(rank, tuple(steps), missed, found))
         return progress
 
+    def tell_again(self) -> None:
+        """Let the next `read` return each rank's newest checkpoint once more."""
+        for page in self._pages.values():
+            page.checkpoint_count = max(page.checkpoint_count - 1, 0)
+
     def prepare(self, agreement: int, verb: str, step: int, hold_ns: int) -> list[RankAnswer]:
         """Promise `step` on every page, or on none.
 

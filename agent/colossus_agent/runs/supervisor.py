@@ -270,8 +270,12 @@ class Supervisor:
         shutil.rmtree(attempt.folder.root, ignore_errors=True)
         return Outcome(DONE, "forgotten")
 
-    def poll(self) -> Poll:
-        """Look at every run, and kill what outlived its grace."""
+    def poll(self, *, tell_again: bool = False) -> Poll:
+        """Look at every run, and kill what outlived its grace.
+
+        Args:
+            tell_again: Also return the newest checkpoint of each rank where it is not new.
+        """
         runs, progress = [], []
         thawed: dict[str, str] = {}
         for attempt in self._attempts.values():
@@ -281,6 +285,8 @@ class Supervisor:
         for held in every:
             if held.freezer.is_overdue():
                 _undo(held.freezer, held.run_id)
+            if tell_again:
+                held.pages.tell_again()
             seen, ranks = held.observe(), held.read()
             runs.append(replace(seen, step_source=held.step_source))
             if ranks:

@@ -219,6 +219,11 @@ class Progress:
         while len(self._saved) > 64:
             del self._saved[min(self._saved)]
 
+    def has_part(self, report: run_pb2.CheckpointReport) -> bool:
+        """Return whether a rank has said this before: agents tell each new link."""
+        saved = self._saved.get(report.step)
+        return saved is not None and report.rank in saved.parts
+
     def common_checkpoint_step(self, rank_count: int) -> int | None:
         """Return the step of the last checkpoint when it is the same for all ranks."""
         if len(self._at_checkpoint) != 1:

@@ -206,7 +206,7 @@ class Registry:
             return
         if report.attempt != run.attempt:
             return
-        if not report.on_disk:
+        if not report.on_disk and not run.progress.has_part(report):
             self._note(
                 run,
                 Severity.CRITICAL,
