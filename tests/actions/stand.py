@@ -176,7 +176,14 @@ class Stand:
         """Bring a run from whatever state to the wanted one."""
         if not wanted:
             return
-        until(lambda: self._is_calm(run_id), 40, message=f"{run_id} to be calm")
+        try:
+            until(lambda: self._is_calm(run_id), 40, message=f"{run_id} to be calm")
+        except AssertionError as error:
+            nodes = [(node.node_name, node.linked) for node in self.client.nodes()]
+            actions = self.client.actions(run_id=run_id, limit=2)
+            ranks = [(pid, letter(pid)) for pid in self.processes(run_id)]
+            error.add_note(f"{self.detail(run_id)}\n{actions}\n{nodes}\nprocesses {ranks}")
+            raise
         if self.state(run_id) == wanted:
             return
         if self.state(run_id) != "running":
