@@ -29,6 +29,7 @@ class Product:
         self.socket = folder / "hub.sock"
         self.hub: subprocess.Popen[bytes] | None = None
         self.agent: subprocess.Popen[bytes] | None = None
+        self._client: Client | None = None
         self.environment = os.environ | {
             "COLOSSUS_STATE_DIR": str(folder / "state"),
             "COLOSSUS_RUNTIME_DIR": str(folder),
@@ -106,8 +107,18 @@ class Product:
 
     def ask(self, question: Callable[[Client], T]) -> T:
         """Ask the hub as a program does; much cheaper than the command where it is asked often."""
-        with Client(self.address) as client:
+        client = self._client = self._client or Client(self.address)
+        try:
             return question(client)
+        except ColossusError:
+            self.hang_up()  # the next hub is asked anew, without what gRPC waits after a failure
+            raise
+
+    def hang_up(self) -> None:
+        """Let go of the connection that `ask` keeps."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
     def run_of(self, run_id: str) -> dict[str, Any]:
         """Return one run as `colossus runs --json` shows it."""
@@ -153,6 +164,7 @@ class Product:
 
     def close(self) -> None:
         """End every run, then agent and hub."""
+        self.hang_up()
         for record in (self.folder / "state" / "agent" / "runs").glob("*/attempt-*/*.json"):
             if record.name.startswith(("rank-", "keeper", "fuse")):
                 _end(json.loads(record.read_text()))

@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
 
 
 def test_a_paused_job_has_no_pod_and_learns_on_from_its_checkpoint(site: KubernetesSite) -> None:
-    steady = site.submit("steady", steps=300, gpus=0, labels={shapes.RUN_LABEL: ""})
-    run_id = site.submit("paused", steps=300)
+    steady = site.submit("steady", steps=150, gpus=0, labels={shapes.RUN_LABEL: ""})
+    run_id = site.submit("paused", steps=150)
     site.wait_running(run_id)
     run = site.run_of(run_id)
     assert (run["backend"], run["label"], run["hooked"]) == ("kubernetes", "paused", True)
@@ -43,7 +43,8 @@ def test_a_paused_job_has_no_pod_and_learns_on_from_its_checkpoint(site: Kuberne
     site.wait_state(run_id, "completed", 60)
     site.wait_state(steady, "completed", 60)
     assert site.run_of(run_id)["attempt"] == 2
-    assert len(losses(site, run_id)) == 300
+    # The scheduler's word that it is over may come before the agents' last steps.
+    until(lambda: len(losses(site, run_id)) == len(losses(site, steady)) == 150, message="steps")
     assert losses(site, run_id) == losses(site, steady)
 
 
@@ -248,7 +249,7 @@ def test_a_hub_that_crashes_in_a_pause_finishes_it(site: KubernetesSite) -> None
 def test_a_job_that_completes_before_it_is_suspended_is_not_called_paused(
     site: KubernetesSite,
 ) -> None:
-    run_id = site.submit("brief", steps=150)
+    run_id = site.submit("brief", steps=90)
     site.wait_running(run_id)
     with Client(site.address) as client:
         action_id = client.submit("pause", run_id).action_id

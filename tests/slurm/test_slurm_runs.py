@@ -22,7 +22,7 @@ def losses(site: SlurmSite, run_id: str) -> dict[int, float]:
 
 
 def test_a_paused_job_is_held_and_learns_on_as_if_nothing_had_been(site: SlurmSite) -> None:
-    run_id = site.train("paused", steps=160)
+    run_id = site.train("paused", steps=100)
     run = site.run_of(run_id)
     assert (run["backend"], run["label"], run["hooked"]) == ("slurm", "paused", True)
     assert len(run["node_names"]) == 2
@@ -46,11 +46,11 @@ def test_a_paused_job_is_held_and_learns_on_as_if_nothing_had_been(site: SlurmSi
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     site.wait_state(run_id, "completed", 60)
     assert site.run_of(run_id)["attempt"] == 2
-    steady = site.train("steady", steps=160)
+    steady = site.train("steady", steps=100)
     site.wait_state(steady, "completed", 60)
-    expected = losses(site, steady)
-    assert len(expected) == 160
-    assert losses(site, run_id) == expected
+    # Slurm's word that it is over may come before the agents' last steps.
+    until(lambda: len(losses(site, run_id)) == len(losses(site, steady)) == 100, message="steps")
+    assert losses(site, run_id) == losses(site, steady)
 
 
 def test_a_checkpoint_keeps_the_job_running(site: SlurmSite) -> None:
