@@ -16,7 +16,7 @@ from colossus_agent.control.cuda import CudaCheckpoint
 from colossus_agent.directives import Directives
 from colossus_agent.link import Link
 from colossus_agent.outbox import FRAME_SECONDS, Outbox
-from colossus_agent.readings import GPU_COLUMNS, HOST_COLUMNS, Sample
+from colossus_agent.readings import GPU_COLUMNS, HOST_COLUMNS, ProcessSample, Sample
 from colossus_agent.runs import foreign
 from colossus_agent.runs.state import LocalRank, LocalRun, LocalRunState, Poll
 from colossus_agent.runs.supervisor import Supervisor
@@ -55,6 +55,7 @@ class Agent:
         self._busy_until = 0.0
         self._hand_busy_since: float | None = None
         self._processes_sent = 0.0
+        self._processes_told: tuple[ProcessSample, ...] | None = None
         self._dropped_told = (0, 0)
         self._told_link = 0
 
@@ -105,8 +106,8 @@ class Agent:
             self._link.report("sensors", _sensor_report(sample))
         now = time.monotonic()
         due = now - self._processes_sent >= PROCESS_REPORT_SECONDS
-        if due and (before is None or before.processes is not sample.processes):
-            self._processes_sent = now
+        if due and sample.processes is not self._processes_told:  # that none is left comes once
+            self._processes_sent, self._processes_told = now, sample.processes
             self._link.report("processes", _process_report(sample))
         for happening in sample.events:
             self._link.send(wire.event(happening))

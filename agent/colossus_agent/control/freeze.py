@@ -18,6 +18,7 @@ from colossus_agent.control.cuda import MOVE_SECONDS, CudaCheckpoint, CudaError
 from colossus_agent.control.process import ProcessId, ProcessStat, send
 
 STOPPED = frozenset("Tt")
+TRACED_SECONDS = 0.5
 STOP_SECONDS = 5.0
 OVERDUE_SECONDS = 2.0
 _NAMED = 8  # processes that an error names
@@ -183,14 +184,24 @@ class Freezer:
             raise FreezeError("the fuse ended before all was stopped")
 
     def _moving(self) -> list[ProcessStat]:
-        """Return who is not stopped; the members of a group count until all of it is frozen."""
+        """Return who is not stopped; the members of a group count until all of it is frozen.
+
+        A debugger's process is stopped for a moment at every signal, also where the debugger then
+        lets it go on: it is looked at twice.
+        """
+        found, is_traced = self._look()
+        if is_traced and not found:
+            time.sleep(TRACED_SECONDS)
+            found, _ = self._look()
+        return found
+
+    def _look(self) -> tuple[list[ProcessStat], bool]:
+        """Return who is not stopped, and whether a debugger holds one of those that are."""
         frozen = self.group is not None and cgroup.is_frozen(self.group)
         inside = set(cgroup.members(self.group)) if self.group is not None and frozen else set()
-        return [
-            stat
-            for stat in self.processes()
-            if stat.state not in STOPPED and stat.pid not in inside
-        ]
+        outside = [stat for stat in self.processes() if stat.pid not in inside]
+        moving = [stat for stat in outside if stat.state not in STOPPED]
+        return moving, any(stat.state == "t" for stat in outside)
 
     def _signal(self, moving: list[ProcessStat]) -> None:
         """Send SIGSTOP to all outside the group whose parents are stopped.
