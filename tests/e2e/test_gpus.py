@@ -163,6 +163,7 @@ def test_memory_that_lingers_on_a_gpu_keeps_a_pause_from_being_observed(
     assert run["state"] == "paused"
 
 
+@pytest.mark.waits
 @pytest.mark.timeout(150)
 def test_a_gpu_that_says_nothing_is_named_and_not_called_released(
     nvml: tuple[Product, FakeNvml],

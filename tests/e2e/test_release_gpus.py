@@ -118,6 +118,7 @@ def test_a_failure_on_one_rank_is_undone_on_all(site: Site, action: str) -> None
     site.goes_on()
 
 
+@pytest.mark.waits
 def test_a_lock_that_hangs_is_undone_at_its_deadline(site: Site) -> None:
     site.hold()
     site.trouble(f"hang lock {site.pids[0]}")

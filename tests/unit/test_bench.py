@@ -50,6 +50,7 @@ def test_the_hook_is_measured_in_the_same_run_as_its_peers() -> None:
     assert result.returncode == (1 if found["over_budget"] else 0)
 
 
+@pytest.mark.waits
 @pytest.mark.timeout(180)
 def test_a_pause_of_many_nodes_is_measured_beside_a_bare_server_and_lost_nodes_are_named() -> None:
     result = subprocess.run(
