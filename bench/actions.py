@@ -167,7 +167,7 @@ def _mark(marks: Mapping[str, float], *texts: str) -> float:
 
 def measure(*, quick: bool) -> tuple[list[Figures], str]:
     """Return all figures, and where the time of a pause goes."""
-    count, times, few = (200, 3, 1) if quick else (1_000, 20, 5)
+    count, times, few = (200, 5, 2) if quick else (1_000, 20, 5)
     seconds = 3.0 if quick else 10.0
     bare = floor.measure(count, times)
     with site(count) as one:

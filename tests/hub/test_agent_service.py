@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from colossus_protos.v1 import common_pb2, frame_pb2, run_pb2
 from colossus_tui.client import Client
+from colossus_tui.model import Event
 from tests.e2e.product import Product
 from tests.fakes.fake_agent import FakeAgent, frame, hello, local_run
 from tests.support import until
@@ -280,25 +281,60 @@ def test_steps_are_whole_only_when_every_rank_finished_them(hub: Product) -> Non
         assert hub.run_of("r")["tokens"] == 20
 
 
+def saved(rank: int, *, on_disk: bool) -> run_pb2.CheckpointReport:
+    """Return what a rank says of its part of step 5."""
+    return run_pb2.CheckpointReport(
+        run_id="r", attempt=1, rank=rank, step=5, time_unix_ns=time.time_ns(), size_bytes=7,
+        path=f"/part-{rank}", on_disk=on_disk, save_seconds=0.1,
+    )  # fmt: skip
+
+
+def missing(hub: Product) -> list[Event]:
+    """Return the events of parts that are called safe and are not there."""
+    events = hub.ask(lambda client: client.events(run_id="r"))
+    return [event for event in events if event.kind == "run.checkpoint_missing"]
+
+
+def test_a_part_that_is_gone_is_told_of_while_the_run_is_not_over(hub: Product) -> None:
+    with FakeAgent(hub.address) as agent:
+        agent.greet()
+        agent.report(local_run())
+        agent.send(checkpoint_report=saved(0, on_disk=True))
+        until(lambda: hub.run_of("r")["durable_step"] == 5, message="the durable step")
+        agent.send(checkpoint_report=saved(0, on_disk=False))
+        until(lambda: len(missing(hub)) == 1, message="its loss to be told")
+        ended = local_run()
+        ended.ranks[0].alive = False
+        ended.ranks[0].exit.known = True
+        agent.report(ended)
+        until(lambda: hub.run_of("r")["state"] == "completed")
+        agent.until_acknowledged(2)
+    hub.kill("hub")
+    hub.start_hub()
+
+    with FakeAgent(hub.address) as agent:
+        agent.greet(hello(instance_id="instance-2"))
+        agent.report(ended)
+        agent.send(checkpoint_report=saved(0, on_disk=False))
+        agent.until_acknowledged(1)
+    assert len(missing(hub)) == 1  # the one that the hub before has told
+
+
 def test_a_checkpoint_is_durable_once_every_rank_has_it_on_disk(hub: Product) -> None:
     run = local_run(rank_count=2)
     run.ranks.add(rank=1, pid=2, alive=True, hooked=True, state="S")
-
-    def saved(rank: int, *, on_disk: bool) -> run_pb2.CheckpointReport:
-        return run_pb2.CheckpointReport(
-            run_id="r", attempt=1, rank=rank, step=5, time_unix_ns=time.time_ns(), size_bytes=7,
-            path=f"/part-{rank}", on_disk=on_disk, save_seconds=0.1,
-        )  # fmt: skip
-
     with FakeAgent(hub.address) as agent:
         agent.greet()
         agent.report(run)
         for rank in (0, 1):
             agent.steps("r", [5], rank=rank)
         agent.send(checkpoint_report=saved(0, on_disk=True))
-        agent.send(checkpoint_report=saved(1, on_disk=False))
-        agent.until_acknowledged(4)
+        for _ in range(2):  # as a new link tells it
+            agent.send(checkpoint_report=saved(1, on_disk=False))
+        agent.until_acknowledged(5)
         assert hub.run_of("r")["durable_step"] is None
+        assert len(missing(hub)) == 1
+        assert "rank 1 calls step 5 safe" in missing(hub)[0].message
         agent.send(checkpoint_report=saved(1, on_disk=True))
 
         until(lambda: hub.run_of("r")["durable_step"] == 5, message="the durable step")

@@ -18,7 +18,7 @@ from colossus_agent.control.cuda import MOVE_SECONDS, CudaCheckpoint, CudaError
 from colossus_agent.control.process import ProcessId, ProcessStat, send
 
 STOPPED = frozenset("Tt")
-TRACED_SECONDS = 0.5
+TRACED_SECONDS = 0.5  # in which a debugger has let go on what it will not keep stopped
 STOP_SECONDS = 5.0
 OVERDUE_SECONDS = 2.0
 _NAMED = 8  # processes that an error names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,6 +132,32 @@ class LiveRun:
         if self.durable is not None:
             self.history.forget_after(self.durable.step)
         self.generation += 1
+
+    def is_newly_missing(self, report: run_pb2.CheckpointReport) -> bool:
+        """Return whether an agent finds no file where a rank calls its part safe, and this is new.
+
+        Who tidies up after a run that is over loses nothing by it.
+        """
+        if report.on_disk or self.progress.knows(report):
+            return False
+        is_past = self.durable is not None and report.step <= self.durable.step
+        return not (is_past and self.state.is_over)
+
+    def update_durable(self) -> None:
+        """Take up a checkpoint that is whole since the last report."""
+        step = self.progress.common_checkpoint_step(self.rank_count)
+        if step is None or (self.durable is not None and step <= self.durable.step):
+            return  # none, or a rank is ahead: wait until all have saved the same step
+        points = tuple(
+            ResumePoint(rank, step, r.checkpoint_path)
+            for rank, r in sorted(self.progress.ranks.items())
+            if r.checkpoint_step is not None
+        )
+        saved = self.progress.checkpoint(step, self.rank_count)
+        seconds = self.progress.save_seconds(step)
+        self.durable = Durable(step, saved.time_unix_ns, points, saved.size_bytes, seconds)
+        if seconds:
+            self.ledger.move("checkpointing", seconds, time.time())
 
     def merge_facts(self, facts_json: str, configured: Mapping[str, float]) -> None:
         """Take up the facts that a loop states; the site's settings win."""

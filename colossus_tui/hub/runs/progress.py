@@ -219,10 +219,11 @@ class Progress:
         while len(self._saved) > 64:
             del self._saved[min(self._saved)]
 
-    def has_part(self, report: run_pb2.CheckpointReport) -> bool:
-        """Return whether a rank has said this before: agents tell each new link."""
+    def knows(self, report: run_pb2.CheckpointReport) -> bool:
+        """Return whether a rank has said just this before: agents tell each new link."""
         saved = self._saved.get(report.step)
-        return saved is not None and report.rank in saved.parts
+        part = (report.size_bytes, report.on_disk)
+        return saved is not None and saved.parts.get(report.rank) == part
 
     def common_checkpoint_step(self, rank_count: int) -> int | None:
         """Return the step of the last checkpoint when it is the same for all ranks."""

@@ -16,14 +16,13 @@ from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.database import Database
 from colossus_tui.hub.runs.disk import RunDisk
-from colossus_tui.hub.runs.live import Durable, LiveRun, rank_exit
+from colossus_tui.hub.runs.live import LiveRun, rank_exit
 from colossus_tui.hub.runs.reports import NodeReport
 from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.hub.runs.summary import RunGpus, summarise
 from colossus_tui.model import (
     Event,
     PriorityClass,
-    ResumePoint,
     Run,
     RunSpec,
     RunState,
@@ -206,7 +205,7 @@ class Registry:
             return
         if report.attempt != run.attempt:
             return
-        if not report.on_disk and not run.progress.has_part(report):
+        if run.is_newly_missing(report):
             self._note(
                 run,
                 Severity.CRITICAL,
@@ -216,7 +215,7 @@ class Registry:
             )
         run.seen.pop(report.rank, None)
         run.progress.add_checkpoint(report)
-        self._update_durable(run)
+        run.update_durable()
         self._changed(run)
 
     def _park(self, run_id: str, message: run_pb2.StepBatch | run_pb2.CheckpointReport) -> None:
@@ -231,21 +230,6 @@ class Registry:
                 self.take_steps(message)
             else:
                 self.take_checkpoint(message)
-
-    def _update_durable(self, run: LiveRun) -> None:
-        step = run.progress.common_checkpoint_step(run.rank_count)
-        if step is None or (run.durable is not None and step <= run.durable.step):
-            return  # none, or a rank is ahead: wait until all have saved the same step
-        points = tuple(
-            ResumePoint(rank, step, r.checkpoint_path)
-            for rank, r in sorted(run.progress.ranks.items())
-            if r.checkpoint_step is not None
-        )
-        saved = run.progress.checkpoint(step, run.rank_count)
-        seconds = run.progress.save_seconds(step)
-        run.durable = Durable(step, saved.time_unix_ns, points, saved.size_bytes, seconds)
-        if seconds:
-            run.ledger.move("checkpointing", seconds, time.time())
 
     # --- what schedulers say -----------------------------------------------------------------
 

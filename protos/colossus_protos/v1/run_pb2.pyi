@@ -422,7 +422,9 @@ Global___StepBatch: _TypeAlias = StepBatch  # noqa: Y015
 
 @_typing.final
 class CheckpointReport(_message.Message):
-    """One rank says that its part of a checkpoint is safe."""
+    """One rank says that its part of a checkpoint is safe. An agent tells each new link the newest of
+    every rank again: a hub keeps what is whole.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
