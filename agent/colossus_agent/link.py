@@ -215,3 +215,7 @@ class Link:
                     self._outbox.acknowledge(answer.acknowledgement.sequence)
                 case "directive":
                     await self.directives.put(answer.directive)
+                case "welcome":  # a hub above a relay is new: it has to be told everything, too
+                    self._reports = self._make_reports()
+                    self.count += 1
+                    self._wake.set()

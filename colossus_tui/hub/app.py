@@ -15,6 +15,7 @@ from colossus_tui.hub.actions.drain import Drain
 from colossus_tui.hub.actions.engine import Engine
 from colossus_tui.hub.actions.gate import Gate
 from colossus_tui.hub.actions.service import ActionsService
+from colossus_tui.hub.admission import Admission
 from colossus_tui.hub.agent_service import AgentService
 from colossus_tui.hub.backends.base import Backend
 from colossus_tui.hub.backends.local import LocalBackend
@@ -24,9 +25,12 @@ from colossus_tui.hub.console_service import ConsoleService
 from colossus_tui.hub.database import Database
 from colossus_tui.hub.events import Events
 from colossus_tui.hub.gpus import RunGpuFigures
+from colossus_tui.hub.intake import Intake
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.links import Links
 from colossus_tui.hub.nodes import Nodes
+from colossus_tui.hub.relay import Relay
+from colossus_tui.hub.relay_service import RelayService
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.server import make_server
 from colossus_tui.hub.store import Store
@@ -55,7 +59,7 @@ class Hub:
             self._events,
             config.runs,
             self._links.linked,
-            self._nodes.age,
+            self._nodes,
             self._gpus,
         )
         self._backends = self._make_backends()
@@ -65,6 +69,15 @@ class Hub:
             self._registry, self._backends, config.runs, config.rules, holding, self._drain
         )
         self._engine = Engine(self._registry, self._events, self._journal, self._gate, holding)
+        self._relay: Relay | None = None
+        if config.relay_to:
+            self._relay = Relay(config.relay_to, config.relay_name, self._nodes, self._links)
+        upward = self._relay.upstream if self._relay is not None else None
+        self._intake = Intake(
+            self._store, self._nodes, self._links, self._registry, self._events, upward
+        )
+        self._admission = Admission()
+        self._relays = RelayService(self._intake, self._admission)
         self._ticks = 0
 
     def _make_backends(self) -> dict[str, Backend]:
@@ -101,11 +114,13 @@ class Hub:
             self._registry,
             self._events,
             self._journal,
-            self._drain.standing,
+            self._gpus,
+            self._drain.standing if self._drain.has_owner else None,
         )
         server, port = await make_server(
             config,
-            AgentService(self._store, self._nodes, self._links, self._registry, self._events),
+            AgentService(self._intake, self._admission),
+            self._relays,
             ConsoleService(
                 views,
                 self._registry,
@@ -123,6 +138,8 @@ class Hub:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._tick())
                 tasks.create_task(self._engine.run())
+                if self._relay is not None:
+                    tasks.create_task(self._relay.upstream.run())
                 for backend in self._backends.values():
                     tasks.create_task(backend.discover())
         finally:
@@ -141,6 +158,8 @@ class Hub:
             self._registry.tick(now - last)
             self._ticks += 1
             last = now
+            if self._relay is not None:
+                self._relay.tick()
             await self._flush(acknowledge=self._ticks % ACKNOWLEDGE_TICKS == 0)
             if now - expired > EXPIRE_SECONDS:
                 expired = now
@@ -153,10 +172,18 @@ class Hub:
                 run.history.add_rate("power_watts", time.time_ns(), watts)
 
     async def _flush(self, *, acknowledge: bool) -> None:
-        received = {name: record.sequences.low for name, record in self._nodes.records.items()}
+        """Write what is new; then agents and relays may forget what was taken in before."""
+        direct = self._links.direct_names() if acknowledge else ()
+        lows = self._nodes.sequences.low
+        received = {name: int(lows[self._nodes.records[name].rows.node_row]) for name in direct}
+        taken = self._relays.taken()
         await self._registry.flush()
         await self._events.flush()
-        for name, sequence in received.items() if acknowledge else ():
+        self._relays.acknowledge(taken)
+        if self._relay is not None:
+            self._relay.keep(received)
+            return
+        for name, sequence in received.items():
             self._links.acknowledge(name, sequence)
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from colossus_tui.hub.config import (
+    LABEL,
     ROLES,
     ConfigError,
     HubConfig,
     parse_listen,
+    parse_parents,
     read_file,
 )
 from colossus_tui.paths import hub_socket, state_dir
@@ -33,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--site-name", metavar="NAME", help='shown in the header; "this machine"')
     parser.add_argument("--config", metavar="FILE", help="TOML, see docs/hub.md")
     parser.add_argument("--tcp-role", choices=ROLES, help="what TCP callers may do: viewer")
+    parser.add_argument(
+        "--relay-to",
+        metavar="ADDRESS",
+        help="hand everything on to this hub; several with commas, in the order to try them",
+    )
+    parser.add_argument("--relay-name", metavar="NAME", help="for the parent; this machine's name")
     parser.add_argument("--port-file", metavar="FILE", help="write the TCP port there once up")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
 
@@ -47,6 +56,12 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
     tcp_role = arguments.tcp_role or values.get("tcp_role", "viewer")
     if tcp_role not in ROLES:
         raise ConfigError(f"tcp_role {tcp_role!r}: one of {', '.join(ROLES)}")
+    relay_name = arguments.relay_name or values.get("relay_name") or socket.gethostname()
+    if not isinstance(relay_name, str) or not LABEL.fullmatch(relay_name):
+        raise ConfigError(f"relay_name {relay_name!r}: letters, digits, '.', '_' or '-'")
+    relay_to = arguments.relay_to or values.get("relay_to", "")
+    if not isinstance(relay_to, str):
+        raise ConfigError(f"relay_to {relay_to!r}: must be text")
     listen = arguments.listen or [default_listen]
     return HubConfig(
         listen=tuple(parse_listen(address) for address in listen),
@@ -55,6 +70,8 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
         tcp_role=tcp_role,
         port_file=Path(arguments.port_file) if arguments.port_file else None,
         lifeline=arguments.lifeline,
+        relay_to=parse_parents(relay_to),
+        relay_name=relay_name,
         runs=values.get("runs", {}),
         rules=values.get("rules", ()),
         slurm=values.get("slurm"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,17 @@ RUN_FACTS = (
     "checkpoint_plan_seconds",
 )
 ROLES = ("viewer", "operator")
-SETTINGS = ("site_name", "tcp_role", "runs", "rules", "slurm", "kubernetes")
+SETTINGS = (
+    "site_name",
+    "tcp_role",
+    "relay_to",
+    "relay_name",
+    "runs",
+    "rules",
+    "slurm",
+    "kubernetes",
+)
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 
 
 class ConfigError(ValueError):
@@ -50,6 +61,8 @@ class HubConfig:
     tick_seconds: float = 1.0
     port_file: Path | None = None
     lifeline: bool = False
+    relay_to: tuple[str, ...] = ()  # parents, in the order in which to try them
+    relay_name: str = ""
     runs: Mapping[str, RunConfig] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     slurm: SlurmConfig | None = None
@@ -83,6 +96,21 @@ def parse_listen(address: str) -> str:
             "listen on unix:/path, 127.0.0.1:PORT or [::1]:PORT"
         )
     return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+
+
+def parse_parents(text: str) -> tuple[str, ...]:
+    """Return the hubs to relay to, in the order in which to try them.
+
+    Raises:
+        ConfigError: One is malformed, or it leaves this machine, which needs TLS.
+    """
+    addresses = tuple(part.strip() for part in text.split(",") if part.strip())
+    if text and not addresses:
+        raise ConfigError("relay_to: give unix:/path or 127.0.0.1:PORT, several with commas")
+    try:
+        return tuple(parse_listen(address) for address in addresses)
+    except ConfigError as error:
+        raise ConfigError(f"relay_to: {error}".replace("listen ", "", 1)) from None
 
 
 def read_file(path: str) -> dict[str, Any]:

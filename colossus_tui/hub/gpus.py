@@ -9,9 +9,9 @@ from collections.abc import Callable
 import numpy as np
 
 from colossus_tui.hub.actions.ports import HeldGpu
-from colossus_tui.hub.nodes import NodeRecord, Nodes, freshness
+from colossus_tui.hub.nodes import GREY_SECONDS, NodeRecord, Nodes, freshness
 from colossus_tui.hub.runs.summary import RunGpus
-from colossus_tui.hub.store import Store
+from colossus_tui.hub.store import Rows, Store
 from colossus_tui.model import Freshness
 
 
@@ -24,41 +24,53 @@ class RunGpuFigures:
         self._store = store
         self._nodes = nodes
         self._clock = clock
+        self._rows: dict[str, Rows] = {}
+        self._revision = -1
 
     def of(self, run_id: str) -> RunGpus:
         """Return the figures of the GPUs that the run holds."""
-        count, now = 0, self._clock()
-        live: list[int] = []  # rows
-        peaks: list[float] = []
-        for record in self._nodes.records.values():
-            held = record.held.get(run_id)
-            if held is None or not held.gpu_indices:
-                continue
-            count += len(held.gpu_indices)
-            peaks += held.peak_flops
-            rows = record.rows
-            if freshness(self._store.age(rows, now)) is Freshness.LIVE:
-                live += [rows.first + gpu for gpu in held.gpu_indices if gpu < rows.gpu_count]
-        values = self._store.gpus.column("power")[live].astype(float)
+        rows = self.rows(run_id)
+        if not rows.size:
+            return RunGpus()
+        store, now = self._store, self._clock()
+        live = rows[now - store.received[store.node_of[rows]] < GREY_SECONDS]
+        values = store.gpus.column("power")[live]
         known = values[np.isfinite(values)]
-        peak = sum(peaks) if peaks and all(peaks) else 0.0
-        return RunGpus(count, known.size, float(known.sum()) if known.size else None, peak)
+        peaks = store.peak_flops[rows]
+        power = float(known.sum(dtype=np.float64)) if known.size else None
+        return RunGpus(rows.size, known.size, power, float(peaks.sum()) if peaks.all() else 0.0)
+
+    def rows(self, run_id: str) -> Rows:
+        """Return the store's rows of the GPUs that the run holds."""
+        if self._revision != self._store.revision:
+            self._rows, self._revision = {}, self._store.revision
+        rows = self._rows.get(run_id)
+        if rows is None:
+            code = self._store.runs.known(run_id)
+            held = self._store.run_of[: self._store.gpus.row_count]
+            rows = np.flatnonzero(held == code) if code >= 0 else np.zeros(0, dtype=np.intp)
+            self._rows[run_id] = rows
+        return rows
 
     def release_refusal(self, node_name: str) -> str:
         """Return why a freeze cannot release GPU memory on a node; "" when it can."""
         record = self._nodes.records.get(node_name)
-        if record is not None and record.hello.can_release_gpus:
+        if record is not None and record.shared.can_release_gpus:
             return ""
-        detail = record.hello.release_gpus_detail if record is not None else ""
+        detail = record.shared.release_gpus_detail if record is not None else ""
         return detail or "its agent does not know how to; update it"
 
     def held_by(self, run_id: str) -> tuple[HeldGpu, ...]:
         """Return every GPU that the run holds or was the last to hold, as the devices say now."""
+        store, code = self._store, self._store.runs.known(run_id)
+        if code < 0:
+            return ()
+        rows = np.flatnonzero(store.holder_of[: store.gpus.row_count] == code)
+        nodes = store.node_of[rows]
+        gpus = rows - store.first_of[nodes]
         return tuple(
-            self._held(record, gpu, run_id)
-            for record in self._nodes.records.values()
-            for gpu, run in sorted(record.holders.items())
-            if run == run_id
+            self._held(self._nodes.by_row[node], gpu, run_id)
+            for node, gpu in zip(nodes.tolist(), gpus.tolist(), strict=True)
         )
 
     def _held(self, record: NodeRecord, gpu: int, run_id: str) -> HeldGpu:
@@ -82,4 +94,4 @@ class RunGpuFigures:
             held = max(held, used - sum(others))
         known = held > 0 or math.isfinite(used)
         pids = tuple(sorted(pid for pid, is_own in sizes if is_own))
-        return HeldGpu(record.hello.node_name, gpu, held if known else None, pids)
+        return HeldGpu(record.node_name, gpu, held if known else None, pids)

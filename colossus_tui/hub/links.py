@@ -5,13 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from colossus_protos.v1 import agent_link_pb2, directive_pb2
 
 
+class Mailbox(Protocol):
+    """The way down to one node's agent."""
+
+    node_name: str
+
+    def put(self, message: agent_link_pb2.LinkResponse) -> None:
+        """Write the message to the agent soon."""
+
+    def close(self) -> None:
+        """End its link."""
+
+
 @dataclass(slots=True, eq=False)
-class Mailbox:
-    """What waits to be written to one link."""
+class DirectMailbox:
+    """What waits to be written to an agent that is linked here."""
 
     node_name: str
     queue: asyncio.Queue[agent_link_pb2.LinkResponse | None] = field(default_factory=asyncio.Queue)
@@ -42,36 +55,49 @@ class Links:
         self._mailboxes: dict[str, Mailbox] = {}
         self._questions: dict[str, _Question] = {}
 
-    def open(self, node_name: str) -> tuple[Mailbox, bool]:
-        """Return a mailbox for a new link, and whether it took the place of another."""
-        before = self._mailboxes.pop(node_name, None)
+    def open(self, mailbox: Mailbox) -> bool:
+        """Take up a new link; return whether it took the place of another one here."""
+        name = mailbox.node_name
+        before = self._mailboxes.pop(name, None)
         if before is not None:
             before.close()
-        mailbox = self._mailboxes[node_name] = Mailbox(node_name)
+        self._mailboxes[name] = mailbox
         for question in self._questions.values():
-            if node_name in question.waiting:
-                directive = question.directives[node_name]
+            if name in question.waiting:
+                directive = question.directives[name]
                 mailbox.put(agent_link_pb2.LinkResponse(directive=directive))
-        return mailbox, before is not None
+        return isinstance(before, DirectMailbox)
 
-    def close(self, mailbox: Mailbox) -> None:
-        """Forget a link that has ended, unless a newer one has its place."""
-        if self._mailboxes.get(mailbox.node_name) is mailbox:
-            del self._mailboxes[mailbox.node_name]
+    def close(self, mailbox: Mailbox) -> bool:
+        """Forget a link that has ended; return False when a newer one has its place."""
+        if self._mailboxes.get(mailbox.node_name) is not mailbox:
+            return False
+        del self._mailboxes[mailbox.node_name]
+        return True
 
     def linked(self, node_name: str) -> bool:
-        """Return whether that node's agent is linked now."""
+        """Return whether that node's agent is linked now, here or to a relay."""
         return node_name in self._mailboxes
 
     def node_names(self) -> tuple[str, ...]:
         """Return the nodes whose agents are linked now."""
         return tuple(sorted(self._mailboxes))
 
+    def direct_names(self) -> tuple[str, ...]:
+        """Return the nodes whose agents are linked here."""
+        return tuple(
+            name for name, box in self._mailboxes.items() if isinstance(box, DirectMailbox)
+        )
+
+    def put(self, node_name: str, message: agent_link_pb2.LinkResponse) -> None:
+        """Write a message to an agent if it is linked."""
+        if mailbox := self._mailboxes.get(node_name):
+            mailbox.put(message)
+
     def acknowledge(self, node_name: str, sequence: int) -> None:
         """Tell an agent what the hub has on disk."""
-        if mailbox := self._mailboxes.get(node_name):
-            answer = agent_link_pb2.Acknowledgement(sequence=sequence)
-            mailbox.put(agent_link_pb2.LinkResponse(acknowledgement=answer))
+        answer = agent_link_pb2.Acknowledgement(sequence=sequence)
+        self.put(node_name, agent_link_pb2.LinkResponse(acknowledgement=answer))
 
     def answer(self, node_name: str, result: directive_pb2.DirectiveResult) -> None:
         """Hand an agent's answer to who waits for it."""

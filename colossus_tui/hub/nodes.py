@@ -1,105 +1,110 @@
-"""What the hub knows of each node beside its figures: inventory, sensors, processes, freshness."""
+"""What the hub knows of each node beside its figures: inventory, sensors, processes, freshness.
+
+A site has a hundred thousand nodes, and most of what they say of themselves is the same: it is kept
+once. What is rarely looked at stays as it came, packed.
+"""
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from colossus_protos.v1 import frame_pb2
+import numpy as np
+import numpy.typing as npt
+
+from colossus_protos.v1 import common_pb2, frame_pb2
+from colossus_tui.hub.sequences import Sequences
 from colossus_tui.hub.store import NodeRows, Store
 from colossus_tui.model import Freshness
 
 GREY_SECONDS = 5.0
 STALE_SECONDS = 15.0
 LOST_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The GPUs of one node that one run holds."""
-
-    gpu_indices: tuple[int, ...]
-    peak_flops: tuple[float, ...]  # 0 where it is not known
+PACK_BYTES = 512  # what is longer is compressed
+FAILING = frozenset(
+    {
+        common_pb2.MISSING_REASON_FAILED,
+        common_pb2.MISSING_REASON_STUCK,
+        common_pb2.MISSING_REASON_LOST,
+    }
+)
 
 
 @dataclass(slots=True)
 class NodeRecord:
-    """One node; replaced parts come whole from its agent."""
+    """One node; replaced parts come whole from its agent.
 
-    hello: frame_pb2.Hello
+    Attributes:
+        shared: What its agent's Hello has in common with those of nodes of its kind.
+        run_ids: Runs with a process on it.
+        failing: Its sensors that should give a value and give none.
+    """
+
+    node_name: str
     rows: NodeRows
-    sensors: list[frame_pb2.SensorStatus] = field(default_factory=list)
-    collectors: list[frame_pb2.CollectorStatus] = field(default_factory=list)
-    processes: list[frame_pb2.ProcessSample] = field(default_factory=list)
-    gpu_runs: dict[int, str] = field(default_factory=dict)  # GPU index: run that holds it
-    holders: dict[int, str] = field(default_factory=dict)  # the same, kept once it has let go
-    held: dict[str, Held] = field(default_factory=dict)  # by run
-    sequences: Sequences = field(default_factory=lambda: Sequences())
+    shared: frame_pb2.Hello
+    hall: str
+    rack: str
+    instance_id: str
+    boot_id: str
+    run_ids: tuple[str, ...] = ()
+    failing: tuple[frame_pb2.SensorStatus, ...] = ()
+    _sensors: bytes = b""
+    _processes: bytes = b""
 
-    def take_processes(self, report: frame_pb2.ProcessReport) -> None:
-        """Take the node's processes and note which run holds which GPU."""
-        self.processes = list(report.processes)
-        self.gpu_runs = {
-            gpu: process.run_id
-            for process in report.processes
-            if process.run_id
-            for gpu in process.gpu_indices
-        }
-        self.holders |= self.gpu_runs
-        named = {process.run_id for process in report.processes if process.run_id}
-        self.held = {run_id: self._held(run_id) for run_id in named}
+    @property
+    def sensor_report(self) -> frame_pb2.SensorReport:
+        """What its agent last said of its sensors and collectors."""
+        return frame_pb2.SensorReport.FromString(_unpacked(self._sensors))
 
-    def _held(self, run_id: str) -> Held:
-        indices = tuple(gpu for gpu, run in self.gpu_runs.items() if run == run_id)
-        return Held(
-            indices,
-            tuple(gpu.peak_bf16_flops for gpu in self.hello.gpus if gpu.gpu_index in indices),
-        )
+    @property
+    def processes(self) -> Sequence[frame_pb2.ProcessSample]:
+        """What its agent last said of its processes."""
+        return frame_pb2.ProcessReport.FromString(_unpacked(self._processes)).processes
+
+    def take_sensors(self, report: frame_pb2.SensorReport) -> None:
+        """Take the node's word on its sensors."""
+        self.failing = tuple(s for s in report.sensors if s.reason in FAILING)
+        self._sensors = _packed(report.SerializeToString())
+
+    def take_processes(self, report: frame_pb2.ProcessReport) -> list[str]:
+        """Take the node's processes; return which run holds each GPU, "" for none."""
+        self._processes = _packed(report.SerializeToString())
+        holders = [""] * self.rows.gpu_count
+        named: dict[str, None] = {}
+        for process in report.processes:
+            if process.run_id:
+                run_id = sys.intern(process.run_id)
+                named[run_id] = None
+                for gpu in process.gpu_indices:
+                    if 0 <= gpu < len(holders):
+                        holders[gpu] = run_id
+        self.run_ids = tuple(sorted(named))
+        return holders
 
 
-class Sequences:
-    """Which numbered messages of one agent instance have come; they may come out of order."""
+def _packed(body: bytes) -> bytes:
+    return b"z" + zlib.compress(body, 1) if len(body) > PACK_BYTES else b"-" + body
 
-    def __init__(self) -> None:
-        self.instance_id = ""
-        self.low = 0  # everything up to here has come
-        self._ahead: set[int] = set()
 
-    def begin(self, instance_id: str, oldest: int) -> int:
-        """Start or go on with an instance; return the last sequence that the hub has."""
-        if instance_id != self.instance_id:
-            self.instance_id, self.low, self._ahead = instance_id, max(oldest - 1, 0), set()
-        elif oldest - 1 > self.low:
-            self.low = oldest - 1
-            self._advance()
-        return self.low
-
-    def is_new(self, sequence: int) -> bool:
-        """Note a number; return whether it had not come before. 0 is never numbered."""
-        if sequence == 0:
-            return True
-        if sequence <= self.low or sequence in self._ahead:
-            return False
-        self._ahead.add(sequence)
-        self._advance()
-        return True
-
-    def _advance(self) -> None:
-        while self.low + 1 in self._ahead:
-            self.low += 1
-            self._ahead.discard(self.low)
-        if self._ahead and min(self._ahead) <= self.low:
-            self._ahead = {number for number in self._ahead if number > self.low}
+def _unpacked(body: bytes) -> bytes:
+    return zlib.decompress(body[1:]) if body[:1] == b"z" else body[1:]
 
 
 class Nodes:
-    """All nodes by name."""
+    """All nodes by name, and by their row in the store."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
+        self._shared: dict[bytes, frame_pb2.Hello] = {}
         self.records: dict[str, NodeRecord] = {}
+        self.by_row: list[NodeRecord] = []
+        self.failing: set[str] = set()  # those with sensors that should give a value and give none
+        self.sequences = Sequences()
         self.revision = 1
 
     def admit(self, hello: frame_pb2.Hello) -> NodeRecord:
@@ -110,17 +115,69 @@ class Nodes:
         """
         known = self.records.get(hello.node_name)
         rows = self._store.admit(hello, known.rows if known else None)
-        record = NodeRecord(hello, rows)
-        if known is not None:
-            record.sequences, record.holders = known.sequences, known.holders
-        self.records[hello.node_name] = record
+        record = NodeRecord(
+            sys.intern(hello.node_name),
+            rows,
+            self._share(hello),
+            sys.intern(hello.hall),
+            sys.intern(hello.rack),
+            hello.instance_id,
+            hello.host.boot_id,
+        )
+        self.records[record.node_name] = record
+        if rows.node_row == len(self.by_row):
+            self.by_row.append(record)
+        else:
+            self.by_row[rows.node_row] = record
         self.revision += 1
         return record
+
+    def _share(self, hello: frame_pb2.Hello) -> frame_pb2.Hello:
+        """Return the Hello without what is the node's own, one for all nodes that agree."""
+        shared = frame_pb2.Hello()
+        shared.CopyFrom(hello)
+        for field in ("node_name", "hall", "rack", "instance_id", "sent_time_unix_ns"):
+            shared.ClearField(field)
+        shared.ClearField("oldest_sequence")
+        shared.host.ClearField("boot_id")
+        for gpu in shared.gpus:
+            gpu.ClearField("gpu_uuid")
+        return self._shared.setdefault(shared.SerializeToString(deterministic=True), shared)
+
+    def take_sensors(self, record: NodeRecord, report: frame_pb2.SensorReport) -> None:
+        """Take a node's word on its sensors."""
+        record.take_sensors(report)
+        (self.failing.add if record.failing else self.failing.discard)(record.node_name)
+
+    def hello(self, record: NodeRecord) -> frame_pb2.Hello:
+        """Return what a node's agent said first."""
+        hello = frame_pb2.Hello()
+        hello.CopyFrom(record.shared)
+        hello.node_name, hello.hall, hello.rack = record.node_name, record.hall, record.rack
+        hello.instance_id = record.instance_id
+        if record.boot_id:
+            hello.host.boot_id = record.boot_id
+        for gpu, uuid in zip(hello.gpus, self._store.uuids[record.rows.gpus], strict=True):
+            gpu.gpu_uuid = uuid.decode()
+        return hello
 
     def age(self, node_name: str) -> float:
         """Return the age of a node's newest frame, seconds; endless for one that is not known."""
         record = self.records.get(node_name)
         return self._store.age(record.rows, self._clock()) if record else float("inf")
+
+    def rows_of(self, node_names: Sequence[str]) -> npt.NDArray[np.intp]:
+        """Return the nodes' rows in the store; -1 for those that are not known."""
+        records = map(self.records.get, node_names)
+        return np.array([r.rows.node_row if r else -1 for r in records], dtype=np.intp)
+
+    def ages_of(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        """Return the ages of nodes by their rows, seconds; infinite for row -1."""
+        if not rows.size:
+            return np.zeros(0)
+        ages: npt.NDArray[np.float64] = self._clock() - self._store.received[rows]
+        ages[rows < 0] = np.inf
+        return ages
 
 
 def freshness(age_seconds: float) -> Freshness:

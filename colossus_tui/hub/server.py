@@ -18,6 +18,8 @@ from colossus_protos.v1 import (
     agent_link_pb2_grpc,
     console_pb2,
     console_pb2_grpc,
+    relay_link_pb2,
+    relay_link_pb2_grpc,
 )
 from colossus_tui.hub.config import HubConfig
 
@@ -42,6 +44,7 @@ class AddressInUseError(Exception):
 async def make_server(
     config: HubConfig,
     agents: agent_link_pb2_grpc.AgentLinkServicer,
+    relays: relay_link_pb2_grpc.RelayLinkServicer,
     console: console_pb2_grpc.ConsoleServicer,
     actions: action_pb2_grpc.ActionsServicer,
 ) -> tuple[grpc.aio.Server, int]:
@@ -52,10 +55,12 @@ async def make_server(
     """
     server = grpc.aio.server(options=OPTIONS)
     agent_link_pb2_grpc.add_AgentLinkServicer_to_server(agents, server)
+    relay_link_pb2_grpc.add_RelayLinkServicer_to_server(relays, server)
     console_pb2_grpc.add_ConsoleServicer_to_server(console, server)
     action_pb2_grpc.add_ActionsServicer_to_server(actions, server)
     names = [
         agent_link_pb2.DESCRIPTOR.services_by_name["AgentLink"].full_name,
+        relay_link_pb2.DESCRIPTOR.services_by_name["RelayLink"].full_name,
         console_pb2.DESCRIPTOR.services_by_name["Console"].full_name,
         action_pb2.DESCRIPTOR.services_by_name["Actions"].full_name,
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,48 +12,96 @@ import numpy.typing as npt
 from colossus_protos.v1 import frame_pb2
 
 Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.intp]
+COLUMN_LIMIT = 256
+GPU_LIMIT = 1024  # on a node
+UUID_BYTES = 96
+GROWTH = 1.25  # of a table that is full: twice as large would cost a site's memory again
 
 
 class FrameError(ValueError):
     """A frame or a Hello does not fit; the message names the field."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """What the frames of nodes of one kind look like: matrix [GPU, column] and vector [column]."""
+
+    number: int
+    gpu_count: int
+    gpu_columns: Rows
+    host_columns: Rows
+
+
+@dataclass(frozen=True, slots=True)
 class NodeRows:
     """Where one node's figures are: GPU rows [first, first + gpu_count) and one host row."""
 
     node_row: int
     first: int
-    gpu_count: int
-    gpu_columns: npt.NDArray[np.intp]
-    host_columns: npt.NDArray[np.intp]
+    kind: Kind
+
+    @property
+    def gpu_count(self) -> int:
+        """GPUs of the node."""
+        return self.kind.gpu_count
+
+    @property
+    def gpus(self) -> slice:
+        """Its GPU rows."""
+        return slice(self.first, self.first + self.kind.gpu_count)
+
+
+class Names:
+    """Codes of names: what is the same for many rows is stored once."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._codes: dict[str, int] = {}
+
+    def code(self, name: str) -> int:
+        """Return the name's code, a new one for a new name; -1 for an empty one."""
+        if not name:
+            return -1
+        code = self._codes.get(name)
+        if code is None:
+            code = self._codes[name] = len(self.names)
+            self.names.append(name)
+        return code
+
+    def known(self, name: str) -> int:
+        """Return the name's code; -1 for one that has none."""
+        return self._codes.get(name, -1)
 
 
 class _Columns:
-    """A growing matrix whose columns are found by name."""
+    """A growing matrix [column, row] whose columns are found by name."""
 
     def __init__(self) -> None:
         self.names: dict[str, int] = {}
         self.units: dict[str, str] = {}
-        self.values: Floats = np.full((16, 0), np.nan, dtype=np.float32)
+        self.values: Floats = np.full((0, 16), np.nan, dtype=np.float32)
         self.row_count = 0
 
-    def columns(self, table: Sequence[frame_pb2.MetricColumn]) -> npt.NDArray[np.intp]:
+    def columns(self, table: Sequence[frame_pb2.MetricColumn]) -> Rows:
         for column in table:
             if column.name not in self.names:
                 self.names[column.name] = len(self.names)
                 self.units[column.name] = column.unit
-        missing = len(self.names) - self.values.shape[1]
+        missing = len(self.names) - self.values.shape[0]
         if missing:
-            blank = np.full((self.values.shape[0], missing), np.nan, dtype=np.float32)
-            self.values = np.hstack((self.values, blank))
+            blank = np.full((missing, self.values.shape[1]), np.nan, dtype=np.float32)
+            self.values = np.vstack((self.values, blank))
         return np.array([self.names[column.name] for column in table], dtype=np.intp)
 
     def rows(self, count: int) -> int:
         first = self.row_count
         self.row_count += count
-        while self.row_count > self.values.shape[0]:
-            self.values = np.vstack((self.values, np.full_like(self.values, np.nan)))
+        if self.row_count > self.values.shape[1]:
+            size = _capacity(self.row_count, self.values.shape[1])
+            grown = np.full((self.values.shape[0], size), np.nan, dtype=np.float32)
+            grown[:, :first] = self.values[:, :first]
+            self.values = grown
         return first
 
     def column(self, name: str) -> Floats:
@@ -60,51 +109,140 @@ class _Columns:
         index = self.names.get(name)
         if index is None:
             return np.full(self.row_count, np.nan, dtype=np.float32)
-        return self.values[: self.row_count, index]
+        return self.values[index, : self.row_count]
 
 
 class Store:
-    """Values [GPU row, column], host values [node row, column] and the time of each node."""
+    """Every figure of every GPU and node, and what a roll-up groups them by.
+
+    Arrays have room to grow: the first `gpus.row_count` and `hosts.row_count` rows are in use.
+    Codes are -1 for none.
+
+    Attributes:
+        received: Monotonic seconds of each node's newest frame.
+        sampled: Unix nanoseconds at which it was measured.
+        run_of: Code of the run that holds each GPU now.
+        holder_of: The same, kept once it has let go.
+        frame_count: Frames taken in.
+        revision: Grows when rows come or groups change.
+    """
 
     def __init__(self) -> None:
         self.gpus = _Columns()
         self.hosts = _Columns()
-        self.received = np.full(16, -np.inf)  # monotonic seconds of each node's newest frame
-        self.node_of = np.zeros(0, dtype=np.int32)  # node row of each GPU row
+        self.runs, self.halls, self.racks = Names(), Names(), Names()
+        self.received = np.full(16, -np.inf)
+        self.sampled = np.zeros(16, dtype=np.int64)
+        self.first_of = np.zeros(16, dtype=np.int64)
+        self.kind_of = np.full(16, -1, dtype=np.int32)
+        self.hall_of = np.full(16, -1, dtype=np.int32)
+        self.rack_of = np.full(16, -1, dtype=np.int32)
+        self.node_of = np.zeros(16, dtype=np.int32)
+        self.run_of = np.full(16, -1, dtype=np.int32)
+        self.holder_of = np.full(16, -1, dtype=np.int32)
+        self.peak_flops = np.zeros(16)
+        self.uuids = np.zeros(16, dtype="S40")
+        self.frame_count = 0
+        self.revision = 0
+        self._kinds: dict[tuple[bytes, bytes, int], Kind] = {}
+        self._by_number: list[Kind] = []
+
+    # --- rows ------------------------------------------------------------------------------
 
     def admit(self, hello: frame_pb2.Hello, known: NodeRows | None) -> NodeRows:
         """Make room for a node, or find its old rows again.
 
         Raises:
-            FrameError: The Hello's columns are unusable.
+            FrameError: The Hello's columns or GPUs are unusable.
         """
+        kind = self._kind(hello)
+        uuids = [gpu.gpu_uuid.encode() for gpu in hello.gpus]
+        if any(len(uuid) > UUID_BYTES for uuid in uuids):
+            raise FrameError(f"gpus.gpu_uuid: at most {UUID_BYTES} bytes")
+        self.revision += 1
+        if known is not None and known.gpu_count == kind.gpu_count:
+            rows = NodeRows(known.node_row, known.first, kind)
+        else:
+            node_row = known.node_row if known is not None else self._new_node()
+            if known is not None:  # GPUs have come or gone; the old rows stay blank
+                self._blank(known)
+            rows = NodeRows(node_row, self._new_gpus(kind.gpu_count), kind)
+        row = rows.node_row
+        self.first_of[row], self.kind_of[row] = rows.first, kind.number
+        self.hall_of[row] = self.halls.code(hello.hall)
+        self.rack_of[row] = self.racks.code(f"{hello.hall}/{hello.rack}" if hello.rack else "")
+        self.node_of[rows.gpus] = row
+        self.peak_flops[rows.gpus] = [gpu.peak_bf16_flops for gpu in hello.gpus]
+        self._set_uuids(rows, uuids)
+        return rows
+
+    def _kind(self, hello: frame_pb2.Hello) -> Kind:
         for field, table in (
             ("gpu_columns", hello.gpu_columns),
             ("host_columns", hello.host_columns),
         ):
             names = [column.name for column in table]
-            if len(set(names)) != len(names) or len(names) > 256:
-                raise FrameError(f"{field}: at most 256 columns, each named once")
+            if len(set(names)) != len(names) or len(names) > COLUMN_LIMIT:
+                raise FrameError(f"{field}: at most {COLUMN_LIMIT} columns, each named once")
         count = len(hello.gpus)
-        if count > 1024:
-            raise FrameError("gpus: at most 1024 on a node")
-        if known is not None and known.gpu_count == count:
-            node_row, first = known.node_row, known.first
-        else:
-            node_row = known.node_row if known is not None else self.hosts.rows(1)
-            first = self.gpus.rows(count)
-            self.node_of = np.append(self.node_of, np.full(count, node_row, dtype=np.int32))
-            if known is not None:  # GPUs have come or gone; the old rows stay blank
-                self.gpus.values[known.first : known.first + known.gpu_count] = np.nan
-        if node_row >= self.received.size:
-            self.received = np.append(self.received, np.full(self.received.size, -np.inf))
-        return NodeRows(
-            node_row,
-            first,
-            count,
-            self.gpus.columns(hello.gpu_columns),
-            self.hosts.columns(hello.host_columns),
-        )
+        if count > GPU_LIMIT:
+            raise FrameError(f"gpus: at most {GPU_LIMIT} on a node")
+        gpu_columns = self.gpus.columns(hello.gpu_columns)
+        host_columns = self.hosts.columns(hello.host_columns)
+        key = gpu_columns.tobytes(), host_columns.tobytes(), count
+        kind = self._kinds.get(key)
+        if kind is None:
+            kind = self._kinds[key] = Kind(len(self._kinds), count, gpu_columns, host_columns)
+            self._by_number.append(kind)
+        return kind
+
+    def _new_node(self) -> int:
+        row = self.hosts.rows(1)
+        size = self.hosts.values.shape[1] if self.hosts.values.size else row + 1
+        if row >= self.received.size:
+            size = max(_capacity(row + 1, self.received.size), size)
+            self.received = _grown(self.received, size, -np.inf)
+            self.sampled = _grown(self.sampled, size, 0)
+            self.first_of = _grown(self.first_of, size, 0)
+            self.kind_of = _grown(self.kind_of, size, -1)
+            self.hall_of = _grown(self.hall_of, size, -1)
+            self.rack_of = _grown(self.rack_of, size, -1)
+        return row
+
+    def _new_gpus(self, count: int) -> int:
+        first = self.gpus.rows(count)
+        end = first + count
+        if end > self.node_of.size:
+            size = _capacity(end, self.node_of.size)
+            self.node_of = _grown(self.node_of, size, 0)
+            self.run_of = _grown(self.run_of, size, -1)
+            self.holder_of = _grown(self.holder_of, size, -1)
+            self.peak_flops = _grown(self.peak_flops, size, 0)
+            self.uuids = _grown(self.uuids, size, b"")
+        return first
+
+    def _blank(self, rows: NodeRows) -> None:
+        self.gpus.values[:, rows.gpus] = np.nan
+        self.run_of[rows.gpus] = self.holder_of[rows.gpus] = -1
+        self.uuids[rows.gpus] = b""
+        self.node_of[rows.gpus] = -1
+
+    def _set_uuids(self, rows: NodeRows, uuids: Sequence[bytes]) -> None:
+        longest = max(map(len, uuids), default=0)
+        if longest > self.uuids.itemsize:
+            self.uuids = self.uuids.astype(f"S{longest}")
+        self.uuids[rows.gpus] = uuids
+
+    def hold(self, rows: NodeRows, run_ids: Sequence[str]) -> None:
+        """Note which run holds each GPU of a node now, "" for none."""
+        codes = np.array([self.runs.code(run_id) for run_id in run_ids], dtype=np.int32)
+        if not np.array_equal(codes, self.run_of[rows.gpus]):
+            self.run_of[rows.gpus] = codes
+            self.revision += 1
+        holders = self.holder_of[rows.gpus]  # a view
+        holders[codes >= 0] = codes[codes >= 0]
+
+    # --- frames ----------------------------------------------------------------------------
 
     def put(self, rows: NodeRows, frame: frame_pb2.Frame, now: float) -> None:
         """Take one frame in.
@@ -112,26 +250,87 @@ class Store:
         Raises:
             FrameError: A matrix has the wrong length.
         """
-        gpu = _matrix("gpu_values", frame.gpu_values, rows.gpu_count, len(rows.gpu_columns))
-        host = _matrix("host_values", frame.host_values, 1, len(rows.host_columns))
-        end = rows.first + rows.gpu_count
-        self.gpus.values[rows.first : end, rows.gpu_columns] = gpu
-        self.hosts.values[rows.node_row, rows.host_columns] = host[0]
+        kind = rows.kind
+        gpu = _matrix("gpu_values", frame.gpu_values, kind.gpu_count, kind.gpu_columns.size)
+        host = _matrix("host_values", frame.host_values, 1, kind.host_columns.size)
+        self.gpus.values[kind.gpu_columns, rows.gpus] = gpu.T
+        self.hosts.values[kind.host_columns, rows.node_row] = host[0]
         self.received[rows.node_row] = now
+        self.sampled[rows.node_row] = frame.sample_time_unix_ns
+        self.frame_count += 1
+
+    def put_many(
+        self, nodes: Rows, sampled: npt.NDArray[np.int64], gpu: bytes, host: bytes, now: float
+    ) -> None:
+        """Take frames of nodes of one kind in, one row of each matrix a node.
+
+        Raises:
+            FrameError: They are not of one kind, or a matrix has the wrong length.
+        """
+        kinds = self.kind_of[nodes]
+        kind = self._by_number[kinds[0]]
+        if (kinds != kind.number).any():
+            raise FrameError("node_numbers: nodes of more than one kind in a batch")
+        size, count = nodes.size, kind.gpu_count
+        gpu_matrix = _matrix("gpu_values", gpu, size * count, kind.gpu_columns.size)
+        host_matrix = _matrix("host_values", host, size, kind.host_columns.size)
+        first = self.first_of[nodes]
+        if (np.diff(first) == count).all() and size:  # of one rack, say: a plain copy
+            self.gpus.values[kind.gpu_columns, first[0] : first[0] + size * count] = gpu_matrix.T
+        else:
+            rows = (first[:, None] + np.arange(count)).ravel()
+            self.gpus.values[kind.gpu_columns[:, None], rows] = gpu_matrix.T
+        self.hosts.values[kind.host_columns[:, None], nodes] = host_matrix.T
+        self.received[nodes] = now
+        self.sampled[nodes] = sampled
+        self.frame_count += size
+
+    # --- answers ---------------------------------------------------------------------------
 
     def age(self, rows: NodeRows, now: float) -> float:
         """Return the age of a node's newest frame, seconds."""
         return float(now - self.received[rows.node_row])
 
+    def ages(self, now: float) -> npt.NDArray[np.float64]:
+        """Return the age of every node's newest frame, seconds; infinite for none yet."""
+        ages: npt.NDArray[np.float64] = now - self.received[: self.hosts.row_count]
+        return ages
+
     def gpu_values(self, rows: NodeRows) -> Floats:
         """Return a node's matrix [GPU, its own columns]."""
-        end = rows.first + rows.gpu_count
-        return self.gpus.values[rows.first : end][:, rows.gpu_columns]
+        values: Floats = self.gpus.values[rows.kind.gpu_columns, rows.gpus].T
+        return values
 
     def host_values(self, rows: NodeRows) -> Floats:
         """Return a node's host vector in its own columns' order."""
-        values: Floats = self.hosts.values[rows.node_row, rows.host_columns]
+        values: Floats = self.hosts.values[rows.kind.host_columns, rows.node_row]
         return values
+
+    def run_ids(self, rows: NodeRows) -> list[str]:
+        """Return which run holds each GPU of a node, "" for none."""
+        return [self.runs.names[code] if code >= 0 else "" for code in self.run_of[rows.gpus]]
+
+
+def vector(field: str, data: bytes, dtype: type, size: int = -1) -> npt.NDArray[Any]:
+    """Return little-endian numbers as an array; `size` -1 is any.
+
+    Raises:
+        FrameError: They are of another number.
+    """
+    width = np.dtype(dtype).itemsize
+    if len(data) % width or (size >= 0 and len(data) != size * width):
+        raise FrameError(f"{field}: {len(data)} bytes are not {size} numbers of {width} bytes")
+    return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<"))
+
+
+def _capacity(needed: int, now: int) -> int:
+    return max(needed, int(now * GROWTH) + 16)
+
+
+def _grown(array: npt.NDArray[Any], size: int, fill: object) -> npt.NDArray[Any]:
+    grown = np.full(size, fill, dtype=array.dtype)
+    grown[: array.size] = array
+    return grown
 
 
 def _matrix(field: str, data: bytes, row_count: int, column_count: int) -> Floats:

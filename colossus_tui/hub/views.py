@@ -8,13 +8,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from colossus_protos.v1 import common_pb2, frame_pb2
 from colossus_tui.hub.backends.base import Standing
 from colossus_tui.hub.events import Events
+from colossus_tui.hub.gpus import RunGpuFigures
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.links import Links
-from colossus_tui.hub.nodes import NodeRecord, Nodes, freshness
+from colossus_tui.hub.nodes import GREY_SECONDS, STALE_SECONDS, NodeRecord, Nodes, freshness
 from colossus_tui.hub.runs import summary
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.store import Store
@@ -42,7 +44,7 @@ _REASONS = {
     common_pb2.MissingReason.Value(f"MISSING_REASON_{member.name}"): member
     for member in MissingReason
 }
-_FAILING = frozenset({MissingReason.STUCK, MissingReason.FAILED, MissingReason.LOST})
+ALERT_LIMIT = 200  # nodes whose alerts the site's line carries
 
 
 class Views:
@@ -57,7 +59,8 @@ class Views:
         registry: Registry,
         events: Events,
         journal: Journal,
-        standing: Callable[[str], Standing | None],
+        gpu_figures: RunGpuFigures,
+        standing: Callable[[str], Standing | None] | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._site_name = site_name
@@ -67,7 +70,9 @@ class Views:
         self._registry = registry
         self._events = events
         self._journal = journal
-        self._standing = standing
+        self._gpu_figures = gpu_figures
+        self._has_owner = standing is not None
+        self._standing: Callable[[str], Standing | None] = standing or (lambda _: None)
         self._clock = clock
 
     # --- runs ------------------------------------------------------------------------------
@@ -99,7 +104,7 @@ class Views:
             run=run,
             ranks=ranks,
             spreads=summary.spreads(ranks, gpus),
-            checkpoints=tuple(live.progress.checkpoints(live.rank_count, 20)),
+            checkpoints=tuple(live.progress.checkpoints.newest(live.rank_count, 20)),
             gpus=gpus,
             events=self._events.recent(50, run_id=run_id),
             actions=tuple(self._journal.recent(20, run_id)),
@@ -115,28 +120,27 @@ class Views:
         return tuple(self._node(record, reported.get(name, ())) for name, record in records)
 
     def _node(self, record: NodeRecord, reported: Iterable[str]) -> Node:
-        hello, rows = record.hello, record.rows
+        shared, rows = record.shared, record.rows
         age = self._store.age(rows, self._clock())
         fresh = freshness(age)
         host = self._host(record) if fresh is not Freshness.LOST else {}
         values = self._store.gpu_values(rows)
-        names = {column.name: i for i, column in enumerate(hello.gpu_columns)}
+        names = {column.name: i for i, column in enumerate(shared.gpu_columns)}
 
         def gpu(name: str) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
             column = values[:, names[name]] if name in names else np.zeros(0, dtype=np.float32)
             return column[np.isfinite(column)] if fresh is not Freshness.LOST else column[:0]
 
-        standing = self._standing(hello.node_name)
+        standing = self._standing(record.node_name)
         power, heat, use = gpu("power"), gpu("gpu_temperature"), gpu("gpu_utilisation")
-        runs = {process.run_id for process in record.processes if process.run_id}
-        runs.update(reported)
+        runs = {*record.run_ids, *reported}
         return Node(
-            node_name=hello.node_name,
-            hall=hello.hall,
-            rack=hello.rack,
+            node_name=record.node_name,
+            hall=record.hall,
+            rack=record.rack,
             freshness=fresh,
             age_seconds=min(age, 1e9),
-            linked=self._links.linked(hello.node_name),
+            linked=self._links.linked(record.node_name),
             gpu_count=rows.gpu_count,
             reporting_gpu_count=int(power.size) if fresh is Freshness.LIVE else 0,
             gpu_power_watts=float(power.sum()) if power.size else None,
@@ -148,8 +152,8 @@ class Views:
             memory_total_bytes=host.get("memory_total"),
             load_1m=host.get("load_1m"),
             run_ids=tuple(sorted(runs)),
-            failing_sensor_count=sum(_REASONS.get(s.reason) in _FAILING for s in record.sensors),
-            agent_version=hello.agent_version,
+            failing_sensor_count=len(record.failing),
+            agent_version=shared.agent_version,
             alerts=self._node_alerts(record, fresh, age, standing),
             scheduler_state=standing.state[:128] if standing else "",
             scheduler_reason=standing.reason[:256] if standing else "",
@@ -159,7 +163,7 @@ class Views:
         values = self._store.host_values(record.rows)
         return {
             column.name: float(value)
-            for column, value in zip(record.hello.host_columns, values, strict=True)
+            for column, value in zip(record.shared.host_columns, values, strict=True)
             if math.isfinite(value)
         }
 
@@ -175,10 +179,10 @@ class Views:
             severity = Severity.CRITICAL if fresh is Freshness.LOST else Severity.WARNING
             alerts.append(Alert(severity, f"node.{fresh}", f"no frame for {min(age, 1e9):.0f} s"))
         lost = sorted(
-            {s.gpu_index for s in record.sensors if _REASONS.get(s.reason) is MissingReason.LOST}
+            {s.gpu_index for s in record.failing if _REASONS.get(s.reason) is MissingReason.LOST}
         )
         alerts += [Alert(Severity.CRITICAL, "gpu.lost", f"GPU {gpu} is lost") for gpu in lost]
-        stuck = [s for s in record.sensors if _REASONS.get(s.reason) is MissingReason.STUCK]
+        stuck = [s for s in record.failing if _REASONS.get(s.reason) is MissingReason.STUCK]
         alerts += [
             Alert(
                 Severity.WARNING,
@@ -196,47 +200,55 @@ class Views:
         if record is None:
             return None
         age = self._store.age(record.rows, self._clock())
-        statuses = {(s.gpu_index, s.sensor): s for s in record.sensors}
+        report, shared = record.sensor_report, record.shared
+        statuses = {(s.gpu_index, s.sensor): s for s in report.sensors}
         host = self._store.host_values(record.rows)
         return NodeDetail(
-            node=self._node(record, self._registry.by_node().get(node_name, ())),
-            host=from_proto(HostInventory, record.hello.host),
+            node=self._node(record, self._registry.runs_on(node_name)),
+            host=from_proto(HostInventory, self._nodes.hello(record).host),
             host_values=tuple(
                 _metric(
                     column.name, column.unit, float(value), statuses.get((-1, column.name)), age
                 )
-                for column, value in zip(record.hello.host_columns, host, strict=True)
+                for column, value in zip(shared.host_columns, host, strict=True)
             ),
             gpus=self._gpus_on(record),
-            sensors=tuple(from_proto(SensorStatus, s) for s in record.sensors),
-            collectors=tuple(from_proto(CollectorStatus, c) for c in record.collectors),
+            sensors=tuple(from_proto(SensorStatus, s) for s in report.sensors),
+            collectors=tuple(from_proto(CollectorStatus, c) for c in report.collectors),
             processes=tuple(from_proto(ProcessSample, p) for p in record.processes),
             events=self._events.recent(50, node_name=node_name),
-            gpu_detail=record.hello.gpu_detail[:1024],
+            gpu_detail=shared.gpu_detail[:1024],
         )
 
     def gpus(self, node_name: str = "", run_id: str = "") -> tuple[Gpu, ...]:
         """Return GPUs, by node and index."""
+        if run_id:
+            store = self._store
+            found = np.unique(store.node_of[self._gpu_figures.rows(run_id)]).tolist()
+            records = [self._nodes.by_row[row] for row in found]
+        else:
+            records = list(self._nodes.records.values())
         return tuple(
             gpu
-            for name, record in sorted(self._nodes.records.items())
-            if node_name in ("", name) and (not run_id or run_id in record.held)
+            for record in sorted(records, key=lambda record: record.node_name)
+            if node_name in ("", record.node_name)
             for gpu in self._gpus_on(record)
             if run_id in ("", gpu.run_id)
         )
 
     def _gpus_on(self, record: NodeRecord) -> tuple[Gpu, ...]:
-        hello = record.hello
+        hello = self._nodes.hello(record)
         age = self._store.age(record.rows, self._clock())
         values = self._store.gpu_values(record.rows)
-        statuses = {(s.gpu_index, s.sensor): s for s in record.sensors}
+        statuses = {(s.gpu_index, s.sensor): s for s in record.sensor_report.sensors}
+        runs = self._store.run_ids(record.rows)
         return tuple(
             Gpu(
                 node_name=hello.node_name,
                 gpu_index=gpu.gpu_index,
                 gpu_uuid=gpu.gpu_uuid,
                 product_name=gpu.product_name,
-                run_id=record.gpu_runs.get(gpu.gpu_index, ""),
+                run_id=runs[row],
                 memory_total_bytes=gpu.memory_total_bytes,
                 power_limit_watts=gpu.power_limit_watts,
                 values=tuple(
@@ -258,35 +270,57 @@ class Views:
     def _is_lost(self, record: NodeRecord, gpu_index: int) -> bool:
         return any(
             s.gpu_index == gpu_index and _REASONS.get(s.reason) is MissingReason.LOST
-            for s in record.sensors
+            for s in record.failing
         )
 
     # --- the site --------------------------------------------------------------------------
 
     def site(self) -> Site:
         """Return the site in one line, with what its sums cover."""
-        nodes = self.nodes()
-        live = [node for node in nodes if node.freshness is Freshness.LIVE]
-        gpu = [node.gpu_power_watts for node in live if node.gpu_power_watts is not None]
-        cpu = [node.cpu_power_watts for node in live if node.cpu_power_watts is not None]
-        use = [n.cpu_utilisation_ratio for n in live if n.cpu_utilisation_ratio is not None]
-        parts = [name for name, known in (("GPUs", gpu), ("CPUs", cpu)) if known]
+        store, count = self._store, self._store.hosts.row_count
+        ages = store.ages(self._clock())
+        live = ages < GREY_SECONDS
+        node_of = store.node_of[: store.gpus.row_count]
+        is_gpu = node_of >= 0  # rows of GPUs that have gone belong to no node
+        watts = store.gpus.column("power")
+        known = np.flatnonzero(is_gpu & live[node_of] & np.isfinite(watts))
+        cpu = np.where(live, store.hosts.column("cpu_power"), np.nan)
+        use = np.where(live, store.hosts.column("cpu_utilisation"), np.nan)
+        has_cpu, used = np.isfinite(cpu), use[np.isfinite(use)]
+        has_power = has_cpu.copy()
+        has_power[node_of[known]] = True
+        parts = [name for name, some in (("GPUs", known.size), ("CPUs", has_cpu.any())) if some]
+        power = watts[known].sum(dtype=np.float64) + cpu[has_cpu].sum(dtype=np.float64)
         return Site(
             site_name=self._site_name,
-            node_count=len(nodes),
-            reporting_node_count=len(live),
-            gpu_count=sum(node.gpu_count for node in nodes),
-            reporting_gpu_count=sum(node.reporting_gpu_count for node in live),
-            power_watts=sum(gpu) + sum(cpu) if parts else None,
+            node_count=count,
+            reporting_node_count=int(np.count_nonzero(live)),
+            gpu_count=int(np.count_nonzero(is_gpu)),
+            reporting_gpu_count=known.size,
+            power_watts=float(power) if parts else None,
             power_basis=" + ".join(parts),
-            power_node_count=sum(
-                n.gpu_power_watts is not None or n.cpu_power_watts is not None for n in live
-            ),
+            power_node_count=int(np.count_nonzero(has_power)),
             run_counts=dict(Counter(run.state.value for run in self._registry.runs.values())),
-            age_seconds=max((node.age_seconds for node in live), default=0.0),
-            cpu_utilisation_ratio=sum(use) / len(use) if use else None,
-            alerts=tuple(alert for node in nodes for alert in node.alerts),
+            age_seconds=float(ages[live].max()) if live.any() else 0.0,
+            cpu_utilisation_ratio=float(used.mean(dtype=np.float64)) if used.size else None,
+            alerts=self._site_alerts(ages),
         )
+
+    def _site_alerts(self, ages: npt.NDArray[np.float64]) -> tuple[Alert, ...]:
+        """Return the alerts of nodes, of at most ALERT_LIMIT of them."""
+        rows = np.flatnonzero(ages >= STALE_SECONDS).tolist()
+        names = {self._nodes.by_row[row].node_name for row in rows[:ALERT_LIMIT]}
+        names |= self._nodes.failing | self._cordoned()
+        found: list[Alert] = []
+        for name in sorted(names)[:ALERT_LIMIT]:
+            record = self._nodes.records[name]
+            age = float(ages[record.rows.node_row])
+            found += self._node_alerts(record, freshness(age), age, self._standing(name))
+        return tuple(found)
+
+    def _cordoned(self) -> set[str]:
+        names = self._nodes.records if self._has_owner else ()
+        return {n for n in names if (found := self._standing(n)) and found.is_cordoned}
 
 
 def _metric(

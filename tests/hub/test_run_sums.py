@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 import uuid
+from collections import defaultdict, deque
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from colossus_protos.v1 import directive_pb2, frame_pb2, run_pb2
 from colossus_tui.client import Client
+from colossus_tui.hub.runs.checkpoints import CheckpointRows, SavedPaths
+from colossus_tui.hub.runs.history import StepPoint
 from colossus_tui.hub.runs.progress import Progress
+from colossus_tui.hub.runs.ranks import WINDOW, path_of, pattern_of
 from colossus_tui.hub.runs.reports import NodeReport, Reports
-from colossus_tui.model import ActionState
+from colossus_tui.hub.runs.steps import StepRows
+from colossus_tui.model import ActionState, ResumePoint
 from tests.e2e.product import Product
 from tests.fakes.fake_agent import FakeAgent, hello, local_run
 from tests.support import until
@@ -82,25 +89,90 @@ def test_the_pace_of_all_ranks_is_that_of_each_ones_last_steps(
     batches: list[tuple[int, int, float]],
 ) -> None:
     progress = Progress()
+    steps, times = dict[int, int](), defaultdict[int, deque[float]](lambda: deque(maxlen=WINDOW))
     for rank, step, seconds in batches:
-        progress.add_steps(
-            run_pb2.StepBatch(
-                rank=rank,
-                steps=[step],
-                times_unix_ns=[0],
-                losses=[1.0],
-                grad_norms=[1.0],
-                tokens=[1],
-                step_seconds=[seconds],
-            ),
-            5,
-            0.0,
+        batch = run_pb2.StepBatch(
+            rank=rank,
+            steps=[step],
+            times_unix_ns=[0],
+            losses=[1.0],
+            grad_norms=[1.0],
+            tokens=[1],
+            step_seconds=[seconds],
         )
-        each = [statistics.median(one.step_seconds) for one in progress.ranks.values()]
-        paces = [pace for pace in each if pace]
+        progress.add_steps(StepRows.of_batch(batch), 5)
+        if step > steps.get(rank, -1):
+            steps[rank] = step
+            times[rank].append(seconds)
+        paces = [pace for one in times.values() if (pace := statistics.median(one))]
         assert progress.median_step_seconds() == (statistics.median(paces) if paces else None)
-        steps = [one.step for one in progress.ranks.values() if one.step is not None]
-        assert progress.newest_step == max(steps, default=None)
+        assert progress.newest_step == max(steps.values(), default=None)
+        known = {rank: one.step for rank in range(5) if (one := progress.ranks.get(rank))}
+        assert known == steps
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(1, 5)), max_size=60),
+    st.lists(st.integers(1, 20), max_size=20),
+)
+def test_a_table_of_many_ranks_says_what_their_batches_say(
+    rows: list[tuple[int, int]], sizes: list[int]
+) -> None:
+    def taken(parts: list[list[tuple[int, int]]]) -> tuple[list[StepPoint], list[object]]:
+        progress, whole = Progress(), list[StepPoint]()
+        for part in parts:
+            ordered = sorted(part, key=lambda row: row[1])
+            whole += progress.add_steps(step_rows(ordered), 3)
+        return whole, [progress.ranks.get(rank) for rank in range(7)]
+
+    newest, kept = dict[int, int](), list[tuple[int, int]]()
+    for rank, step in rows:  # a rank's steps come in order
+        if step > newest.get(rank, 0):
+            newest[rank] = step
+            kept.append((rank, step))
+    parts, rest = [], kept
+    for size in sizes:
+        parts, rest = [*parts, rest[:size]], rest[size:]
+    parts = [part for part in [*parts, rest] if part]
+
+    assert taken([[row] for row in kept])[1] == taken(parts)[1]
+
+
+def step_rows(rows: list[tuple[int, int]]) -> StepRows:
+    ranks, steps = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+    ones = np.ones(ranks.size)
+    return StepRows("r", 1, ranks.astype(np.int32), steps, steps, ones, ones, steps, ones * 2.0)
+
+
+def test_a_part_that_many_ranks_call_safe_keeps_each_ones_path() -> None:
+    ranks = np.arange(1_000, dtype=np.int32)
+    progress = Progress()
+    rows = CheckpointRows(
+        "r",
+        1,
+        ranks,
+        np.full(1_000, 70),
+        np.full(1_000, 5),
+        np.full(1_000, 10),
+        np.full(1_000, True),
+        np.full(1_000, 2.5),
+        "/c/step-70/rank-{rank}",
+    )
+
+    progress.checkpoints.add(rows)
+    paths = SavedPaths(70, tuple(progress.ranks.paths()))
+
+    assert progress.checkpoints.common_step(1_000) == 70
+    assert progress.checkpoints.get(70, 1_000).size_bytes == 10_000
+    assert paths.points()[70] == ResumePoint(70, 70, "/c/step-70/rank-70")
+    again = SavedPaths.restore(json.loads(json.dumps(paths.state())), ())
+    assert again.points() == paths.points()
+    assert len(json.dumps(paths.state())) < 100
+
+
+@given(st.text("/rank-0123", max_size=12), st.integers(0, 130))
+def test_a_pattern_gives_the_path_back(path: str, rank: int) -> None:
+    assert path_of(pattern_of(path, rank), rank) == path
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 4), st.booleans()), max_size=30))
@@ -109,13 +181,12 @@ def test_a_checkpoint_is_common_when_it_is_every_ranks_last(
 ) -> None:
     progress = Progress()
     for rank, step, on_disk in reports:
-        progress.add_checkpoint(
-            run_pb2.CheckpointReport(rank=rank, step=step, on_disk=on_disk, size_bytes=1)
-        )
-        last = [one.checkpoint_step for one in progress.ranks.values()]
-        known = [step for step in last if step is not None]
+        report = run_pb2.CheckpointReport(rank=rank, step=step, on_disk=on_disk, size_bytes=1)
+        progress.checkpoints.add(CheckpointRows.of_report(report))
+        each = [one for rank in range(3) if (one := progress.ranks.get(rank))]
+        known = [one.checkpoint_step for one in each if one.checkpoint_step is not None]
         common = known[0] if len(known) == 3 and len(set(known)) == 1 else None
-        assert progress.common_checkpoint_step(3) == common
+        assert progress.checkpoints.common_step(3) == common
 
 
 def test_processes_of_two_nodes_with_one_pid_are_not_taken_for_each_other(hub: Product) -> None:

@@ -9,6 +9,7 @@ import pytest
 from colossus_protos.v1 import run_pb2
 from colossus_tui.hub.runs.live import LiveRun
 from colossus_tui.hub.runs.reports import NodeReport
+from colossus_tui.hub.runs.steps import StepRows
 from colossus_tui.model import RunState
 
 
@@ -37,14 +38,16 @@ def live(*sources: str) -> LiveRun:
 def test_one_line_of_a_log_makes_a_step_whole_for_all_ranks() -> None:
     run = live("log (torchtitan)")
 
-    assert [point.step for point in run.progress.add_steps(batch(10, 20), 8, 100.0)] == [10, 20]
+    assert [
+        point.step for point in run.progress.add_steps(StepRows.of_batch(batch(10, 20)), 8)
+    ] == [10, 20]
 
 
 def test_a_run_that_logs_now_and_then_hangs_only_after_several_missing_lines() -> None:
     run = live("log (Megatron-LM)")
-    run.progress.add_steps(batch(100), 8, 100.0)
+    run.progress.add_steps(StepRows.of_batch(batch(100)), 8)
     assert not run.is_hanging(100.0 + 86_400)  # how often it logs is not known yet
-    run.progress.add_steps(batch(200, 300), 8, 100.0)
+    run.progress.add_steps(StepRows.of_batch(batch(200, 300)), 8)
 
     assert run.progress.report_seconds() == pytest.approx(3_000)
     assert not run.is_hanging(100.0 + 14_900)

@@ -53,6 +53,11 @@ class Drain:
 
     # --- before ----------------------------------------------------------------------------
 
+    @property
+    def has_owner(self) -> bool:
+        """Whether a scheduler of this hub owns nodes."""
+        return any(backend.nodes is not None for backend in self._backends.values())
+
     def standing(self, node_name: str) -> Standing | None:
         """Return how its scheduler holds a node; None where none owns it."""
         for backend in self._backends.values():

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 from colossus_tui.hub.runs.live import LiveRun, describe_exit
+from colossus_tui.hub.runs.reports import NodeAges
 from colossus_tui.model import Alert, RunState, Severity
 
 CHECKPOINT_WARNING, CHECKPOINT_CRITICAL = 1.5, 3.0  # times the plan
@@ -19,7 +19,7 @@ ETTR_MIN_SECONDS = 3_600.0  # a young run's ratio says nothing yet
 
 
 def alerts(
-    run: LiveRun, gpu_hours_at_risk: float | None, node_ages: Mapping[str, float], now: float
+    run: LiveRun, gpu_hours_at_risk: float | None, node_ages: NodeAges, now: float
 ) -> tuple[Alert, ...]:
     """Return what is so now, the worst first."""
     found = [
@@ -42,19 +42,18 @@ def _alert(severity: Severity, kind: str, message: str) -> Alert:
 
 
 def _ends(run: LiveRun) -> list[Alert]:
-    ranks = [rank for _, rank in run.ranks()]
     if run.state in (RunState.FAILED, RunState.LOST) and run.backend != "local":
         why = run.scheduled.sighting.why if run.scheduled else f"{run.backend} does not know it"
         return [_alert(Severity.CRITICAL, f"run.{run.state}", why)]
     if run.backend != "local":
         return []  # a requeue ends ranks, too
     if run.state in (RunState.FAILED, RunState.LOST):
-        wrong = [rank for rank in ranks if rank.HasField("exit") and not rank.alive]
+        wrong = [r for _, r in run.ranks() if r.HasField("exit") and not r.alive]
         text = describe_exit(wrong[0]) if wrong and wrong[0].exit.known else "nobody saw its end"
         return [_alert(Severity.CRITICAL, f"run.{run.state}", text)]
-    if run.state is not RunState.RUNNING:
+    if run.state is not RunState.RUNNING or not run.nodes.sums.ended:
         return []
-    gone = [rank for rank in ranks if rank.HasField("exit")]
+    gone = [rank for _, rank in run.ranks() if rank.HasField("exit")]
     return [_alert(Severity.CRITICAL, "run.rank_ended", describe_exit(rank)) for rank in gone[:1]]
 
 
@@ -76,10 +75,10 @@ def _scheduler(run: LiveRun, now: float) -> list[Alert]:
     return found
 
 
-def _lost_nodes(run: LiveRun, node_ages: Mapping[str, float]) -> list[Alert]:
+def _lost_nodes(run: LiveRun, node_ages: NodeAges) -> list[Alert]:
     if run.state.is_over or run.state is RunState.PAUSED:
         return []
-    silent = [name for name, age in node_ages.items() if age > LOST_SECONDS]
+    silent = node_ages.older(LOST_SECONDS)
     if not silent:
         return []
     text = f"{len(silent)}/{len(node_ages)} nodes silent for over 60 s, {silent[0]} among them"
@@ -101,7 +100,7 @@ def _progress(run: LiveRun, now: float) -> list[Alert]:
         if slower and run.step_baseline and now - run.slow_since > SLOWER_SECONDS:
             text = f"steps take {median / run.step_baseline - 1:+.0%} for over 3 min"
             found.append(_alert(Severity.WARNING, "run.slower", text))
-    slow = run.progress.stragglers()
+    slow = run.progress.ranks.stragglers()
     if slow:
         text = f"rank {slow[0]} is slower than 0.7 of the median"
         found.append(_alert(Severity.WARNING, "run.straggler", text))

@@ -9,16 +9,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from colossus_protos.v1 import run_pb2
 from colossus_tui.hub.actions.ports import ObservedRank
 from colossus_tui.hub.config import RUN_FACTS
 from colossus_tui.hub.runs import scheduled
+from colossus_tui.hub.runs.checkpoints import CheckpointRows, SavedPaths
 from colossus_tui.hub.runs.history import History
 from colossus_tui.hub.runs.ledger import PRODUCTIVE, Ledger
 from colossus_tui.hub.runs.progress import Progress
 from colossus_tui.hub.runs.reports import Reports, is_bad_end
 from colossus_tui.hub.runs.scheduled import Scheduled
-from colossus_tui.model import PriorityClass, RankExit, ResumePoint, RunState
+from colossus_tui.model import PriorityClass, RankExit, RunState
 
 HOOK_PATIENCE_SECONDS = 5.0  # how long a new attempt may take to show a hook
 HANG_FACTOR = 5.0
@@ -34,7 +38,7 @@ class Durable:
 
     step: int
     time_unix_ns: int
-    points: tuple[ResumePoint, ...]
+    paths: SavedPaths
     size_bytes: int | None
     seconds: float | None
 
@@ -99,7 +103,7 @@ class LiveRun:
     @property
     def step_source(self) -> str:
         """Where its steps come from: a hook is believed before a log; "" for nowhere."""
-        stated = {report.run.step_source[:64] for report in self.nodes.values()}
+        stated = self.nodes.sums.sources
         return "hook" if "hook" in stated else max(stated, default="")
 
     @property
@@ -133,29 +137,33 @@ class LiveRun:
             self.history.forget_after(self.durable.step)
         self.generation += 1
 
-    def is_newly_missing(self, report: run_pb2.CheckpointReport) -> bool:
-        """Return whether an agent finds no file where a rank calls its part safe, and this is new.
+    def forget_seen(self, ranks: npt.NDArray[np.int32]) -> None:
+        """Note that the ranks have changed since they were looked at."""
+        if not self.seen:
+            return
+        if ranks.size >= len(self.seen):
+            self.seen = {}
+        for rank in ranks.tolist() if self.seen else ():
+            self.seen.pop(rank, None)
+
+    def newly_missing(self, rows: CheckpointRows) -> list[tuple[int, int]]:
+        """Return rank and step where an agent finds no file of a part called safe, and this is new.
 
         Who tidies up after a run that is over loses nothing by it.
         """
-        if report.on_disk or self.progress.knows(report):
-            return False
-        is_past = self.durable is not None and report.step <= self.durable.step
-        return not (is_past and self.state.is_over)
+        safe = self.durable.step if self.durable is not None and self.state.is_over else -1
+        return [part for part in self.progress.checkpoints.missing(rows) if part[1] > safe]
 
     def update_durable(self) -> None:
         """Take up a checkpoint that is whole since the last report."""
-        step = self.progress.common_checkpoint_step(self.rank_count)
+        checkpoints = self.progress.checkpoints
+        step = checkpoints.common_step(self.rank_count)
         if step is None or (self.durable is not None and step <= self.durable.step):
             return  # none, or a rank is ahead: wait until all have saved the same step
-        points = tuple(
-            ResumePoint(rank, step, r.checkpoint_path)
-            for rank, r in sorted(self.progress.ranks.items())
-            if r.checkpoint_step is not None
-        )
-        saved = self.progress.checkpoint(step, self.rank_count)
-        seconds = self.progress.save_seconds(step)
-        self.durable = Durable(step, saved.time_unix_ns, points, saved.size_bytes, seconds)
+        paths = SavedPaths(step, tuple(self.progress.ranks.paths()))
+        saved = checkpoints.get(step, self.rank_count)
+        seconds = checkpoints.save_seconds(step)
+        self.durable = Durable(step, saved.time_unix_ns, paths, saved.size_bytes, seconds)
         if seconds:
             self.ledger.move("checkpointing", seconds, time.time())
 
@@ -275,7 +283,7 @@ class LiveRun:
                 and {
                     "step": durable.step,
                     "time_unix_ns": durable.time_unix_ns,
-                    "points": [[p.rank, p.step, p.path] for p in durable.points],
+                    "paths": durable.paths.state(),
                     "size_bytes": durable.size_bytes,
                     "seconds": durable.seconds,
                 },
@@ -300,8 +308,8 @@ class LiveRun:
         run.facts = {name: float(value) for name, value in state["facts"].items()}
         run.ledger.restore(state["ledger"])
         if durable := state["durable"]:
-            points = tuple(ResumePoint(*point) for point in durable.pop("points"))
-            run.durable = Durable(points=points, **durable)
+            paths = SavedPaths.restore(durable.pop("paths", None), durable.pop("points", ()))
+            run.durable = Durable(paths=paths, **durable)
             run.step = run.durable.step
         return run
 

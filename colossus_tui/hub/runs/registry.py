@@ -15,10 +15,12 @@ from colossus_tui.hub.actions.ports import EventLog, HeldGpu, ObservedRank, Obse
 from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.database import Database
+from colossus_tui.hub.runs.checkpoints import CheckpointRows
 from colossus_tui.hub.runs.disk import RunDisk
 from colossus_tui.hub.runs.live import LiveRun, rank_exit
-from colossus_tui.hub.runs.reports import NodeReport
+from colossus_tui.hub.runs.reports import FrameAges, NodeAges, NodeReport
 from colossus_tui.hub.runs.scheduled import Scheduled
+from colossus_tui.hub.runs.steps import StepRows
 from colossus_tui.hub.runs.summary import RunGpus, summarise
 from colossus_tui.model import (
     Event,
@@ -32,6 +34,7 @@ from colossus_tui.model import (
 RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RUN_LIMIT = 10_000
 PARKED_RUNS, PARKED_MESSAGES = 64, 256
+MISSING_NOTES = 8  # of one report: a lost filesystem is one trouble, not a thousand
 TOGETHER_SECONDS = 0.02  # what changes within it is looked at once
 _CLASSES = {
     common_pb2.PriorityClass.Value(f"PRIORITY_CLASS_{member.name}"): member
@@ -57,8 +60,7 @@ class Registry:
 
     Args:
         linked: Tells whether a node's agent is linked.
-        node_age: Tells the age of a node's newest frame, seconds: agents report runs when they
-            change, so a silent report is fresh while frames come.
+        frames: Tells how old the newest frames of nodes are.
         gpus: Tells what the GPUs do that a run holds.
     """
 
@@ -68,7 +70,7 @@ class Registry:
         events: EventLog,
         configured: Mapping[str, RunConfig],
         linked: Callable[[str], bool],
-        node_age: Callable[[str], float],
+        frames: FrameAges,
         gpus: GpuFigures,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -76,13 +78,13 @@ class Registry:
         self._events = events
         self._configured = configured
         self._linked = linked
-        self._node_age = node_age
+        self._frames = frames
         self._gpus = gpus
         self._clock = clock
         self.runs = self._disk.read(clock())
         self.revision = 1
         self._waiters: dict[str, set[asyncio.Event]] = {}
-        self._parked: dict[str, deque[run_pb2.StepBatch | run_pb2.CheckpointReport]] = {}
+        self._parked: dict[str, deque[StepRows | CheckpointRows]] = {}
 
     # --- what agents report ----------------------------------------------------------------
 
@@ -135,22 +137,23 @@ class Registry:
         before = run.nodes.get(node_name)
         if before is None:
             run.attempt_seen = run.attempt_seen or now
-        self._forget_seen(run, before)
+        told = before.run if before else None
+        self._forget_seen(run, told)
         run.nodes.put(node_name, NodeReport(local, now))
         run.rank_count = max(run.nodes.sums.ranks, local.rank_count, 1)
         run.command, run.label = run.command or local.command[:1024], run.label or local.label[:256]
         run.output_tail = local.output_tail[:4096] or run.output_tail
-        if before is None or before.run.facts_json != local.facts_json:
+        if told is None or told.facts_json != local.facts_json:
             self._merge_facts(run, local.facts_json)
-        self._note_ends(run, before.run if before else None, local)
+        self._note_ends(run, told, local)
         self._update_state(run)
         self._changed(run)
 
     def _merge_facts(self, run: LiveRun, facts_json: str = "") -> None:
         run.merge_facts(facts_json, self._configured.get(run.run_id, RunConfig()).facts)
 
-    def _forget_seen(self, run: LiveRun, report: NodeReport | None) -> None:
-        for rank in report.run.ranks if report is not None else ():
+    def _forget_seen(self, run: LiveRun, told: run_pb2.LocalRun | None) -> None:
+        for rank in told.ranks if told is not None and run.seen else ():
             run.seen.pop(rank.rank, None)
 
     def _note_ends(
@@ -166,26 +169,26 @@ class Registry:
                 self._note(run, Severity.CRITICAL, "run.rank_ended", detail, rank=rank.rank)
 
     def _lose(self, run: LiveRun, node_name: str) -> None:
-        self._forget_seen(run, run.nodes[node_name])
+        self._forget_seen(run, run.nodes[node_name].run)
         run.nodes.drop(node_name)
         vanished = run.backend == "local" and not run.nodes
         if vanished and not run.state.is_over and run.state is not RunState.PAUSED:
             self._enter(run, RunState.LOST, "its node has no record of it any more")
         self._changed(run)
 
-    def take_steps(self, batch: run_pb2.StepBatch) -> None:
-        """Take a rank's steps."""
-        run = self.runs.get(batch.run_id)
+    def take_steps(self, rows: StepRows) -> None:
+        """Take ranks' steps."""
+        run = self.runs.get(rows.run_id)
         if run is None or not run.nodes:  # how many ranks make a step whole is not known
-            self._park(batch.run_id, batch)
+            self._park(rows)
             return
-        if batch.attempt < run.attempt or (batch.whole_run and run.step_source == "hook"):
+        if rows.attempt < run.attempt or (rows.whole_run and run.step_source == "hook"):
             return
         now = self._clock()
-        if batch.attempt > run.attempt:
-            run.begin_attempt(batch.attempt, now)
-        run.seen.pop(batch.rank, None)
-        for point in run.progress.add_steps(batch, run.rank_count, now):
+        if rows.attempt > run.attempt:
+            run.begin_attempt(rows.attempt, now)
+        run.forget_seen(rows.ranks)
+        for point in run.progress.add_steps(rows, run.rank_count):
             run.history.add(point)
             run.step_seen = now
             run.step, run.step_time_unix_ns = point.step, point.time_unix_ns
@@ -197,39 +200,35 @@ class Registry:
         self._update_state(run)
         self._changed(run)
 
-    def take_checkpoint(self, report: run_pb2.CheckpointReport) -> None:
-        """Take a rank's word that its part of a checkpoint is safe."""
-        run = self.runs.get(report.run_id)
+    def take_checkpoints(self, rows: CheckpointRows) -> None:
+        """Take ranks' word that their parts of a checkpoint are safe."""
+        run = self.runs.get(rows.run_id)
         if run is None or not run.nodes:
-            self._park(report.run_id, report)
+            self._park(rows)
             return
-        if report.attempt != run.attempt:
+        if rows.attempt != run.attempt:
             return
-        if run.is_newly_missing(report):
-            self._note(
-                run,
-                Severity.CRITICAL,
-                "run.checkpoint_missing",
-                f"rank {report.rank} calls step {report.step} safe, but its agent finds no file",
-                rank=report.rank,
-            )
-        run.seen.pop(report.rank, None)
-        run.progress.add_checkpoint(report)
+        missing = run.newly_missing(rows)
+        for rank, step in missing[:MISSING_NOTES]:
+            text = f"rank {rank} calls step {step} safe, but its agent finds no file"
+            self._note(run, Severity.CRITICAL, "run.checkpoint_missing", text, rank=rank)
+        run.forget_seen(rows.ranks)
+        run.progress.checkpoints.add(rows)
         run.update_durable()
         self._changed(run)
 
-    def _park(self, run_id: str, message: run_pb2.StepBatch | run_pb2.CheckpointReport) -> None:
+    def _park(self, rows: StepRows | CheckpointRows) -> None:
         """Keep what comes before the report that names its run."""
-        if run_id not in self._parked and len(self._parked) >= PARKED_RUNS:
+        if rows.run_id not in self._parked and len(self._parked) >= PARKED_RUNS:
             del self._parked[next(iter(self._parked))]
-        self._parked.setdefault(run_id, deque(maxlen=PARKED_MESSAGES)).append(message)
+        self._parked.setdefault(rows.run_id, deque(maxlen=PARKED_MESSAGES)).append(rows)
 
     def _take_parked(self, run_id: str) -> None:
-        for message in self._parked.pop(run_id, ()):
-            if isinstance(message, run_pb2.StepBatch):
-                self.take_steps(message)
+        for rows in self._parked.pop(run_id, ()):
+            if isinstance(rows, StepRows):
+                self.take_steps(rows)
             else:
-                self.take_checkpoint(message)
+                self.take_checkpoints(rows)
 
     # --- what schedulers say -----------------------------------------------------------------
 
@@ -350,13 +349,14 @@ class Registry:
                 found.setdefault(name, []).append(run.run_id)
         return found
 
-    def node_ages(self, run: LiveRun) -> dict[str, float]:
+    def runs_on(self, node_name: str) -> list[str]:
+        """Return the runs that have ranks on a node and are not over."""
+        runs = self.runs.values()
+        return [run.run_id for run in runs if node_name in run.nodes and not run.state.is_over]
+
+    def node_ages(self, run: LiveRun) -> NodeAges:
         """Return how old the newest word of each of the run's nodes is, seconds."""
-        now = self._clock()
-        return {
-            name: min(now - report.received, self._node_age(name))
-            for name, report in run.nodes.items()
-        }
+        return run.nodes.ages(self._frames, self._clock())
 
     def observed(self, run_id: str) -> ObservedRun | None:
         """Return what agents report of the run now."""
@@ -373,7 +373,7 @@ class Registry:
             node_ages_seconds=self.node_ages(run),
             linked_nodes=frozenset(name for name in run.nodes if self._linked(name)),
             durable_step=run.durable.step if run.durable else None,
-            durable_paths=run.durable.points if run.durable else (),
+            durable_paths=run.durable.paths.points() if run.durable else (),
             newest_step=run.progress.newest_step,
         )
 

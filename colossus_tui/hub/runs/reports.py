@@ -6,18 +6,74 @@ one of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from colossus_protos.v1 import run_pb2
 
+T = TypeVar("T")
 
-@dataclass(slots=True)
+
 class NodeReport:
-    """What one node last said of the run."""
+    """What one node last said of the run; kept encoded, for there are a hundred thousand."""
 
-    run: run_pb2.LocalRun
-    received: float  # hub's monotonic clock
+    __slots__ = ("_body", "received")
+
+    def __init__(self, run: run_pb2.LocalRun, received: float) -> None:
+        self._body = run.SerializeToString()
+        self.received = received  # hub's monotonic clock
+
+    @property
+    def run(self) -> run_pb2.LocalRun:
+        """Its word; a copy."""
+        return run_pb2.LocalRun.FromString(self._body)
+
+
+class FrameAges(Protocol):
+    """How old the newest frames of nodes are."""
+
+    def rows_of(self, node_names: Sequence[str]) -> npt.NDArray[np.intp]:
+        """Return the nodes' rows in the store; -1 for those that are not known."""
+
+    def ages_of(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        """Return the ages of nodes by their rows, seconds; infinite for row -1."""
+
+
+class NodeAges(Mapping[str, float]):
+    """How old the newest word of each of a run's nodes is, seconds."""
+
+    def __init__(
+        self, places: Mapping[str, int], names: Sequence[str], ages: npt.NDArray[np.float64]
+    ) -> None:
+        self._places = places
+        self._names = names
+        self.ages = ages
+
+    def __getitem__(self, node_name: str) -> float:
+        return float(self.ages[self._places[node_name]])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def younger(self, seconds: float) -> int:
+        """Return how many are younger."""
+        return int(np.count_nonzero(self.ages < seconds))
+
+    def older(self, seconds: float) -> list[str]:
+        """Return those that are older, by name."""
+        return [self._names[place] for place in np.flatnonzero(self.ages > seconds).tolist()]
+
+    def youngest(self, default: float) -> float:
+        """Return the smallest."""
+        return float(self.ages.min()) if self.ages.size else default
 
 
 @dataclass(slots=True)
@@ -32,15 +88,19 @@ class Sums:
     bad_ends: int = 0
     processes: int = 0
     frozen_nodes: int = 0
+    nices: Counter[int] = field(default_factory=Counter)  # of those alive
+    sources: Counter[str] = field(default_factory=Counter)  # where steps come from, by node
 
     def count(self, local: run_pb2.LocalRun, sign: int) -> None:
         """Add what a node says, or take it away."""
         self.ranks += sign * len(local.ranks)
         self.processes += sign * local.process_count
         self.frozen_nodes += sign * (local.state == run_pb2.LOCAL_RUN_STATE_FROZEN)
+        _add(self.sources, local.step_source[:64], sign)
         for rank in local.ranks:
             if rank.alive:
                 self.alive += sign
+                _add(self.nices, rank.nice, sign)
                 self.hooked += sign * rank.hooked
             if rank.HasField("exit"):
                 self.ended += sign
@@ -56,6 +116,10 @@ class Reports(Mapping[str, NodeReport]):
         self._nodes: dict[str, NodeReport] = {}
         self._fuses: dict[str, int] = {}
         self._ranks: list[tuple[str, run_pb2.LocalRank]] | None = None
+        self._names: tuple[str, ...] | None = None
+        self._places: dict[str, int] = {}
+        self._received: npt.NDArray[np.float64] = np.zeros(0)
+        self._rows: npt.NDArray[np.intp] = np.zeros(0, dtype=np.intp)
 
     def __getitem__(self, node_name: str) -> NodeReport:
         return self._nodes[node_name]
@@ -68,19 +132,46 @@ class Reports(Mapping[str, NodeReport]):
 
     def put(self, node_name: str, report: NodeReport) -> None:
         """Take a node's report in the place of the one before."""
-        if node_name in self._nodes:
-            self.drop(node_name)
+        before, run = self._nodes.get(node_name), report.run
+        if before is not None:
+            self.sums.count(before.run, -1)
+            if self._names is not None:
+                self._received[self._places[node_name]] = report.received
+        else:
+            self._names = None
         self._nodes[node_name] = report
         self._ranks = None
-        self.sums.count(report.run, 1)
-        if report.run.fuse_deadline_unix_ns:
-            self._fuses[node_name] = report.run.fuse_deadline_unix_ns
+        self.sums.count(run, 1)
+        self._fuses.pop(node_name, None)
+        if run.fuse_deadline_unix_ns:
+            self._fuses[node_name] = run.fuse_deadline_unix_ns
 
     def drop(self, node_name: str) -> None:
         """Forget a node."""
         self.sums.count(self._nodes.pop(node_name).run, -1)
         self._fuses.pop(node_name, None)
-        self._ranks = None
+        self._ranks = self._names = None
+
+    def names(self) -> tuple[str, ...]:
+        """Return the nodes, by name."""
+        if self._names is None:
+            self._names = tuple(sorted(self._nodes))
+            self._places = {name: place for place, name in enumerate(self._names)}
+            received = (self._nodes[name].received for name in self._names)
+            self._received = np.fromiter(received, np.float64, len(self._names))
+            self._rows = np.full(len(self._names), -1, dtype=np.intp)
+        return self._names
+
+    def ages(self, frames: FrameAges, now: float) -> NodeAges:
+        """Return how old each node's newest word is: a report, or a frame since.
+
+        Agents report runs when they change, so a silent report is fresh while frames come.
+        """
+        names = self.names()
+        if (self._rows < 0).any():
+            self._rows = frames.rows_of(names)
+        ages = np.minimum(now - self._received, frames.ages_of(self._rows))
+        return NodeAges(self._places, names, ages)
 
     def ranks(self) -> list[tuple[str, run_pb2.LocalRank]]:
         """Return every reported rank with its node, in order; not to be changed."""
@@ -93,6 +184,12 @@ class Reports(Mapping[str, NodeReport]):
     def fuse_deadline_unix_ns(self) -> int:
         """Earliest end of a freeze; 0 when there is none."""
         return min(self._fuses.values(), default=0)
+
+
+def _add(counts: Counter[T], key: T, sign: int) -> None:
+    counts[key] += sign
+    if not counts[key]:
+        del counts[key]
 
 
 def is_bad_end(rank: run_pb2.LocalRank) -> bool:

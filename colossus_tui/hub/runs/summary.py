@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from colossus_protos.v1 import run_pb2
 from colossus_tui.hub.runs.alerts import alerts
 from colossus_tui.hub.runs.live import LiveRun, rank_exit
+from colossus_tui.hub.runs.reports import NodeAges
 from colossus_tui.model import (
     Badput,
     Gpu,
@@ -22,6 +23,7 @@ from colossus_tui.model import (
 )
 
 SPARKLINE_POINTS = 60
+LIVE_SECONDS = 5.0
 # Which end of a metric an operator looks at first.
 SPREADS = (
     ("gpu_temperature", "max"),
@@ -43,7 +45,7 @@ class RunGpus:
     peak_flops: float = 0.0  # sum over the GPUs; 0 when one is not known
 
 
-def summarise(run: LiveRun, gpus: RunGpus, node_ages: Mapping[str, float], now: float) -> Run:
+def summarise(run: LiveRun, gpus: RunGpus, node_ages: NodeAges, now: float) -> Run:
     """Return the run with all that the overview shows.
 
     Args:
@@ -52,7 +54,6 @@ def summarise(run: LiveRun, gpus: RunGpus, node_ages: Mapping[str, float], now: 
     progress, durable, wall = run.progress, run.durable, time.time()
     hours, unit = work_at_risk(run, gpus)
     tokens_per_second = progress.tokens_per_second() if _moves(run) else None
-    ages = node_ages.values()
     mfu, method = _mfu(run, gpus, tokens_per_second)
     facts = run.facts
     job = run.scheduled.job(now) if run.scheduled else None
@@ -65,8 +66,8 @@ def summarise(run: LiveRun, gpus: RunGpus, node_ages: Mapping[str, float], now: 
         backend=run.backend,
         backend_priority=_native_priority(run, job),
         generation=run.generation,
-        node_names=tuple(sorted((job.node_names if job else ()) or run.nodes)),
-        reporting_node_count=sum(age < 5.0 for age in ages),
+        node_names=tuple(sorted(job.node_names)) if job and job.node_names else run.nodes.names(),
+        reporting_node_count=node_ages.younger(LIVE_SECONDS),
         gpu_count=max(gpus.count, job.gpu_count if job else 0),
         reporting_gpu_count=gpus.reporting_count,
         rank_count=run.rank_count,
@@ -113,7 +114,7 @@ def summarise(run: LiveRun, gpus: RunGpus, node_ages: Mapping[str, float], now: 
         open_action_id=run.open_action_id,
         started_time_unix_ns=run.started_unix_ns,
         command=run.command,
-        age_seconds=min(ages, default=job.age_seconds if job else 0.0),
+        age_seconds=node_ages.youngest(job.age_seconds if job else 0.0),
         job=job,
         step_source=run.step_source,
     )
@@ -164,7 +165,7 @@ def _native_priority(run: LiveRun, job: Job | None) -> str:
     if job is not None:
         quality = f", {job.quality}" if job.quality else ""
         return f"priority {job.priority}{quality}" if job.priority is not None else quality[2:]
-    values = sorted({rank.nice for _, rank in run.ranks() if rank.alive})
+    values = sorted(run.nodes.sums.nices)
     return f"nice {', '.join(map(str, values))}" if values else ""
 
 
