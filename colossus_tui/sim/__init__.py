@@ -1,0 +1,1 @@
+"""A whole site as a model: plan, physics, training and faults; it opens no socket."""
