@@ -9,6 +9,7 @@ from colossus_tui.model.action import Action
 from colossus_tui.model.event import Alert, Event
 from colossus_tui.model.node import Gpu
 from colossus_tui.model.priority import PriorityClass
+from colossus_tui.model.site import Place
 
 
 class RunState(StrEnum):
@@ -120,6 +121,7 @@ class Run:
     age_seconds: float = 0.0
     job: Job | None = None
     step_source: str = ""
+    node_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +209,4 @@ class RunDetail:
     events: tuple[Event, ...] = ()
     actions: tuple[Action, ...] = ()
     output_tail: str = ""
+    place: Place | None = None

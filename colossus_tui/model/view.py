@@ -9,6 +9,7 @@ from colossus_tui.model.action import Action
 from colossus_tui.model.event import Alert, Event
 from colossus_tui.model.node import Node, NodeDetail
 from colossus_tui.model.run import Run, RunDetail, Series
+from colossus_tui.model.site import NamedLimit, SiteMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Site:
     age_seconds: float = 0.0
     cpu_utilisation_ratio: float | None = None
     alerts: tuple[Alert, ...] = ()
+    limits: tuple[NamedLimit, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,4 @@ class View:
     actions: tuple[Action, ...] = ()
     series: tuple[Series, ...] = ()
     skipped_count: int = 0
+    map: SiteMap | None = None

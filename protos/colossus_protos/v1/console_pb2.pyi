@@ -8,6 +8,7 @@ from colossus_protos.v1 import action_pb2 as _action_pb2
 from colossus_protos.v1 import common_pb2 as _common_pb2
 from colossus_protos.v1 import frame_pb2 as _frame_pb2
 from colossus_protos.v1 import run_pb2 as _run_pb2
+from colossus_protos.v1 import site_pb2 as _site_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -329,6 +330,7 @@ class Run(_message.Message):
     AGE_SECONDS_FIELD_NUMBER: _builtins.int
     JOB_FIELD_NUMBER: _builtins.int
     STEP_SOURCE_FIELD_NUMBER: _builtins.int
+    NODE_COUNT_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Identity."""
     label: _builtins.str
@@ -427,9 +429,11 @@ class Run(_message.Message):
     """Where its steps come from: "hook", or the framework's own log, such as "log (Megatron-LM)";
     empty while nothing tells of steps. Untrusted text.
     """
+    node_count: _builtins.int
+    """Nodes it is on."""
     @_builtins.property
     def node_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Nodes it is on."""
+        """Nodes it is on, by name; of many only the first 64, except of one run in full."""
 
     @_builtins.property
     def recent_losses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
@@ -503,10 +507,11 @@ class Run(_message.Message):
         age_seconds: _builtins.float = ...,
         job: Global___Job | None = ...,
         step_source: _builtins.str = ...,
+        node_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "durable_step", b"durable_step", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "grad_norm", b"grad_norm", "job", b"job", "joules_per_token", b"joules_per_token", "loss", b"loss", "mfu_ratio", b"mfu_ratio", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "age_seconds", b"age_seconds", "alerts", b"alerts", "alive_rank_count", b"alive_rank_count", "attempt", b"attempt", "backend", b"backend", "backend_priority", b"backend_priority", "badput", b"badput", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "command", b"command", "durable_step", b"durable_step", "durable_time_unix_ns", b"durable_time_unix_ns", "eta_unix_ns", b"eta_unix_ns", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "generation", b"generation", "gpu_count", b"gpu_count", "grad_norm", b"grad_norm", "hooked", b"hooked", "job", b"job", "joules_per_token", b"joules_per_token", "label", b"label", "loss", b"loss", "mfu_method", b"mfu_method", "mfu_ratio", b"mfu_ratio", "node_names", b"node_names", "open_action_id", b"open_action_id", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "priority_class", b"priority_class", "rank_count", b"rank_count", "recent_losses", b"recent_losses", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_id", b"run_id", "started_time_unix_ns", b"started_time_unix_ns", "state", b"state", "state_since_unix_ns", b"state_since_unix_ns", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "step_source", b"step_source", "step_time_unix_ns", b"step_time_unix_ns", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours", "work_unit", b"work_unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "age_seconds", b"age_seconds", "alerts", b"alerts", "alive_rank_count", b"alive_rank_count", "attempt", b"attempt", "backend", b"backend", "backend_priority", b"backend_priority", "badput", b"badput", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "command", b"command", "durable_step", b"durable_step", "durable_time_unix_ns", b"durable_time_unix_ns", "eta_unix_ns", b"eta_unix_ns", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "generation", b"generation", "gpu_count", b"gpu_count", "grad_norm", b"grad_norm", "hooked", b"hooked", "job", b"job", "joules_per_token", b"joules_per_token", "label", b"label", "loss", b"loss", "mfu_method", b"mfu_method", "mfu_ratio", b"mfu_ratio", "node_count", b"node_count", "node_names", b"node_names", "open_action_id", b"open_action_id", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "priority_class", b"priority_class", "rank_count", b"rank_count", "recent_losses", b"recent_losses", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_id", b"run_id", "started_time_unix_ns", b"started_time_unix_ns", "state", b"state", "state_since_unix_ns", b"state_since_unix_ns", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "step_source", b"step_source", "step_time_unix_ns", b"step_time_unix_ns", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours", "work_unit", b"work_unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__checkpoint_bytes: _TypeAlias = _typing.Literal["checkpoint_bytes"]  # noqa: Y015
     _WhichOneofArgType__checkpoint_bytes: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes"]  # noqa: Y015
@@ -836,6 +841,7 @@ class RunDetail(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     ACTIONS_FIELD_NUMBER: _builtins.int
     OUTPUT_TAIL_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     output_tail: _builtins.str
     """Last lines of rank 0's output after a failure. Untrusted text."""
     @_builtins.property
@@ -844,7 +850,7 @@ class RunDetail(_message.Message):
 
     @_builtins.property
     def ranks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rank]:
-        """Its ranks, in order."""
+        """Its ranks, in order; of many the 256 that need a look the most."""
 
     @_builtins.property
     def spreads(self) -> _containers.RepeatedCompositeFieldContainer[Global___Spread]:
@@ -856,7 +862,7 @@ class RunDetail(_message.Message):
 
     @_builtins.property
     def gpus(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gpu]:
-        """Its GPUs."""
+        """Its GPUs; of many those of the ranks above."""
 
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Event]:
@@ -865,6 +871,10 @@ class RunDetail(_message.Message):
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[_action_pb2.Action]:
         """Its latest actions, newest first."""
+
+    @_builtins.property
+    def place(self) -> _site_pb2.Place:
+        """Its metrics over all of its GPUs."""
 
     def __init__(
         self,
@@ -877,10 +887,11 @@ class RunDetail(_message.Message):
         events: _abc.Iterable[_common_pb2.Event] | None = ...,
         actions: _abc.Iterable[_action_pb2.Action] | None = ...,
         output_tail: _builtins.str = ...,
+        place: _site_pb2.Place | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "checkpoints", b"checkpoints", "events", b"events", "gpus", b"gpus", "output_tail", b"output_tail", "ranks", b"ranks", "run", b"run", "spreads", b"spreads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "checkpoints", b"checkpoints", "events", b"events", "gpus", b"gpus", "output_tail", b"output_tail", "place", b"place", "ranks", b"ranks", "run", b"run", "spreads", b"spreads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1237,6 +1248,7 @@ class Site(_message.Message):
     AGE_SECONDS_FIELD_NUMBER: _builtins.int
     CPU_UTILISATION_RATIO_FIELD_NUMBER: _builtins.int
     ALERTS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
     site_name: _builtins.str
     """Name from the hub's settings."""
     node_count: _builtins.int
@@ -1265,6 +1277,10 @@ class Site(_message.Message):
     def alerts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alert]:
         """Alerts that concern no single run."""
 
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[_site_pb2.NamedLimit]:
+        """Named limits of power."""
+
     def __init__(
         self,
         *,
@@ -1280,10 +1296,11 @@ class Site(_message.Message):
         age_seconds: _builtins.float = ...,
         cpu_utilisation_ratio: _builtins.float | None = ...,
         alerts: _abc.Iterable[Global___Alert] | None = ...,
+        limits: _abc.Iterable[_site_pb2.NamedLimit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "power_watts", b"power_watts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "age_seconds", b"age_seconds", "alerts", b"alerts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "gpu_count", b"gpu_count", "node_count", b"node_count", "power_basis", b"power_basis", "power_node_count", b"power_node_count", "power_watts", b"power_watts", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_counts", b"run_counts", "site_name", b"site_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "age_seconds", b"age_seconds", "alerts", b"alerts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "gpu_count", b"gpu_count", "limits", b"limits", "node_count", b"node_count", "power_basis", b"power_basis", "power_node_count", b"power_node_count", "power_watts", b"power_watts", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_counts", b"run_counts", "site_name", b"site_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_utilisation_ratio: _TypeAlias = _typing.Literal["cpu_utilisation_ratio"]  # noqa: Y015
     _WhichOneofArgType__cpu_utilisation_ratio: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio"]  # noqa: Y015
@@ -1778,6 +1795,7 @@ class WatchViewRequest(_message.Message):
     PERIOD_SECONDS_FIELD_NUMBER: _builtins.int
     SERIES_FIELD_NUMBER: _builtins.int
     MAX_POINTS_FIELD_NUMBER: _builtins.int
+    MAP_FIELD_NUMBER: _builtins.int
     runs: _builtins.bool
     """The site and all runs."""
     nodes: _builtins.bool
@@ -1796,6 +1814,10 @@ class WatchViewRequest(_message.Message):
     def series(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """History of run_id to send along; empty for none."""
 
+    @_builtins.property
+    def map(self) -> _site_pb2.MapRequest:
+        """A map; absent for none."""
+
     def __init__(
         self,
         *,
@@ -1807,10 +1829,11 @@ class WatchViewRequest(_message.Message):
         period_seconds: _builtins.float = ...,
         series: _abc.Iterable[_builtins.str] | None = ...,
         max_points: _builtins.int = ...,
+        map: _site_pb2.MapRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["map", b"map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "run_id", b"run_id", "runs", b"runs", "series", b"series"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "map", b"map", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "run_id", b"run_id", "runs", b"runs", "series", b"series"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1832,6 +1855,7 @@ class WatchViewResponse(_message.Message):
     ACTIONS_FIELD_NUMBER: _builtins.int
     SERIES_FIELD_NUMBER: _builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
+    MAP_FIELD_NUMBER: _builtins.int
     skipped_count: _builtins.int
     """States left out since the last answer because the console was slow."""
     @_builtins.property
@@ -1872,6 +1896,10 @@ class WatchViewResponse(_message.Message):
     def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___Series]:
         """The history asked for."""
 
+    @_builtins.property
+    def map(self) -> _site_pb2.SiteMap:
+        """The map asked for."""
+
     def __init__(
         self,
         *,
@@ -1885,11 +1913,134 @@ class WatchViewResponse(_message.Message):
         actions: _abc.Iterable[_action_pb2.Action] | None = ...,
         series: _abc.Iterable[Global___Series] | None = ...,
         skipped_count: _builtins.int = ...,
+        map: _site_pb2.SiteMap | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "node", b"node", "run", b"run", "site", b"site"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "map", b"map", "node", b"node", "run", b"run", "site", b"site"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "events", b"events", "header", b"header", "node", b"node", "nodes", b"nodes", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "events", b"events", "header", b"header", "map", b"map", "node", b"node", "nodes", b"nodes", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchViewResponse: _TypeAlias = WatchViewResponse  # noqa: Y015
+
+@_typing.final
+class GetMapResponse(_message.Message):
+    """Answer to GetMapRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    MAP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def map(self) -> _site_pb2.SiteMap:
+        """The map, with its layout."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        map: _site_pb2.SiteMap | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "map", b"map"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "map", b"map"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMapResponse: _TypeAlias = GetMapResponse  # noqa: Y015
+
+@_typing.final
+class FindGpusResponse(_message.Message):
+    """Answer to FindGpusRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    total_count: _builtins.int
+    """GPUs that the filter meets."""
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def gpus(self) -> _containers.RepeatedCompositeFieldContainer[_site_pb2.FoundGpu]:
+        """The first of them."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        total_count: _builtins.int = ...,
+        gpus: _abc.Iterable[_site_pb2.FoundGpu] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpus", b"gpus", "header", b"header", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindGpusResponse: _TypeAlias = FindGpusResponse  # noqa: Y015
+
+@_typing.final
+class ListPlacesResponse(_message.Message):
+    """Answer to ListPlacesRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    ROLL_UP_SECONDS_FIELD_NUMBER: _builtins.int
+    roll_up_seconds: _builtins.float
+    """How long the hub took to roll all of the site up the last time, seconds."""
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[_site_pb2.Place]:
+        """The places, by name."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        places: _abc.Iterable[_site_pb2.Place] | None = ...,
+        roll_up_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "places", b"places", "roll_up_seconds", b"roll_up_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPlacesResponse: _TypeAlias = ListPlacesResponse  # noqa: Y015
+
+@_typing.final
+class GetMapRequest(_message.Message):
+    """Which map to get."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAP_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def map(self) -> _site_pb2.MapRequest:
+        """The map."""
+
+    def __init__(
+        self,
+        *,
+        map: _site_pb2.MapRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["map", b"map"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["map", b"map"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetMapRequest: _TypeAlias = GetMapRequest  # noqa: Y015

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from colossus_protos.v1 import console_pb2 as colossus__protos_dot_v1_dot_console__pb2
+from colossus_protos.v1 import site_pb2 as colossus__protos_dot_v1_dot_site__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
 GRPC_VERSION = grpc.__version__
@@ -70,6 +71,21 @@ class ConsoleStub(object):
                 request_serializer=colossus__protos_dot_v1_dot_console__pb2.GetHistoryRequest.SerializeToString,
                 response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetMap = channel.unary_unary(
+                '/colossus.v1.Console/GetMap',
+                request_serializer=colossus__protos_dot_v1_dot_console__pb2.GetMapRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetMapResponse.FromString,
+                _registered_method=True)
+        self.FindGpus = channel.unary_unary(
+                '/colossus.v1.Console/FindGpus',
+                request_serializer=colossus__protos_dot_v1_dot_site__pb2.FindGpusRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_console__pb2.FindGpusResponse.FromString,
+                _registered_method=True)
+        self.ListPlaces = channel.unary_unary(
+                '/colossus.v1.Console/ListPlaces',
+                request_serializer=colossus__protos_dot_v1_dot_site__pb2.ListPlacesRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_console__pb2.ListPlacesResponse.FromString,
+                _registered_method=True)
         self.WatchView = channel.unary_stream(
                 '/colossus.v1.Console/WatchView',
                 request_serializer=colossus__protos_dot_v1_dot_console__pb2.WatchViewRequest.SerializeToString,
@@ -130,6 +146,27 @@ class ConsoleServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetMap(self, request, context):
+        """A map of the site, a hall or a rack.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FindGpus(self, request, context):
+        """GPUs that a filter meets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPlaces(self, request, context):
+        """Places or runs with their roll-ups.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchView(self, request, context):
         """A view, each time it changes, at most once a period.
         """
@@ -174,6 +211,21 @@ def add_ConsoleServicer_to_server(servicer, server):
                     servicer.GetHistory,
                     request_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetHistoryRequest.FromString,
                     response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetHistoryResponse.SerializeToString,
+            ),
+            'GetMap': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMap,
+                    request_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetMapRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetMapResponse.SerializeToString,
+            ),
+            'FindGpus': grpc.unary_unary_rpc_method_handler(
+                    servicer.FindGpus,
+                    request_deserializer=colossus__protos_dot_v1_dot_site__pb2.FindGpusRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_console__pb2.FindGpusResponse.SerializeToString,
+            ),
+            'ListPlaces': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlaces,
+                    request_deserializer=colossus__protos_dot_v1_dot_site__pb2.ListPlacesRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_console__pb2.ListPlacesResponse.SerializeToString,
             ),
             'WatchView': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchView,
@@ -371,6 +423,87 @@ class Console(object):
             '/colossus.v1.Console/GetHistory',
             colossus__protos_dot_v1_dot_console__pb2.GetHistoryRequest.SerializeToString,
             colossus__protos_dot_v1_dot_console__pb2.GetHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Console/GetMap',
+            colossus__protos_dot_v1_dot_console__pb2.GetMapRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_console__pb2.GetMapResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FindGpus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Console/FindGpus',
+            colossus__protos_dot_v1_dot_site__pb2.FindGpusRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_console__pb2.FindGpusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlaces(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Console/ListPlaces',
+            colossus__protos_dot_v1_dot_site__pb2.ListPlacesRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_console__pb2.ListPlacesResponse.FromString,
             options,
             channel_credentials,
             insecure,

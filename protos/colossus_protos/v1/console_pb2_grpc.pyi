@@ -5,6 +5,7 @@ What consoles read: runs, nodes, GPUs, events and history."""
 
 from collections import abc as _abc
 from colossus_protos.v1 import console_pb2 as _console_pb2
+from colossus_protos.v1 import site_pb2 as _site_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 
@@ -30,6 +31,12 @@ class ConsoleStub:
     """Events."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_console_pb2.GetHistoryRequest, _console_pb2.GetHistoryResponse]
     """Values over time."""
+    GetMap: _aio.UnaryUnaryMultiCallable[_console_pb2.GetMapRequest, _console_pb2.GetMapResponse]
+    """A map of the site, a hall or a rack."""
+    FindGpus: _aio.UnaryUnaryMultiCallable[_site_pb2.FindGpusRequest, _console_pb2.FindGpusResponse]
+    """GPUs that a filter meets."""
+    ListPlaces: _aio.UnaryUnaryMultiCallable[_site_pb2.ListPlacesRequest, _console_pb2.ListPlacesResponse]
+    """Places or runs with their roll-ups."""
     WatchView: _aio.UnaryStreamMultiCallable[_console_pb2.WatchViewRequest, _console_pb2.WatchViewResponse]
     """A view, each time it changes, at most once a period."""
 
@@ -91,6 +98,30 @@ class ConsoleServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_console_pb2.GetHistoryRequest, _abc.Awaitable[_console_pb2.GetHistoryResponse]],
     ) -> _abc.Awaitable[_console_pb2.GetHistoryResponse]:
         """Values over time."""
+
+    @_abc_1.abstractmethod
+    def GetMap(
+        self,
+        request: _console_pb2.GetMapRequest,
+        context: _aio.ServicerContext[_console_pb2.GetMapRequest, _abc.Awaitable[_console_pb2.GetMapResponse]],
+    ) -> _abc.Awaitable[_console_pb2.GetMapResponse]:
+        """A map of the site, a hall or a rack."""
+
+    @_abc_1.abstractmethod
+    def FindGpus(
+        self,
+        request: _site_pb2.FindGpusRequest,
+        context: _aio.ServicerContext[_site_pb2.FindGpusRequest, _abc.Awaitable[_console_pb2.FindGpusResponse]],
+    ) -> _abc.Awaitable[_console_pb2.FindGpusResponse]:
+        """GPUs that a filter meets."""
+
+    @_abc_1.abstractmethod
+    def ListPlaces(
+        self,
+        request: _site_pb2.ListPlacesRequest,
+        context: _aio.ServicerContext[_site_pb2.ListPlacesRequest, _abc.Awaitable[_console_pb2.ListPlacesResponse]],
+    ) -> _abc.Awaitable[_console_pb2.ListPlacesResponse]:
+        """Places or runs with their roll-ups."""
 
     @_abc_1.abstractmethod
     def WatchView(
