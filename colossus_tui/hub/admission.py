@@ -39,11 +39,3 @@ class Admission:
         self._next = now + wait + count * self._seconds
         if wait:
             await asyncio.sleep(wait)
-
-    async def must(self, count: int) -> None:
-        """Wait for a turn however long it is: a relay's stream waits and loses nothing."""
-        now = self._clock()
-        wait = max(self._next - now, 0.0)
-        self._next = now + wait + count * self._seconds
-        if wait:
-            await asyncio.sleep(wait)

@@ -33,6 +33,10 @@ from colossus_tui.hub.relay import Relay
 from colossus_tui.hub.relay_service import RelayService
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.server import make_server
+from colossus_tui.hub.site.limits import Limits
+from colossus_tui.hub.site.maps import Maps
+from colossus_tui.hub.site.rollups import RollUps
+from colossus_tui.hub.site.troubles import Troubles
 from colossus_tui.hub.store import Store
 from colossus_tui.hub.views import Views
 
@@ -54,6 +58,9 @@ class Hub:
         self._nodes = Nodes(self._store)
         self._links = Links()
         self._gpus = RunGpuFigures(self._store, self._nodes)
+        self._roll_ups = RollUps(self._store, self._nodes)
+        self._troubles = Troubles(self._roll_ups)
+        self._gpus.troubles = self._troubles.of
         self._registry = Registry(
             self._database,
             self._events,
@@ -77,7 +84,7 @@ class Hub:
             self._store, self._nodes, self._links, self._registry, self._events, upward
         )
         self._admission = Admission()
-        self._relays = RelayService(self._intake, self._admission)
+        self._relays = RelayService(self._intake)
         self._ticks = 0
 
     def _make_backends(self) -> dict[str, Backend]:
@@ -115,6 +122,8 @@ class Hub:
             self._events,
             self._journal,
             self._gpus,
+            self._roll_ups,
+            Limits(config.limits, self._roll_ups),
             self._drain.standing if self._drain.has_owner else None,
         )
         server, port = await make_server(
@@ -128,6 +137,8 @@ class Hub:
                 self._journal,
                 self._revision,
                 config.tcp_role,
+                Maps(self._store, self._nodes, self._registry, self._roll_ups),
+                self._roll_ups,
             ),
             ActionsService(self._engine, self._gate, self._journal, config.tcp_role),
         )
@@ -155,6 +166,8 @@ class Hub:
             await asyncio.sleep(self._config.tick_seconds)
             now = time.monotonic()
             self._store_power()
+            self._roll_ups.tick()
+            self._troubles.tick(self._registry.runs, now)
             self._registry.tick(now - last)
             self._ticks += 1
             last = now

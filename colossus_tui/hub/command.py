@@ -74,6 +74,7 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
         relay_name=relay_name,
         runs=values.get("runs", {}),
         rules=values.get("rules", ()),
+        limits=values.get("limits", ()),
         slurm=values.get("slurm"),
         kubernetes=values.get("kubernetes"),
     )

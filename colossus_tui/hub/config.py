@@ -16,6 +16,8 @@ from colossus_tui.hub.backends.kubernetes import config as kubernetes
 from colossus_tui.hub.backends.kubernetes.config import KubernetesConfig
 from colossus_tui.hub.backends.slurm import config as slurm
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
+from colossus_tui.hub.site import limits
+from colossus_tui.hub.site.limits import LimitConfig
 
 RUN_FACTS = (
     "parameters_count",
@@ -32,6 +34,7 @@ SETTINGS = (
     "relay_name",
     "runs",
     "rules",
+    "limits",
     "slurm",
     "kubernetes",
 )
@@ -65,6 +68,7 @@ class HubConfig:
     relay_name: str = ""
     runs: Mapping[str, RunConfig] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    limits: tuple[LimitConfig, ...] = ()
     slurm: SlurmConfig | None = None
     kubernetes: KubernetesConfig | None = None
 
@@ -140,12 +144,15 @@ def read_file(path: str) -> dict[str, Any]:
     try:
         if "rules" in values:
             checked["rules"] = rules.parse(values["rules"])
+        if "limits" in values:
+            checked["limits"] = limits.parse(values["limits"])
         if "slurm" in values:
             checked["slurm"] = slurm.parse(values["slurm"])
         if "kubernetes" in values:
             checked["kubernetes"] = kubernetes.parse(values["kubernetes"])
     except (
         rules.RuleError,
+        limits.LimitError,
         slurm.SlurmConfigError,
         kubernetes.KubernetesConfigError,
     ) as error:

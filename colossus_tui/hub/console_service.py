@@ -11,19 +11,23 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from colossus_protos.v1 import action_pb2, common_pb2, console_pb2, console_pb2_grpc
+from colossus_protos.v1 import action_pb2, common_pb2, console_pb2, console_pb2_grpc, site_pb2
 from colossus_tui import __version__
 from colossus_tui.hub import caller
 from colossus_tui.hub.events import Events
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.runs.registry import Registry
-from colossus_tui.hub.views import Views
-from colossus_tui.model import Header, Series
-from colossus_tui.wire import to_proto
+from colossus_tui.hub.site.maps import Maps, UnknownMetricError
+from colossus_tui.hub.site.rollups import RollUps
+from colossus_tui.hub.views import Views, brief
+from colossus_tui.model import Header, MapRequest, PlaceKind, Series, SiteMap
+from colossus_tui.model.match import MatchError
+from colossus_tui.wire import from_proto, to_proto
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 MIN_PERIOD_SECONDS = 0.1
 EVENT_LIMIT, ACTION_LIMIT = 200, 100
+_KINDS = {site_pb2.PlaceKind.Value(f"PLACE_KIND_{kind.name}"): kind for kind in PlaceKind}
 
 
 class ConsoleService(console_pb2_grpc.ConsoleServicer):
@@ -41,7 +45,11 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         journal: Journal,
         revision: Callable[[], int],
         tcp_role: str,
+        maps: Maps,
+        roll_ups: RollUps,
     ) -> None:
+        self._maps = maps
+        self._roll_ups = roll_ups
         self._views = views
         self._registry = registry
         self._events = events
@@ -62,7 +70,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         return console_pb2.ListRunsResponse(
             header=self._header(context),
             site=to_proto(console_pb2.Site, self._views.site()),
-            runs=[to_proto(console_pb2.Run, run) for run in self._views.runs()],
+            runs=[to_proto(console_pb2.Run, brief(run)) for run in self._views.runs()],
         )
 
     async def GetRun(
@@ -107,6 +115,52 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             header=self._header(context), gpus=[to_proto(console_pb2.Gpu, gpu) for gpu in gpus]
         )
 
+    async def GetMap(
+        self, request: console_pb2.GetMapRequest, context: _Context
+    ) -> console_pb2.GetMapResponse:
+        """A map of the site, a hall or a rack."""
+        drawn = await self._map(request.map)
+        return console_pb2.GetMapResponse(
+            header=self._header(context), map=to_proto(site_pb2.SiteMap, drawn)
+        )
+
+    async def _map(self, request: site_pb2.MapRequest) -> SiteMap:
+        wanted = from_proto(MapRequest, request)
+        if not wanted.where:
+            return self._maps.draw(wanted)
+        return await asyncio.to_thread(self._maps.draw, wanted)  # a pattern of names may take long
+
+    async def FindGpus(
+        self, request: site_pb2.FindGpusRequest, context: _Context
+    ) -> console_pb2.FindGpusResponse:
+        """GPUs that a filter meets."""
+        try:
+            found = await asyncio.to_thread(
+                self._maps.find, request.where, request.limit, request.order
+            )
+        except (MatchError, UnknownMetricError) as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return console_pb2.FindGpusResponse(
+            header=self._header(context),
+            total_count=found.total_count,
+            gpus=[to_proto(site_pb2.FoundGpu, gpu) for gpu in found.gpus],
+        )
+
+    async def ListPlaces(
+        self, request: site_pb2.ListPlacesRequest, context: _Context
+    ) -> console_pb2.ListPlacesResponse:
+        """Places or runs with their roll-ups."""
+        kind = _KINDS.get(request.kind)
+        if kind is None:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "kind: must be stated")
+            raise AssertionError
+        places = self._roll_ups.places(kind, request.hall, request.name)
+        return console_pb2.ListPlacesResponse(
+            header=self._header(context),
+            places=[to_proto(site_pb2.Place, place) for place in places],
+            roll_up_seconds=self._roll_ups.seconds,
+        )
+
     async def ListEvents(
         self, request: console_pb2.ListEventsRequest, context: _Context
     ) -> console_pb2.ListEventsResponse:
@@ -148,11 +202,19 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         and never sent.
         """
         period = max(request.period_seconds or 1.0, MIN_PERIOD_SECONDS)
-        sent_revision, skipped, due = -1, 0, time.monotonic()
+        sent_revision, sent_layout, skipped, due = -1, -1, 0, time.monotonic()
         while True:
             if self._revision() != sent_revision:
                 sent_revision = self._revision()
-                yield self._view(request, context, skipped)
+                answer = self._view(request, context, skipped)
+                if request.HasField("map"):
+                    drawn = await self._map(request.map)
+                    layout = drawn.layout.revision if drawn.layout else -1
+                    if layout == sent_layout:
+                        drawn = replace(drawn, layout=None)
+                    answer.map.CopyFrom(to_proto(site_pb2.SiteMap, drawn))
+                    sent_layout = layout
+                yield answer
             due += period
             late = time.monotonic() - due
             skipped = max(int(late // period), 0) if late > 0 else 0
@@ -165,7 +227,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         answer = console_pb2.WatchViewResponse(header=self._header(context), skipped_count=skipped)
         if request.runs:
             answer.site.CopyFrom(to_proto(console_pb2.Site, self._views.site()))
-            answer.runs.extend(to_proto(console_pb2.Run, run) for run in self._views.runs())
+            answer.runs.extend(to_proto(console_pb2.Run, brief(run)) for run in self._views.runs())
         if request.nodes:
             answer.nodes.extend(to_proto(console_pb2.Node, node) for node in self._views.nodes())
         if request.run_id and (run := self._views.run_detail(request.run_id)) is not None:

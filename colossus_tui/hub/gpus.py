@@ -12,7 +12,7 @@ from colossus_tui.hub.actions.ports import HeldGpu
 from colossus_tui.hub.nodes import GREY_SECONDS, NodeRecord, Nodes, freshness
 from colossus_tui.hub.runs.summary import RunGpus
 from colossus_tui.hub.store import Rows, Store
-from colossus_tui.model import Freshness
+from colossus_tui.model import Alert, Freshness
 
 
 class RunGpuFigures:
@@ -24,6 +24,7 @@ class RunGpuFigures:
         self._store = store
         self._nodes = nodes
         self._clock = clock
+        self.troubles: Callable[[str], tuple[Alert, ...]] = lambda _: ()  # set by who watches them
         self._rows: dict[str, Rows] = {}
         self._revision = -1
 
@@ -38,7 +39,8 @@ class RunGpuFigures:
         known = values[np.isfinite(values)]
         peaks = store.peak_flops[rows]
         power = float(known.sum(dtype=np.float64)) if known.size else None
-        return RunGpus(rows.size, known.size, power, float(peaks.sum()) if peaks.all() else 0.0)
+        peak = float(peaks.sum()) if peaks.all() else 0.0
+        return RunGpus(rows.size, known.size, power, peak, self.troubles(run_id))
 
     def rows(self, run_id: str) -> Rows:
         """Return the store's rows of the GPUs that the run holds."""

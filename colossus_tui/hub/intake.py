@@ -133,7 +133,7 @@ class Intake:
             case "run_report":
                 self._registry.take_report(name, message.run_report)
             case "process_report":
-                self._store.hold(record.rows, record.take_processes(message.process_report))
+                self._store.hold(record.rows, *record.take_processes(message.process_report))
             case "sensor_report":
                 self._nodes.take_sensors(record, message.sensor_report)
             case "checkpoint_report":

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from colossus_protos.v1 import common_pb2, frame_pb2
 from colossus_tui.hub.sequences import Sequences
-from colossus_tui.hub.store import NodeRows, Store
+from colossus_tui.hub.store import Kind, NodeRows, Store
 from colossus_tui.model import Freshness
 
 GREY_SECONDS = 5.0
@@ -70,10 +70,11 @@ class NodeRecord:
         self.failing = tuple(s for s in report.sensors if s.reason in FAILING)
         self._sensors = _packed(report.SerializeToString())
 
-    def take_processes(self, report: frame_pb2.ProcessReport) -> list[str]:
-        """Take the node's processes; return which run holds each GPU, "" for none."""
+    def take_processes(self, report: frame_pb2.ProcessReport) -> tuple[list[str], list[int]]:
+        """Take the node's processes; return run and rank on each GPU, "" and -1 for none."""
         self._processes = _packed(report.SerializeToString())
         holders = [""] * self.rows.gpu_count
+        ranks = [-1] * self.rows.gpu_count
         named: dict[str, None] = {}
         for process in report.processes:
             if process.run_id:
@@ -81,9 +82,9 @@ class NodeRecord:
                 named[run_id] = None
                 for gpu in process.gpu_indices:
                     if 0 <= gpu < len(holders):
-                        holders[gpu] = run_id
+                        holders[gpu], ranks[gpu] = run_id, process.rank
         self.run_ids = tuple(sorted(named))
-        return holders
+        return holders, ranks
 
 
 def _packed(body: bytes) -> bytes:
@@ -100,7 +101,7 @@ class Nodes:
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._shared: dict[bytes, frame_pb2.Hello] = {}
+        self._shared: dict[bytes, tuple[frame_pb2.Hello, Kind]] = {}
         self.records: dict[str, NodeRecord] = {}
         self.by_row: list[NodeRecord] = []
         self.failing: set[str] = set()  # those with sensors that should give a value and give none
@@ -114,11 +115,12 @@ class Nodes:
             FrameError: Its Hello does not fit.
         """
         known = self.records.get(hello.node_name)
-        rows = self._store.admit(hello, known.rows if known else None)
+        shared, kind = self._share(hello)
+        rows = self._store.admit(hello, kind, known.rows if known else None)
         record = NodeRecord(
             sys.intern(hello.node_name),
             rows,
-            self._share(hello),
+            shared,
             sys.intern(hello.hall),
             sys.intern(hello.rack),
             hello.instance_id,
@@ -132,7 +134,7 @@ class Nodes:
         self.revision += 1
         return record
 
-    def _share(self, hello: frame_pb2.Hello) -> frame_pb2.Hello:
+    def _share(self, hello: frame_pb2.Hello) -> tuple[frame_pb2.Hello, Kind]:
         """Return the Hello without what is the node's own, one for all nodes that agree."""
         shared = frame_pb2.Hello()
         shared.CopyFrom(hello)
@@ -142,7 +144,11 @@ class Nodes:
         shared.host.ClearField("boot_id")
         for gpu in shared.gpus:
             gpu.ClearField("gpu_uuid")
-        return self._shared.setdefault(shared.SerializeToString(deterministic=True), shared)
+        key = shared.SerializeToString(deterministic=True)
+        found = self._shared.get(key)
+        if found is None:
+            found = self._shared[key] = shared, self._store.kind(hello)
+        return found
 
     def take_sensors(self, record: NodeRecord, report: frame_pb2.SensorReport) -> None:
         """Take a node's word on its sensors."""
@@ -170,6 +176,11 @@ class Nodes:
         """Return the nodes' rows in the store; -1 for those that are not known."""
         records = map(self.records.get, node_names)
         return np.array([r.rows.node_row if r else -1 for r in records], dtype=np.intp)
+
+    def failing_rows(self) -> npt.NDArray[np.intp]:
+        """Return the rows of nodes with a sensor that should give a value and gives none."""
+        rows = [self.records[name].rows.node_row for name in self.failing]
+        return np.array(sorted(rows), dtype=np.intp)
 
     def ages_of(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
         """Return the ages of nodes by their rows, seconds; infinite for row -1."""

@@ -14,7 +14,6 @@ import numpy as np
 
 from colossus_protos.v1 import agent_link_pb2, relay_link_pb2, relay_link_pb2_grpc
 from colossus_tui import __version__
-from colossus_tui.hub.admission import Admission
 from colossus_tui.hub.agent_service import HELLO_SECONDS, NODE_NAME
 from colossus_tui.hub.intake import Intake
 from colossus_tui.hub.store import FrameError, Rows, vector
@@ -96,9 +95,8 @@ class _Relay:
 class RelayService(relay_link_pb2_grpc.RelayLinkServicer):
     """Takes links from relays."""
 
-    def __init__(self, intake: Intake, admission: Admission) -> None:
+    def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._admission = admission
         self._relays: dict[str, _Relay] = {}  # by relay instance
         self._last: dict[str, int] = {}  # last batch of each instance, also of those not linked now
 
@@ -168,8 +166,6 @@ class RelayService(relay_link_pb2_grpc.RelayLinkServicer):
     ) -> None:
         try:
             async for request in requests:
-                if request.links:
-                    await self._admission.must(len(request.links))
                 self._take(relay, request)
                 if request.batch:
                     relay.last_batch = self._last[instance_id] = request.batch

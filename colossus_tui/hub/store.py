@@ -123,6 +123,7 @@ class Store:
         sampled: Unix nanoseconds at which it was measured.
         run_of: Code of the run that holds each GPU now.
         holder_of: The same, kept once it has let go.
+        rank_of: Rank of the run that is on each GPU now.
         frame_count: Frames taken in.
         revision: Grows when rows come or groups change.
     """
@@ -130,7 +131,7 @@ class Store:
     def __init__(self) -> None:
         self.gpus = _Columns()
         self.hosts = _Columns()
-        self.runs, self.halls, self.racks = Names(), Names(), Names()
+        self.runs, self.halls, self.racks, self.products = Names(), Names(), Names(), Names()
         self.received = np.full(16, -np.inf)
         self.sampled = np.zeros(16, dtype=np.int64)
         self.first_of = np.zeros(16, dtype=np.int64)
@@ -140,6 +141,8 @@ class Store:
         self.node_of = np.zeros(16, dtype=np.int32)
         self.run_of = np.full(16, -1, dtype=np.int32)
         self.holder_of = np.full(16, -1, dtype=np.int32)
+        self.rank_of = np.full(16, -1, dtype=np.int32)
+        self.product_of = np.full(16, -1, dtype=np.int32)
         self.peak_flops = np.zeros(16)
         self.uuids = np.zeros(16, dtype="S40")
         self.frame_count = 0
@@ -149,34 +152,42 @@ class Store:
 
     # --- rows ------------------------------------------------------------------------------
 
-    def admit(self, hello: frame_pb2.Hello, known: NodeRows | None) -> NodeRows:
+    def admit(self, hello: frame_pb2.Hello, kind: Kind, known: NodeRows | None) -> NodeRows:
         """Make room for a node, or find its old rows again.
 
         Raises:
-            FrameError: The Hello's columns or GPUs are unusable.
+            FrameError: A GPU's identity is unusable.
         """
-        kind = self._kind(hello)
         uuids = [gpu.gpu_uuid.encode() for gpu in hello.gpus]
         if any(len(uuid) > UUID_BYTES for uuid in uuids):
             raise FrameError(f"gpus.gpu_uuid: at most {UUID_BYTES} bytes")
-        self.revision += 1
+        hall = self.halls.code(hello.hall)
+        rack = self.racks.code(f"{hello.hall}/{hello.rack}" if hello.rack else "")
         if known is not None and known.gpu_count == kind.gpu_count:
             rows = NodeRows(known.node_row, known.first, kind)
+            there = self.hall_of[rows.node_row], self.rack_of[rows.node_row]
+            self.revision += there != (hall, rack)
         else:
+            self.revision += 1
             node_row = known.node_row if known is not None else self._new_node()
             if known is not None:  # GPUs have come or gone; the old rows stay blank
                 self._blank(known)
             rows = NodeRows(node_row, self._new_gpus(kind.gpu_count), kind)
         row = rows.node_row
         self.first_of[row], self.kind_of[row] = rows.first, kind.number
-        self.hall_of[row] = self.halls.code(hello.hall)
-        self.rack_of[row] = self.racks.code(f"{hello.hall}/{hello.rack}" if hello.rack else "")
+        self.hall_of[row], self.rack_of[row] = hall, rack
         self.node_of[rows.gpus] = row
         self.peak_flops[rows.gpus] = [gpu.peak_bf16_flops for gpu in hello.gpus]
+        self.product_of[rows.gpus] = [self.products.code(gpu.product_name) for gpu in hello.gpus]
         self._set_uuids(rows, uuids)
         return rows
 
-    def _kind(self, hello: frame_pb2.Hello) -> Kind:
+    def kind(self, hello: frame_pb2.Hello) -> Kind:
+        """Return what the frames of such a node look like.
+
+        Raises:
+            FrameError: The Hello's columns or GPUs are unusable.
+        """
         for field, table in (
             ("gpu_columns", hello.gpu_columns),
             ("host_columns", hello.host_columns),
@@ -217,6 +228,8 @@ class Store:
             self.node_of = _grown(self.node_of, size, 0)
             self.run_of = _grown(self.run_of, size, -1)
             self.holder_of = _grown(self.holder_of, size, -1)
+            self.rank_of = _grown(self.rank_of, size, -1)
+            self.product_of = _grown(self.product_of, size, -1)
             self.peak_flops = _grown(self.peak_flops, size, 0)
             self.uuids = _grown(self.uuids, size, b"")
         return first
@@ -233,8 +246,9 @@ class Store:
             self.uuids = self.uuids.astype(f"S{longest}")
         self.uuids[rows.gpus] = uuids
 
-    def hold(self, rows: NodeRows, run_ids: Sequence[str]) -> None:
-        """Note which run holds each GPU of a node now, "" for none."""
+    def hold(self, rows: NodeRows, run_ids: Sequence[str], ranks: Sequence[int]) -> None:
+        """Note which run holds each GPU of a node now, "" for none, and which rank of it."""
+        self.rank_of[rows.gpus] = ranks
         codes = np.array([self.runs.code(run_id) for run_id in run_ids], dtype=np.int32)
         if not np.array_equal(codes, self.run_of[rows.gpus]):
             self.run_of[rows.gpus] = codes

@@ -6,6 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,10 @@ from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.links import Links
 from colossus_tui.hub.nodes import GREY_SECONDS, STALE_SECONDS, NodeRecord, Nodes, freshness
 from colossus_tui.hub.runs import summary
+from colossus_tui.hub.runs.live import LiveRun
 from colossus_tui.hub.runs.registry import Registry
+from colossus_tui.hub.site.limits import Limits
+from colossus_tui.hub.site.rollups import RollUps
 from colossus_tui.hub.store import Store
 from colossus_tui.model import (
     Alert,
@@ -31,6 +35,7 @@ from colossus_tui.model import (
     MissingReason,
     Node,
     NodeDetail,
+    Place,
     ProcessSample,
     Run,
     RunDetail,
@@ -44,6 +49,8 @@ _REASONS = {
     common_pb2.MissingReason.Value(f"MISSING_REASON_{member.name}"): member
     for member in MissingReason
 }
+NAMED_NODES = 64
+RANKS_SHOWN = 256  # of one run
 ALERT_LIMIT = 200  # nodes whose alerts the site's line carries
 
 
@@ -60,6 +67,8 @@ class Views:
         events: Events,
         journal: Journal,
         gpu_figures: RunGpuFigures,
+        roll_ups: RollUps,
+        limits: Limits,
         standing: Callable[[str], Standing | None] | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +80,8 @@ class Views:
         self._events = events
         self._journal = journal
         self._gpu_figures = gpu_figures
+        self._roll_ups = roll_ups
+        self._limits = limits
         self._has_owner = standing is not None
         self._standing: Callable[[str], Standing | None] = standing or (lambda _: None)
         self._clock = clock
@@ -92,24 +103,53 @@ class Views:
             return None
         run = self.run(run_id)
         assert run is not None
-        gpus = self.gpus(run_id=run_id)
+        place = self._roll_ups.run(run_id)
+        is_whole = live.nodes.sums.ranks <= RANKS_SHOWN
+        names = live.nodes.names() if is_whole else self._noteworthy(live, place)
+        records = [one for name in names if (one := self._nodes.records.get(name)) is not None]
+        # What a run that reports no rank holds is known by its processes alone.
+        gpus = self.gpus(run_id=run_id) if is_whole else self._gpus_of(records, run_id)
         processes = {
-            (name, process.pid): from_proto(ProcessSample, process)
-            for name in live.nodes
-            if (record := self._nodes.records.get(name)) is not None
+            (record.node_name, process.pid): from_proto(ProcessSample, process)
+            for record in records
             for process in record.processes
         }
-        ranks = summary.ranks(live, processes, gpus, self._registry.node_ages(live))
+        ages = self._registry.node_ages(live)
+        ranks = summary.ranks(live, live.nodes.ranks_on(names), processes, gpus, ages)
         return RunDetail(
             run=run,
             ranks=ranks,
-            spreads=summary.spreads(ranks, gpus),
+            spreads=summary.spreads(ranks, gpus) if is_whole else summary.paces(live),
             checkpoints=tuple(live.progress.checkpoints.newest(live.rank_count, 20)),
             gpus=gpus,
             events=self._events.recent(50, run_id=run_id),
             actions=tuple(self._journal.recent(20, run_id)),
             output_tail=live.output_tail,
+            place=place,
         )
+
+    def _noteworthy(self, live: LiveRun, place: Place | None) -> list[str]:
+        """Return nodes of a large run: those that need a look, then the first."""
+        store, rows = self._store, self._gpu_figures.rows(live.run_id)
+        slow = np.isin(store.rank_of[rows], live.progress.ranks.stragglers()[:RANKS_SHOWN])
+        worst = [
+            extreme for roll_up in (place.roll_ups if place else ()) for extreme in roll_up.worst
+        ]
+        names = dict.fromkeys(
+            [
+                *(name for name, _ in live.nodes.ended()[:RANKS_SHOWN]),
+                *(self._nodes.by_row[row].node_name for row in store.node_of[rows[slow]].tolist()),
+                *(extreme.node_name for extreme in worst),
+                *self._registry.node_ages(live).older(GREY_SECONDS)[:RANKS_SHOWN],
+                *live.nodes.names()[:RANKS_SHOWN],
+            ]
+        )
+        each = max(live.nodes.sums.ranks // max(len(live.nodes), 1), 1)
+        return [name for name in names if name in live.nodes][: max(RANKS_SHOWN // each, 1)]
+
+    def _gpus_of(self, records: Iterable[NodeRecord], run_id: str) -> tuple[Gpu, ...]:
+        found = (gpu for record in records for gpu in self._gpus_on(record))
+        return tuple(gpu for gpu in found if gpu.run_id == run_id)
 
     # --- nodes -----------------------------------------------------------------------------
 
@@ -303,7 +343,8 @@ class Views:
             run_counts=dict(Counter(run.state.value for run in self._registry.runs.values())),
             age_seconds=float(ages[live].max()) if live.any() else 0.0,
             cpu_utilisation_ratio=float(used.mean(dtype=np.float64)) if used.size else None,
-            alerts=self._site_alerts(ages),
+            alerts=(*self._limits.alerts(), *self._site_alerts(ages)),
+            limits=self._limits.now(),
         )
 
     def _site_alerts(self, ages: npt.NDArray[np.float64]) -> tuple[Alert, ...]:
@@ -321,6 +362,11 @@ class Views:
     def _cordoned(self) -> set[str]:
         names = self._nodes.records if self._has_owner else ()
         return {n for n in names if (found := self._standing(n)) and found.is_cordoned}
+
+
+def brief(run: Run) -> Run:
+    """Return the run without all but the first of its node names, and the names' number."""
+    return replace(run, node_names=run.node_names[:NAMED_NODES])
 
 
 def _metric(

@@ -19,7 +19,11 @@ ETTR_MIN_SECONDS = 3_600.0  # a young run's ratio says nothing yet
 
 
 def alerts(
-    run: LiveRun, gpu_hours_at_risk: float | None, node_ages: NodeAges, now: float
+    run: LiveRun,
+    gpu_hours_at_risk: float | None,
+    node_ages: NodeAges,
+    now: float,
+    of_gpus: tuple[Alert, ...] = (),
 ) -> tuple[Alert, ...]:
     """Return what is so now, the worst first."""
     found = [
@@ -30,6 +34,7 @@ def alerts(
         *_checkpoint_age(run),
         *_work(gpu_hours_at_risk),
         *_goodput(run),
+        *of_gpus,
     ]
     if run.state is RunState.FROZEN:
         left = (run.fuse_deadline_unix_ns - time.time_ns()) / 1e9
@@ -48,12 +53,12 @@ def _ends(run: LiveRun) -> list[Alert]:
     if run.backend != "local":
         return []  # a requeue ends ranks, too
     if run.state in (RunState.FAILED, RunState.LOST):
-        wrong = [r for _, r in run.ranks() if r.HasField("exit") and not r.alive]
+        wrong = [rank for _, rank in run.nodes.ended() if not rank.alive]
         text = describe_exit(wrong[0]) if wrong and wrong[0].exit.known else "nobody saw its end"
         return [_alert(Severity.CRITICAL, f"run.{run.state}", text)]
     if run.state is not RunState.RUNNING or not run.nodes.sums.ended:
         return []
-    gone = [rank for _, rank in run.ranks() if rank.HasField("exit")]
+    gone = [rank for _, rank in run.nodes.ended()]
     return [_alert(Severity.CRITICAL, "run.rank_ended", describe_exit(rank)) for rank in gone[:1]]
 
 

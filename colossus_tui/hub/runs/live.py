@@ -81,6 +81,7 @@ class LiveRun:
     step_baseline: float | None = None  # step time that "slower by 10 %" is measured against
     slow_since: float = 0.0
     backend: str = "local"
+    _facts_json: str | None = None
     scheduled: Scheduled | None = None  # None: local, or its scheduler has not spoken yet
 
     # --- what the nodes report -------------------------------------------------------------
@@ -169,6 +170,9 @@ class LiveRun:
 
     def merge_facts(self, facts_json: str, configured: Mapping[str, float]) -> None:
         """Take up the facts that a loop states; the site's settings win."""
+        if facts_json == self._facts_json:  # as each of a run's thousands of nodes says
+            return
+        self._facts_json = facts_json
         try:
             stated = json.loads(facts_json or "{}")
         except ValueError:
@@ -206,7 +210,7 @@ class LiveRun:
             return RunState.LOST, "its processes are gone and nobody saw how they ended"
         if sums.bad_ends:
             return RunState.FAILED, next(
-                describe_exit(rank) for _, rank in self.ranks() if is_bad_end(rank)
+                describe_exit(rank) for _, rank in self.nodes.ended() if is_bad_end(rank)
             )
         return RunState.COMPLETED, "every rank ended with exit code 0"
 

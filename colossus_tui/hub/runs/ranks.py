@@ -121,6 +121,23 @@ class RankTable:
             self._changed = 0
         return self._median
 
+    def pace_spread(
+        self,
+    ) -> tuple[tuple[float, int], float, tuple[float, int], int] | None:
+        """Return the quickest rank's step time, the median, the slowest's, and how many."""
+        known = np.flatnonzero(np.isfinite(self._pace))
+        median = self.median_seconds()
+        if not known.size or median is None:
+            return None
+        paces = self._pace[known]
+        first, last = int(paces.argmin()), int(paces.argmax())
+        return (
+            (float(paces[first]), int(known[first])),
+            median,
+            (float(paces[last]), int(known[last])),
+            int(known.size),
+        )
+
     def stragglers(self) -> list[int]:
         """Return ranks under STRAGGLER_RATIO of the median for STRAGGLER_REPORTS reports."""
         found: list[int] = np.flatnonzero(self._slow >= STRAGGLER_REPORTS).tolist()

@@ -7,7 +7,7 @@ one of them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -115,6 +115,7 @@ class Reports(Mapping[str, NodeReport]):
         self.sums = Sums()
         self._nodes: dict[str, NodeReport] = {}
         self._fuses: dict[str, int] = {}
+        self._ended: dict[str, None] = {}  # nodes with ranks that have ended
         self._ranks: list[tuple[str, run_pb2.LocalRank]] | None = None
         self._names: tuple[str, ...] | None = None
         self._places: dict[str, int] = {}
@@ -123,6 +124,9 @@ class Reports(Mapping[str, NodeReport]):
 
     def __getitem__(self, node_name: str) -> NodeReport:
         return self._nodes[node_name]
+
+    def __contains__(self, node_name: object) -> bool:
+        return node_name in self._nodes
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._nodes)
@@ -142,6 +146,9 @@ class Reports(Mapping[str, NodeReport]):
         self._nodes[node_name] = report
         self._ranks = None
         self.sums.count(run, 1)
+        self._ended.pop(node_name, None)
+        if any(rank.HasField("exit") for rank in run.ranks):
+            self._ended[node_name] = None
         self._fuses.pop(node_name, None)
         if run.fuse_deadline_unix_ns:
             self._fuses[node_name] = run.fuse_deadline_unix_ns
@@ -150,6 +157,7 @@ class Reports(Mapping[str, NodeReport]):
         """Forget a node."""
         self.sums.count(self._nodes.pop(node_name).run, -1)
         self._fuses.pop(node_name, None)
+        self._ended.pop(node_name, None)
         self._ranks = self._names = None
 
     def names(self) -> tuple[str, ...]:
@@ -179,6 +187,16 @@ class Reports(Mapping[str, NodeReport]):
             found = [(name, rank) for name, node in self._nodes.items() for rank in node.run.ranks]
             self._ranks = sorted(found, key=lambda item: item[1].rank)
         return self._ranks
+
+    def ranks_on(self, node_names: Iterable[str]) -> list[tuple[str, run_pb2.LocalRank]]:
+        """Return the reported ranks of some nodes, in order."""
+        found = [(name, rank) for name in node_names for rank in self._nodes[name].run.ranks]
+        return sorted(found, key=lambda item: item[1].rank)
+
+    def ended(self) -> list[tuple[str, run_pb2.LocalRank]]:
+        """Return the ranks of which it is known how they ended, in order."""
+        found = self.ranks_on(self._ended)
+        return [(name, rank) for name, rank in found if rank.HasField("exit")]
 
     @property
     def fuse_deadline_unix_ns(self) -> int:

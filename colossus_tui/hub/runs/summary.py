@@ -12,6 +12,7 @@ from colossus_tui.hub.runs.alerts import alerts
 from colossus_tui.hub.runs.live import LiveRun, rank_exit
 from colossus_tui.hub.runs.reports import NodeAges
 from colossus_tui.model import (
+    Alert,
     Badput,
     Gpu,
     Job,
@@ -43,6 +44,7 @@ class RunGpus:
     reporting_count: int = 0
     power_watts: float | None = None
     peak_flops: float = 0.0  # sum over the GPUs; 0 when one is not known
+    alerts: tuple[Alert, ...] = ()  # what the GPUs betray
 
 
 def summarise(run: LiveRun, gpus: RunGpus, node_ages: NodeAges, now: float) -> Run:
@@ -110,13 +112,14 @@ def summarise(run: LiveRun, gpus: RunGpus, node_ages: NodeAges, now: float) -> R
         parameters_count=_count(facts.get("parameters_count")),
         watchdog_seconds=facts.get("watchdog_seconds"),
         fuse_deadline_unix_ns=run.fuse_deadline_unix_ns,
-        alerts=alerts(run, hours if gpus.count else None, node_ages, now),
+        alerts=alerts(run, hours if gpus.count else None, node_ages, now, gpus.alerts),
         open_action_id=run.open_action_id,
         started_time_unix_ns=run.started_unix_ns,
         command=run.command,
         age_seconds=node_ages.youngest(job.age_seconds if job else 0.0),
         job=job,
         step_source=run.step_source,
+        node_count=len(job.node_names) if job and job.node_names else len(run.nodes),
     )
 
 
@@ -175,13 +178,15 @@ def _count(value: float | None) -> int | None:
 
 def ranks(
     run: LiveRun,
+    reported: Sequence[tuple[str, run_pb2.LocalRank]],
     processes: dict[tuple[str, int], ProcessSample],
     gpus: Sequence[Gpu],
     node_ages: Mapping[str, float],
 ) -> tuple[Rank, ...]:
-    """Return the run's ranks.
+    """Return ranks of the run.
 
     Args:
+        reported: Which, by node.
         processes: By node and pid.
         gpus: Those that the run holds.
     """
@@ -189,7 +194,29 @@ def ranks(
     uuids = {(gpu.node_name, gpu.gpu_index): gpu.gpu_uuid for gpu in gpus}
     return tuple(
         _rank(run, node, rank, processes.get((node, rank.pid)), uuids, median, node_ages[node])
-        for node, rank in run.ranks()
+        for node, rank in reported
+    )
+
+
+def paces(run: LiveRun) -> tuple[Spread, ...]:
+    """Return how the step times of all ranks are spread, the ends named."""
+    found = run.progress.ranks.pace_spread()
+    if found is None:
+        return ()
+    (low, first), middle, (high, last), count = found
+    return (
+        Spread(
+            "step_seconds",
+            "s",
+            low,
+            middle,
+            high,
+            f"rank {first}",
+            f"rank {last}",
+            "max",
+            count,
+            run.rank_count,
+        ),
     )
 
 

@@ -1,0 +1,196 @@
+"""Roll-ups of one metric over cells, and over the halls, runs and the site that they make up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from colossus_tui.hub.site.cells import Cells
+from colossus_tui.hub.store import Floats, Rows
+
+BINS = 1_000  # a quantile over many cells is exact to a thousandth of the metric's range
+HIGH = 0.99
+Reals = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spread:
+    """Figures of some groups; where none reports, all but the counts are NaN."""
+
+    reporting: Integers
+    sum: Reals
+    min: Reals
+    median: Reals
+    max: Reals
+    p99: Reals
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """The (hall, run) pairs that cells belong to: what halls, runs and the site are summed from.
+
+    Attributes:
+        of_cell: Pair of each cell.
+        base: First bin of each GPU's pair in a histogram of all pairs, in the cells' order.
+    """
+
+    hall: Integers
+    run: Integers
+    of_cell: Rows
+    base: Rows
+
+
+def pair(cells: Cells) -> Pairs:
+    """Return the pairs of the cells."""
+    keys = np.stack((cells.hall, cells.run), axis=1)
+    if not cells.count:
+        empty = np.zeros(0, dtype=np.int64)
+        return Pairs(empty, empty, empty.astype(np.intp), empty.astype(np.intp))
+    found, of_cell = np.unique(keys, axis=0, return_inverse=True)
+    of_cell = of_cell.ravel()
+    base = np.repeat(of_cell * BINS, cells.sizes)
+    return Pairs(found[:, 0], found[:, 1], of_cell, base.astype(np.intp))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rolled:
+    """One metric rolled up.
+
+    Attributes:
+        values: float32, in the cells' order; NaN is not available or not fresh.
+        cells: By cell, exact.
+        pairs: By (hall, run), exact but for the quantiles.
+    """
+
+    values: Floats
+    cells: Spread
+    pairs: Spread
+    _histogram: Integers  # [pair, bin]
+    _low: float
+    _step: float
+
+    def over(self, pairs: npt.NDArray[np.bool_]) -> Spread:
+        """Return the figures over some of the pairs together, as one group."""
+        spread = self.pairs
+        counts = self._histogram[pairs].sum(axis=0, keepdims=True)
+        reporting = np.array([spread.reporting[pairs].sum()])
+        known = spread.reporting[pairs] > 0
+        low = np.array([spread.min[pairs][known].min() if known.any() else np.nan])
+        high = np.array([spread.max[pairs][known].max() if known.any() else np.nan])
+        total = np.array([spread.sum[pairs][known].sum() if known.any() else np.nan])
+        median, p99 = _quantiles(counts, reporting, self._low, self._step, low, high)
+        return Spread(reporting, total, low, median, high, p99)
+
+    def worst(self, cells: Cells, chosen: Rows, *, largest: bool, count: int) -> Rows:
+        """Return the places of the largest or smallest values in some cells, the worst first.
+
+        The `count` worst GPUs are in the `count` cells with the worst extremes.
+        """
+        ends = self.cells.max[chosen] if largest else -self.cells.min[chosen]
+        known = np.isfinite(ends)
+        chosen, ends = chosen[known], ends[known]
+        if chosen.size > count:
+            chosen = chosen[np.argpartition(ends, chosen.size - count)[-count:]]
+        places = cells.rows_of(chosen)
+        values = self.values[places] if largest else -self.values[places]
+        fresh = np.isfinite(values)
+        places, values = places[fresh], values[fresh]
+        if places.size > count:
+            top = np.argpartition(values, values.size - count)[-count:]
+            places, values = places[top], values[top]
+        ranked: Rows = places[np.argsort(-values, kind="stable")]
+        return ranked
+
+
+def roll(cells: Cells, pairs: Pairs, values: Floats) -> Rolled:
+    """Roll one metric up.
+
+    Args:
+        values: In the cells' order; NaN is not available or not fresh.
+    """
+    by_cell = _spread(values, cells.starts, cells.widths)
+    known = by_cell.reporting > 0
+    low = float(by_cell.min[known].min()) if known.any() else 0.0
+    high = float(by_cell.max[known].max()) if known.any() else 0.0
+    step = (high - low) / BINS
+    histogram = _histogram(pairs, values, low, step)
+    size = pairs.hall.size
+    reporting = np.bincount(pairs.of_cell, by_cell.reporting, size).astype(np.int64)
+    sums = np.bincount(pairs.of_cell, np.where(known, by_cell.sum, 0.0), size)
+    lows, highs = np.full(size, np.inf), np.full(size, -np.inf)
+    np.minimum.at(lows, pairs.of_cell[known], by_cell.min[known])
+    np.maximum.at(highs, pairs.of_cell[known], by_cell.max[known])
+    some = reporting > 0
+    lows, highs = np.where(some, lows, np.nan), np.where(some, highs, np.nan)
+    median, p99 = _quantiles(histogram, reporting, low, step, lows, highs)
+    by_pair = Spread(reporting, np.where(some, sums, np.nan), lows, median, highs, p99)
+    return Rolled(values, by_cell, by_pair, histogram, low, step)
+
+
+def spread(values: Floats, starts: Rows) -> Spread:
+    """Return exact figures of groups of values that begin at these places."""
+    sizes = np.diff(starts, append=values.size)
+    widths = tuple((int(width), np.flatnonzero(sizes == width)) for width in np.unique(sizes))
+    return _spread(values, starts, widths)
+
+
+def _spread(values: Floats, starts: Rows, widths: tuple[tuple[int, Rows], ...]) -> Spread:
+    count = starts.size
+    reporting = np.zeros(count, dtype=np.int64)
+    figures = np.full((5, count), np.nan)
+    for width, members in widths:
+        if members.size == count:
+            matrix = values.reshape(count, width)
+        else:
+            matrix = values[starts[members][:, None] + np.arange(width)]
+        present = ~np.isnan(matrix)
+        ordered = np.sort(matrix, axis=1)  # NaN last
+        if present.all():
+            counts = np.full(members.size, width)
+            sums = ordered.sum(axis=1, dtype=np.float64)
+        else:
+            counts = present.sum(axis=1)
+            sums = np.where(present, matrix, 0.0).sum(axis=1, dtype=np.float64)
+        row, last = np.arange(members.size), np.maximum(counts - 1, 0)
+        high = np.maximum(np.ceil(HIGH * counts).astype(np.intp) - 1, 0)
+        upper = np.minimum(counts // 2, last)
+        reporting[members] = counts
+        figures[0, members] = np.where(counts > 0, sums, np.nan)
+        figures[1, members] = ordered[:, 0]
+        figures[2, members] = (ordered[row, last // 2] + ordered[row, upper]) / 2
+        figures[3, members] = ordered[row, last]
+        figures[4, members] = ordered[row, high]
+    return Spread(reporting, figures[0], figures[1], figures[2], figures[3], figures[4])
+
+
+def _histogram(pairs: Pairs, values: Floats, low: float, step: float) -> Integers:
+    size = pairs.hall.size
+    if not size:
+        return np.zeros((0, BINS), dtype=np.int64)
+    scale = np.float32(1.0 / step if step > 0 else 0.0)
+    scaled = (values - np.float32(low)) * scale
+    base = pairs.base
+    known = ~np.isnan(scaled)
+    if not known.all():
+        scaled, base = scaled[known], base[known]
+    np.minimum(scaled, np.float32(BINS - 1), out=scaled)
+    bins = scaled.astype(np.intp)
+    bins += base
+    return np.bincount(bins, minlength=size * BINS).reshape(size, BINS)
+
+
+def _quantiles(
+    counts: Integers, reporting: Integers, low: float, step: float, lows: Reals, highs: Reals
+) -> tuple[Reals, Reals]:
+    """Return median and 99th percentile of each row of a histogram."""
+    reached = np.cumsum(counts, axis=1)
+    found = []
+    for share in (0.5, HIGH):
+        wanted = np.maximum(np.ceil(share * reporting), 1)[:, None]
+        bins = np.argmax(reached >= wanted, axis=1)
+        values = low + (bins + 0.5) * step
+        found.append(np.where(reporting > 0, np.clip(values, lows, highs), np.nan))
+    return found[0], found[1]

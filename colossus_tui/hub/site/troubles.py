@@ -1,0 +1,101 @@
+"""What the GPUs of a run betray before its steps do: a slow one, and a collective that hangs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from colossus_tui.hub.runs.live import LiveRun
+from colossus_tui.hub.site.rollups import RollUps
+from colossus_tui.model import Alert, Extreme, RunState, Severity
+
+Chosen = npt.NDArray[np.bool_]
+SLOW_RATIO, SLOW_TICKS = 0.7, 3
+BUSY_RATIO = 0.5  # median utilisation below which a clock says nothing
+HANG_UTILISATION, HANG_POWER, HANG_SECONDS = 0.95, 0.5, 60.0
+USUAL_WEIGHT = 1 / 300  # of the newest second in a run's usual power: some minutes
+NAMED = 4  # slow GPUs that an alert names
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was seen of one run."""
+
+    slow: dict[tuple[str, int], int] = field(default_factory=dict)  # ticks in a row, by GPU
+    stragglers: tuple[tuple[Extreme, float], ...] = ()  # with their share of the median clock
+    usual_watts: float | None = None  # median GPU's power while steps come
+
+
+class Troubles:
+    """Watches the roll-ups of all runs, once a tick."""
+
+    def __init__(self, roll_ups: RollUps) -> None:
+        self._roll_ups = roll_ups
+        self._known: dict[str, _Known] = {}
+        self._alerts: dict[str, tuple[Alert, ...]] = {}
+
+    def tick(self, runs: Mapping[str, LiveRun], now: float) -> None:
+        """Look at every run that has GPUs."""
+        alerts = {}
+        for run_id, pairs in self._roll_ups.runs():
+            run = runs.get(run_id)
+            if run is not None and run.state is RunState.RUNNING:
+                known = self._known.setdefault(run_id, _Known())
+                alerts[run_id] = (*self._slow(pairs, known), *self._hang(run, pairs, known, now))
+            else:
+                self._known.pop(run_id, None)
+        self._alerts = alerts
+
+    def of(self, run_id: str) -> tuple[Alert, ...]:
+        """Return what is so now of a run's GPUs."""
+        return self._alerts.get(run_id, ())
+
+    def _slow(self, pairs: Chosen, known: _Known) -> list[Alert]:
+        clock = self._roll_ups.median("sm_clock", pairs)
+        busy = self._roll_ups.median("gpu_utilisation", pairs)
+        if clock is None or busy is None or busy < BUSY_RATIO or clock <= 0:
+            known.slow = {}
+            return []
+        found = {}
+        for extreme in self._roll_ups.worst_of("sm_clock", pairs):
+            if extreme.value / clock < SLOW_RATIO:
+                found[extreme.node_name, extreme.gpu_index] = extreme
+        known.slow = {gpu: known.slow.get(gpu, 0) + 1 for gpu in found}
+        slow = [found[gpu] for gpu, ticks in known.slow.items() if ticks >= SLOW_TICKS]
+        if not slow:
+            return []
+        names = ", ".join(_named(one, clock) for one in slow[:NAMED])
+        more = f" and {len(slow) - NAMED} more" if len(slow) > NAMED else ""
+        text = f"{names}{more}: slower than {SLOW_RATIO:g} of the run's median clock"
+        return [Alert(Severity.WARNING, "run.straggler", text)]
+
+    def _hang(
+        self,
+        run: LiveRun,
+        pairs: Chosen,
+        known: _Known,
+        now: float,
+    ) -> list[Alert]:
+        watts = self._roll_ups.median("power", pairs)
+        busy = self._roll_ups.median("gpu_utilisation", pairs)
+        if watts is None or busy is None:
+            return []
+        usual, quiet = known.usual_watts, now - run.step_seen
+        is_low = usual is not None and watts < HANG_POWER * usual
+        if not is_low:  # else the hang itself would become what is usual
+            known.usual_watts = watts if usual is None else usual + (watts - usual) * USUAL_WEIGHT
+        if not (is_low and busy >= HANG_UTILISATION and run.step_seen and quiet > HANG_SECONDS):
+            return []
+        text = (
+            f"a collective hangs: utilisation {busy:.0%}, but {watts:,.0f} W where "
+            f"{usual or 0.0:,.0f} W are usual, and no step for {quiet:.0f} s"
+        )
+        return [Alert(Severity.CRITICAL, "run.collective_hang", text)]
+
+
+def _named(gpu: Extreme, clock: float) -> str:
+    rank = f" (rank {gpu.rank})" if gpu.rank >= 0 else ""
+    return f"{gpu.node_name} GPU {gpu.gpu_index}{rank} at {gpu.value:,.0f} of {clock:,.0f} MHz"
