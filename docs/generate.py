@@ -29,6 +29,15 @@ PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
     "runs": (("runs", list[model.Run], "all runs"),),
     "nodes": (("nodes", list[model.Node], "all nodes"),),
     "gpus": (("gpus", list[model.Gpu], "the GPUs asked for"),),
+    "gpus --where, --order or --limit": (
+        ("where", str, "the filter that was asked, with --run and --node"),
+        ("found", model.Found, "the first GPUs that it meets"),
+    ),
+    "find": (
+        ("where", str, "the filter that the text was taken for"),
+        ("found", model.Found, "the GPUs"),
+    ),
+    "places": (("places", list[model.Place], "halls, racks or runs, by name"),),
     "events": (("events", list[model.Event], "newest first"),),
     "actions": (("actions", list[model.Action], "the journal, newest first"),),
     "show RUN": (("kind", str, '"run"'), ("detail", model.RunDetail, "the run")),
@@ -62,12 +71,16 @@ PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
     "doctor": (("findings", list[Finding], "what works here and what does not"),),
     "demo --headless": (("site", model.Site, "the site"), ("runs", list[model.Run], "all runs")),
 }
-ABOUT_FINDING = {
-    "": "One line of the doctor's report.",
-    "name": "What was looked at.",
-    "verdict": '"ok", "warn" or "fail".',
-    "detail": "What was found.",
-    "remedy": "What to do about it; empty where nothing is to be done.",
+# What no contract says.
+ABOUT = {
+    ("Finding", ""): "One line of the doctor's report.",
+    ("Finding", "name"): "What was looked at.",
+    ("Finding", "verdict"): '"ok", "warn" or "fail".',
+    ("Finding", "detail"): "What was found.",
+    ("Finding", "remedy"): "What to do about it; empty where nothing is to be done.",
+    ("Found", ""): "GPUs that a filter meets.",
+    ("Found", "total_count"): "GPUs that it meets.",
+    ("Found", "gpus"): "The first of them.",
 }
 JSON_HEAD = f"""# JSON of the command line
 
@@ -132,7 +145,7 @@ def parts_of(kind: object) -> list[type]:
 def json_page() -> str:
     """Return docs/json.md."""
     known, text = comments(), JSON_HEAD
-    known |= {("Finding", name): about for name, about in ABOUT_FINDING.items()}
+    known |= ABOUT
     waiting: list[type] = []
     for command, parts in PARTS.items():
         for name, kind, about in parts:

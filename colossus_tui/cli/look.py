@@ -1,4 +1,4 @@
-"""Commands that only look: status, runs, nodes, gpus, events, actions, show."""
+"""Commands that only look: status, runs, nodes, gpus, find, places, events, actions, show."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from colossus_tui.cli import action, cards, exit_codes, tables
+from colossus_tui.cli import action, cards, exit_codes, filters, sites, tables
 from colossus_tui.cli.output import as_json, note, show
+from colossus_tui.model import Found, PlaceKind
 
 if TYPE_CHECKING:
     from colossus_tui.client import Client
 
+FOUND_LIMIT = 100
 Parts = tuple[dict[str, Any], str]  # for JSON, for people
 
 
@@ -41,9 +43,43 @@ def nodes(client: Client, arguments: argparse.Namespace) -> Parts:
 
 
 def gpus(client: Client, arguments: argparse.Namespace) -> Parts:
-    """GPUs of all nodes, of one node or of one run."""
+    """GPUs of all nodes, of one node, of one run, or those that a filter meets."""
+    if arguments.where is not None or arguments.limit is not None or arguments.order:
+        return _found_gpus(client, arguments)
     found = client.gpus(node_name=arguments.node or "", run_id=arguments.run or "")
     return {"gpus": found}, tables.gpus_table(found) if found else "no GPUs"
+
+
+def _found_gpus(client: Client, arguments: argparse.Namespace) -> Parts:
+    where = filters.combined(
+        arguments.where or "", run_id=arguments.run or "", node_name=arguments.node or ""
+    )
+    limit = arguments.limit or FOUND_LIMIT
+    found = client.find_gpus(where, limit=limit, order=arguments.order or "")
+    return {"where": where, "found": found}, sites.found_table(found, arguments.order or "")
+
+
+def find(client: Client, arguments: argparse.Namespace) -> Parts:
+    """Where one or more GPUs are, and what they do."""
+    from colossus_tui.client import NotFoundError
+
+    where, found = "", Found(0, ())
+    for where in filters.meanings(arguments.text):
+        found = client.find_gpus(where, limit=arguments.limit or FOUND_LIMIT)
+        if found.total_count:
+            return {"where": where, "found": found}, sites.found_places(found)
+    nothing = f"no GPU is found by {arguments.text!r}"
+    if not arguments.watch:
+        raise NotFoundError(nothing)
+    return {"where": where, "found": found}, nothing
+
+
+def places(client: Client, arguments: argparse.Namespace) -> Parts:
+    """Halls, racks or runs with their roll-ups."""
+    kind = PlaceKind(arguments.kind.removesuffix("s"))
+    found = client.places(kind, hall=arguments.hall or "", name=arguments.name or "")
+    text = sites.places_table(found) if found else f"no {arguments.kind}"
+    return {"places": found}, text
 
 
 def events(client: Client, arguments: argparse.Namespace) -> Parts:

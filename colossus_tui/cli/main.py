@@ -25,7 +25,7 @@ ACTS = {
     "cancel": ("action", "cancel"),
     "approve": ("action", "approve"),
 }
-LOOKS = ("status", "runs", "nodes", "gpus", "events", "actions", "show")
+LOOKS = ("status", "runs", "nodes", "gpus", "find", "places", "events", "actions", "show")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,12 +7,15 @@ from typing import Any, TypeAlias
 
 from colossus_tui import __version__
 from colossus_tui.cli.exit_codes import EXPLAINED
+from colossus_tui.cli.filters import METRICS, GpuFilter
 from colossus_tui.model import PriorityClass
-from colossus_tui.model.match import FIELDS, Match, MatchError, parse
+from colossus_tui.model.match import FIELDS, GPU_FIELDS, Match, MatchError, parse
 
 VERBS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop")
 CLASSES = [member.value for member in PriorityClass]
 MATCH_HELP = f"terms such as class>=P3 or a word; fields: {', '.join(FIELDS)}"
+WHERE_HELP = f"such as 'run=10t and temp>85' or a word; fields: {', '.join(GPU_FIELDS)}"
+PLACES = ("halls", "racks", "runs")
 RAW = argparse.RawDescriptionHelpFormatter
 TOP_EXAMPLES = f"""examples:
   colossus                                   the console on this machine, or on COLOSSUS_HUB
@@ -22,6 +25,8 @@ TOP_EXAMPLES = f"""examples:
   colossus pause 10t --reason "feed B" --yes
   colossus pause --match 'class>=P3 state=running'
   colossus drain node-17 --reason "XID 79"
+  colossus find 10t:17                       where rank 17 of it is
+  colossus gpus --where 'run=10t and temp>85'
   colossus runs --json | jq '.runs[] | .run_id'
 
 {EXPLAINED}"""
@@ -103,7 +108,26 @@ def _looking(commands: _Commands) -> None:
         ("status", "the site and all runs", ("status", "status --json --watch")),
         ("runs", "all runs", ("runs", "runs --json")),
         ("nodes", "all nodes", ("nodes", "nodes --watch")),
-        ("gpus", "GPUs with their figures", ("gpus --run 10t", "gpus --node n1 --json")),
+        (
+            "gpus",
+            "GPUs with their figures",
+            (
+                "gpus --run 10t",
+                "gpus --node n1 --json",
+                "gpus --where 'run=10t and temp>85 and age<5'",
+                "gpus --order temp --limit 10",
+            ),
+        ),
+        (
+            "find",
+            "where GPUs are: by node, UUID, rank of a run or any filter",
+            ("find node-17", "find GPU-8f3c", "find 10t:17", "find 'xid!=0 and hall=B'"),
+        ),
+        (
+            "places",
+            "halls, racks or runs with their roll-ups",
+            ("places halls", "places racks --hall B", "places runs --watch"),
+        ),
         ("events", "what happened, newest first", ("events --run 10t", "events --limit 20")),
         ("actions", "who did what and how it ended", ("actions --open", "actions --run 10t")),
         (
@@ -119,20 +143,42 @@ def _looking(commands: _Commands) -> None:
         parser.add_argument(
             "--interval", type=_seconds, default=1.0, metavar="S", help="of --watch, default 1"
         )
-        if name == "show":
-            parser.add_argument(
-                "name",
-                metavar="RUN|NODE|ACTION",
-                help="an action by at least 8 characters of its id",
-            )
-        if name == "actions":
-            parser.add_argument("--open", action="store_true", help="only those that go on")
-        if name in ("gpus", "events", "actions"):
-            parser.add_argument("--run", metavar="RUN", help="only of this run")
-        if name in ("gpus", "events"):
-            parser.add_argument("--node", metavar="NODE", help="only of this node")
-        if name in ("events", "actions"):
-            parser.add_argument("--limit", type=_count, default=50, metavar="N", help="default 50")
+        _look_options(parser, name)
+
+
+def _look_options(parser: argparse.ArgumentParser, name: str) -> None:
+    if name == "show":
+        parser.add_argument(
+            "name", metavar="RUN|NODE|ACTION", help="an action by at least 8 characters of its id"
+        )
+    if name == "actions":
+        parser.add_argument("--open", action="store_true", help="only those that go on")
+    if name in ("gpus", "events", "actions"):
+        parser.add_argument("--run", metavar="RUN", help="only of this run")
+    if name in ("gpus", "events"):
+        parser.add_argument("--node", metavar="NODE", help="only of this node")
+    if name in ("events", "actions"):
+        parser.add_argument("--limit", type=_count, default=50, metavar="N", help="default 50")
+    if name == "gpus":
+        parser.add_argument(
+            "--where", action=GpuFilter, metavar="EXPR", help=f"only those it meets: {WHERE_HELP}"
+        )
+        parser.add_argument(
+            "--order", type=_metric, metavar="METRIC", help=f"worst first: {', '.join(METRICS)}"
+        )
+    if name == "find":
+        parser.add_argument(
+            "text", nargs="+", action=GpuFilter, metavar="NODE|UUID|RUN:RANK|EXPR", help=WHERE_HELP
+        )
+    if name in ("gpus", "find"):
+        when = " with --where or --order" if name == "gpus" else ""
+        parser.add_argument(
+            "--limit", type=_count, metavar="N", help=f"at most so many; default 100{when}"
+        )
+    if name == "places":
+        parser.add_argument("kind", choices=PLACES, help="what to list")
+        parser.add_argument("--hall", metavar="HALL", help="only of this hall")
+        parser.add_argument("--name", metavar="NAME", help="only this one; a rack with its worst")
 
 
 def _acting(commands: _Commands) -> None:
@@ -292,6 +338,15 @@ def _match(text: str) -> Match:
         return parse(text)
     except MatchError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _metric(text: str) -> str:
+    name = text.lower()
+    if name in METRICS:
+        return METRICS[name]
+    if name in METRICS.values():
+        return name
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(METRICS)}")
 
 
 def _seconds(text: str) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from colossus_tui.cli.cards import actions_table
 from colossus_tui.cli.output import table
+from colossus_tui.cli.sites import UNIT_LENGTH, limit_lines, roll_ups_table
 from colossus_tui.model import (
     Event,
     Gpu,
@@ -36,19 +37,21 @@ from colossus_tui.text import (
 )
 
 COMMAND_CELLS = 60
+NODE_NAMES = 16  # so many of a run's are named
 
 
 def site_lines(site: Site) -> str:
-    """Return the site in two lines."""
+    """Return the site in two lines, and each named limit in one more."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(site.run_counts.items()))
     basis = f" ({site.power_basis}, {site.power_node_count}/{site.node_count} nodes)"
-    return (
+    lines = (
         f"{safe(site.site_name, 64)}: {counts or 'no runs'}\n"
         f"{site.reporting_node_count}/{site.node_count} nodes reporting, "
         f"{site.reporting_gpu_count}/{site.gpu_count} GPUs, "
         f"power {watts(site.power_watts)}{basis if site.power_watts is not None else ''}, "
         f"CPU {ratio(site.cpu_utilisation_ratio)}, age {duration(site.age_seconds)}"
     )
+    return "\n".join([lines, *limit_lines(site.limits)])
 
 
 def runs_table(runs: Sequence[Run]) -> str:
@@ -151,7 +154,7 @@ def gpu_cell(gpu: Gpu, name: str) -> str:
     if metric is None or (metric.value is None and metric.missing is None):
         return NOT_AVAILABLE
     if metric.value is not None:
-        return measured(metric.value, metric.unit)
+        return measured(metric.value, safe(metric.unit, UNIT_LENGTH))
     assert metric.missing is not None
     old = f" {duration(metric.age_seconds)}" if metric.age_seconds >= 0 else ""
     return f"{metric.missing}{old}"
@@ -180,7 +183,7 @@ def run_text(detail: RunDetail) -> str:
         runs_table([run]),
         f"command   {safe(run.command, 200)}",
         f"attempt   {run.attempt}, {run.backend_priority or 'no process'}, "
-        f"on {', '.join(safe(name, 63) for name in run.node_names) or 'no node'}",
+        f"on {_nodes_of(run) or 'no node'}",
         f"steps     {f'from its {safe(run.step_source, 40)}' if run.step_source else 'n/a'}",
         *_job(run.job),
         f"lost      {badput or 'nothing yet'}",
@@ -207,6 +210,10 @@ def run_text(detail: RunDetail) -> str:
             "rlrlrrrrrr",
         ),
     ]
+    if len(detail.ranks) < run.rank_count:
+        parts.append(f"showing {number(len(detail.ranks))} of {number(run.rank_count)} ranks")
+    if detail.place is not None and detail.place.roll_ups:
+        parts += ["", roll_ups_table(detail.place)]
     if detail.checkpoints:
         parts += ["", _checkpoints(detail)]
     if detail.actions:
@@ -214,6 +221,12 @@ def run_text(detail: RunDetail) -> str:
     if detail.output_tail:
         parts += ["", "last output of rank 0:", *safe_lines(detail.output_tail, 10)]
     return "\n".join(parts)
+
+
+def _nodes_of(run: Run) -> str:
+    names = [safe(name, 63) for name in run.node_names[:NODE_NAMES]]
+    more = max(run.node_count, len(run.node_names)) - len(names)
+    return ", ".join(names) + (f" and {number(more)} more" if more else "")
 
 
 def _job(job: Job | None) -> list[str]:
@@ -281,8 +294,8 @@ def node_text(detail: NodeDetail) -> str:
             ("HOST METRIC", "VALUE"),
             [
                 (
-                    value.name,
-                    measured(value.value, value.unit)
+                    safe(value.name, 40),
+                    measured(value.value, safe(value.unit, UNIT_LENGTH))
                     if value.value is not None
                     else f"{NOT_AVAILABLE} ({value.missing or 'not yet'})",
                 )

@@ -1,6 +1,7 @@
 """The Python client: `Client` blocks, `AsyncClient` is for asyncio; both give model values."""
 
-from colossus_tui.client._async import AsyncClient, settle
+from colossus_tui.client._async import AsyncClient
+from colossus_tui.client._connection import settle
 from colossus_tui.client._sync import Client
 from colossus_tui.client.errors import (
     ColossusError,

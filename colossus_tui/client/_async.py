@@ -3,183 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator, Sequence
 
 import grpc
 import grpc.aio
 
-from colossus_protos.v1 import (
-    action_pb2,
-    action_pb2_grpc,
-    common_pb2,
-    console_pb2,
-    console_pb2_grpc,
-)
-from colossus_tui.client import address as addresses
+from colossus_protos.v1 import action_pb2, common_pb2
+from colossus_tui.client._looking import Looking
 from colossus_tui.client.errors import DeadlineError, HubUnreachableError, RefusedError, from_rpc
 from colossus_tui.model import (
     Action,
     ActionParameters,
     ActionState,
     BulkPreflight,
-    Event,
-    Gpu,
-    Node,
-    NodeDetail,
     Preflight,
     PriorityClass,
-    Run,
-    RunDetail,
     RunSpec,
-    Series,
-    Site,
     Verb,
-    View,
 )
 from colossus_tui.wire import from_proto, to_proto
 
-T = TypeVar("T")
 RESTART_SECONDS = 20.0  # how long a hub may be away while an action is followed
 RETRY_SECONDS = 0.25
-SETTLE_SECONDS = 1.0
-OPTIONS = (
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-)
 
 
-class AsyncClient:
-    """Talks to one hub.
+class AsyncClient(Looking):
+    """Talks to one hub: looks and acts.
 
     Args:
         address: unix:/path or HOST:PORT; default COLOSSUS_HUB, else this user's own hub.
         timeout: Deadline of every call, seconds.
         operator: Who is named in the journal; default the user's name.
     """
-
-    def __init__(
-        self, address: str | None = None, *, timeout: float = 5.0, operator: str | None = None
-    ) -> None:
-        self.address = addresses.resolve(address)
-        self.timeout = timeout
-        self.operator = operator or _user()
-        self._channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
-        self._console = console_pb2_grpc.ConsoleStub(self._channel)
-        self._actions = action_pb2_grpc.ActionsStub(self._channel)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the channel; calls under way are cancelled."""
-        await self._channel.close(None)
-
-    async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
-        try:
-            return await method(request, timeout=self.timeout)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, self.address, self.timeout) from None
-
-    # --- looking ---------------------------------------------------------------------------
-
-    async def runs(self) -> tuple[Run, ...]:
-        """Return every run, by class, then name."""
-        answer = await self._call(self._console.ListRuns, console_pb2.ListRunsRequest())
-        return tuple(from_proto(Run, run) for run in answer.runs)
-
-    async def site(self) -> Site:
-        """Return the site in one line."""
-        answer = await self._call(self._console.ListRuns, console_pb2.ListRunsRequest())
-        return from_proto(Site, answer.site)
-
-    async def run(self, run_id: str) -> RunDetail:
-        """Return one run down to its ranks."""
-        request = console_pb2.GetRunRequest(run_id=run_id)
-        return from_proto(RunDetail, (await self._call(self._console.GetRun, request)).detail)
-
-    async def nodes(self) -> tuple[Node, ...]:
-        """Return every node, by name."""
-        answer = await self._call(self._console.ListNodes, console_pb2.ListNodesRequest())
-        return tuple(from_proto(Node, node) for node in answer.nodes)
-
-    async def node(self, node_name: str) -> NodeDetail:
-        """Return one node down to its sensors and processes."""
-        request = console_pb2.GetNodeRequest(node_name=node_name)
-        return from_proto(NodeDetail, (await self._call(self._console.GetNode, request)).detail)
-
-    async def gpus(self, *, node_name: str = "", run_id: str = "") -> tuple[Gpu, ...]:
-        """Return GPUs, of all nodes or of one, of all runs or of one."""
-        request = console_pb2.ListGpusRequest(node_name=node_name, run_id=run_id)
-        answer = await self._call(self._console.ListGpus, request)
-        return tuple(from_proto(Gpu, gpu) for gpu in answer.gpus)
-
-    async def events(
-        self, *, run_id: str = "", node_name: str = "", limit: int = 0, after_event_id: int = 0
-    ) -> tuple[Event, ...]:
-        """Return events, newest first."""
-        request = console_pb2.ListEventsRequest(
-            run_id=run_id, node_name=node_name, limit=limit, after_event_id=after_event_id
-        )
-        answer = await self._call(self._console.ListEvents, request)
-        return tuple(from_proto(Event, event) for event in answer.events)
-
-    async def history(
-        self, run_id: str, series: Sequence[str], *, max_points: int = 0, since_unix_ns: int = 0
-    ) -> tuple[Series, ...]:
-        """Return series of a run, in the order asked for."""
-        request = console_pb2.GetHistoryRequest(
-            run_id=run_id, series=series, max_points=max_points, since_unix_ns=since_unix_ns
-        )
-        answer = await self._call(self._console.GetHistory, request)
-        return tuple(from_proto(Series, one) for one in answer.series)
-
-    async def watch(
-        self,
-        *,
-        runs: bool = True,
-        nodes: bool = False,
-        run_id: str = "",
-        node_name: str = "",
-        events: bool = False,
-        series: Sequence[str] = (),
-        max_points: int = 0,
-        period: float = 1.0,
-    ) -> AsyncIterator[View]:
-        """Yield the view each time it changes, at most once a period, until the hub goes away.
-
-        Raises:
-            HubUnreachableError: The hub went away; call again to go on.
-        """
-        request = console_pb2.WatchViewRequest(
-            runs=runs,
-            nodes=nodes,
-            run_id=run_id,
-            node_name=node_name,
-            events=events,
-            series=series,
-            max_points=max_points,
-            period_seconds=period,
-        )
-        try:
-            async for answer in self._console.WatchView(request):
-                yield from_proto(View, answer)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, self.address, self.timeout) from None
-
-    # --- acting ----------------------------------------------------------------------------
 
     async def actions(
         self,
@@ -502,22 +358,5 @@ class AsyncClient:
         )
 
 
-async def settle() -> None:
-    """Wait until grpc has nothing under way on this loop; before a loop of one's own is closed.
-
-    An answer to a call whose loop is closed is an error on the terminal of whoever calls next.
-    """
-    tasks = asyncio.all_tasks() - {asyncio.current_task()}
-    if tasks:
-        await asyncio.wait(tasks, timeout=SETTLE_SECONDS)
-
-
 def _verb(verb: Verb | str) -> common_pb2.Verb.ValueType:
     return common_pb2.Verb.Value(f"VERB_{Verb(verb).name}")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

@@ -11,15 +11,20 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from colossus_tui.client._async import AsyncClient, settle
+from colossus_tui.client._async import AsyncClient
+from colossus_tui.client._connection import settle
 from colossus_tui.model import (
     Action,
     ActionParameters,
     BulkPreflight,
     Event,
+    Found,
     Gpu,
+    MapRequest,
     Node,
     NodeDetail,
+    Place,
+    PlaceKind,
     Preflight,
     PriorityClass,
     Run,
@@ -27,6 +32,7 @@ from colossus_tui.model import (
     RunSpec,
     Series,
     Site,
+    SiteMap,
     Verb,
     View,
 )
@@ -145,6 +151,18 @@ class Client:
             self._client.history(run_id, series, max_points=max_points, since_unix_ns=since_unix_ns)
         )
 
+    def site_map(self, request: MapRequest) -> SiteMap:
+        """Return a map of the site, a hall or a rack, with its layout."""
+        return self._run(self._client.site_map(request))
+
+    def find_gpus(self, where: str = "", *, limit: int = 100, order: str = "") -> Found:
+        """Return the first GPUs that a filter meets, and how many there are."""
+        return self._run(self._client.find_gpus(where, limit=limit, order=order))
+
+    def places(self, kind: PlaceKind, *, hall: str = "", name: str = "") -> tuple[Place, ...]:
+        """Return places or runs with their roll-ups, by name."""
+        return self._run(self._client.places(kind, hall=hall, name=name))
+
     def watch(
         self,
         *,
@@ -156,6 +174,7 @@ class Client:
         series: Sequence[str] = (),
         max_points: int = 0,
         period: float = 1.0,
+        map: MapRequest | None = None,
     ) -> Iterator[View]:
         """Yield the view each time it changes, at most once a period, until the hub goes away."""
         return self._iterate(
@@ -168,6 +187,7 @@ class Client:
                 series=series,
                 max_points=max_points,
                 period=period,
+                map=map,
             )
         )
 
