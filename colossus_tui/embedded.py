@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,12 +48,26 @@ class Embedded:
 
     While the other's lives it is used; when it goes away, `keep` starts an own one. A child that
     dies is started again.
+
+    Args:
+        settings: File with the own hub's settings.
+        agents: Name, module and arguments of what speaks for the nodes: this machine's agent.
     """
 
-    def __init__(self, site_name: str = "this machine") -> None:
+    def __init__(
+        self,
+        site_name: str = "this machine",
+        settings: Path | None = None,
+        agents: tuple[str, Sequence[str]] = ("agent", ("colossus_agent",)),
+    ) -> None:
         self._socket = hub_socket()
         self.address = f"unix:{self._socket}"
-        self._site_name = site_name
+        self._agents, command = agents
+        given = ["--config", str(settings)] if settings else []
+        self._commands = {
+            "hub": ["colossus_tui.hub", "--listen", self.address, "--site-name", site_name, *given],
+            self._agents: [*command, "--hub", self.address],
+        }
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._lock_file: int | None = None
         self._failures = 0
@@ -122,15 +137,12 @@ class Embedded:
         return True
 
     def _spawn_all(self) -> None:
-        self._spawn("hub")
-        self._spawn("agent")
+        for name in self._commands:
+            self._spawn(name)
 
     def _spawn(self, name: str) -> None:
         common = ["--state-dir", str(state_dir()), "--lifeline"]
-        command = {
-            "hub": ["colossus_tui.hub", "--listen", self.address, "--site-name", self._site_name],
-            "agent": ["colossus_agent", "--hub", self.address],
-        }[name]
+        command = self._commands[name]
         log = state_dir() / "log" / f"{name}.log"
         if log.exists() and log.stat().st_size > 4_000_000:
             log.replace(log.with_suffix(".log.1"))
@@ -155,7 +167,7 @@ class Embedded:
             self._failures += 1
             low, high = BACKOFF_SECONDS
             self._next_start = time.monotonic() + min(low * 2**self._failures, high)
-            for name in dead or ("hub", "agent"):
+            for name in dead or self._commands:
                 LOG.warning("child=%s ended; started again", name)
                 try:
                     self._spawn(name)
@@ -174,7 +186,7 @@ class Embedded:
         self._ending.set()
         if self._keeper is not None:
             self._keeper.join()
-        for name in ("agent", "hub"):
+        for name in (self._agents, "hub"):
             if (child := self._children.pop(name, None)) is not None:
                 _end(child)
         if self._lock_file is not None:

@@ -33,7 +33,11 @@ def parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    root.add_argument("--hub", metavar="ADDRESS", help="unix:/path or HOST:PORT (loopback)")
+    root.add_argument(
+        "--hub",
+        metavar="ADDRESS",
+        help="unix:/path or HOST:PORT (loopback); several with commas, in the order to try them",
+    )
     root.add_argument("--node-name", metavar="NAME", help="stable name; default: the host name")
     root.add_argument("--rack", metavar="NAME", help="rack of the node")
     root.add_argument("--hall", metavar="NAME", help="hall of the node")

@@ -45,7 +45,7 @@ class Agent:
         self._directives = Directives(config.state_dir / "directives.jsonl", self._supervisor)
         self._hand = ThreadPoolExecutor(1, "runs")  # the one thread that touches the supervisor
         self._outbox = Outbox(frame_limit=max(1, round(FRAME_SECONDS / config.sample_seconds)))
-        self._link = Link(config.hub, self._outbox, self._hello, self._reports)
+        self._link = Link(config.hubs, self._outbox, self._hello, self._reports)
         self._look = asyncio.Event()
         self._instance_id = os.urandom(16).hex()
         self._sample: Sample | None = None

@@ -78,14 +78,14 @@ def _setting_rows(config: AgentConfig) -> Iterator[Row]:
     detail = "" if writable else f": {folder} is not a folder that this user can write to"
     yield "node", "state_dir", "ok" if writable else "failed", f"{config.state_dir.parent}{detail}"
     yield "node", "freeze", "ok", _freeze_detail()
-    if not config.hub:
+    if not config.hubs:
         yield "node", "hub", "none", "not given"
-        return
-    try:
-        _connect(config.hub)
-        yield "node", "hub", "ok", config.hub
-    except OSError as error:
-        yield "node", "hub", "failed", f"{config.hub}: {error.strerror or error}"
+    for hub in config.hubs:
+        try:
+            _connect(hub)
+            yield "node", "hub", "ok", hub
+        except OSError as error:
+            yield "node", "hub", "failed", f"{hub}: {error.strerror or error}"
 
 
 def _release_row(config: AgentConfig, sampler: Sampler) -> Row:

@@ -34,7 +34,7 @@ class ConfigError(ValueError):
 class AgentConfig:
     """Checked settings of one agent."""
 
-    hub: str
+    hubs: tuple[str, ...]  # in the order in which to try them
     node_name: str
     state_dir: Path
     rack: str = ""
@@ -85,13 +85,22 @@ def parse_hub(address: str) -> str:
     return address
 
 
+def parse_hubs(text: str) -> tuple[str, ...]:
+    """Return the hubs or relays to link to, in the order in which to try them.
+
+    Raises:
+        ConfigError: One of them is wrong.
+    """
+    return tuple(parse_hub(part.strip()) for part in text.split(",")) if text else ()
+
+
 def resolve(
     arguments: argparse.Namespace,
     environment: Mapping[str, str] = os.environ,
     *,
     hub_needed: bool = True,
 ) -> AgentConfig:
-    """Return the settings; `hub` may be "" where it is not needed.
+    """Return the settings; there may be no hub where it is not needed.
 
     Raises:
         ConfigError: One of them is wrong.
@@ -111,7 +120,7 @@ def resolve(
     folder = Path(state_dir) if state_dir else default_state_dir(environment)
     log_file = _text(values, "log_file")
     return AgentConfig(
-        hub=parse_hub(hub) if hub else "",
+        hubs=parse_hubs(hub),
         node_name=_label("node_name", node_name),
         state_dir=folder.absolute() / "agent",
         rack=_label("rack", _text(values, "rack")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -59,7 +59,7 @@ class Link:
     """Keeps the stream up and everything in the outbox on its way.
 
     Args:
-        address: The hub, as gRPC names it.
+        addresses: The hub or relay, as gRPC names it, and others in the order in which to try them.
         outbox: What must not be lost.
         hello: Makes the first message of a new link.
         reports: Makes the reports that a new link starts with, by kind.
@@ -67,18 +67,20 @@ class Link:
 
     def __init__(
         self,
-        address: str,
+        addresses: Sequence[str],
         outbox: Outbox,
         hello: Callable[[], agent_link_pb2.LinkRequest],
         reports: Callable[[], dict[str, agent_link_pb2.LinkRequest]],
         patience: Patience | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._address = address
+        self._addresses = addresses
+        self._address = addresses[0]
         self._outbox = outbox
         self._hello = hello
         self._make_reports = reports
-        self._patience = patience or (LOCAL if address.startswith("unix:") else REMOTE)
+        is_local = all(address.startswith("unix:") for address in addresses)
+        self._patience = patience or (LOCAL if is_local else REMOTE)
         self._random = rng or random.Random()
         self._reports: dict[str, agent_link_pb2.LinkRequest] = {}
         self._wake = asyncio.Event()
@@ -105,10 +107,11 @@ class Link:
         self._wake.set()
 
     async def run(self) -> None:
-        """Link, and link again with full jitter, until cancelled."""
+        """Link, and link again with full jitter to the next address, until cancelled."""
         loop = asyncio.get_running_loop()
         attempt = 0
         while True:
+            self._address = self._addresses[attempt % len(self._addresses)]
             started = loop.time()
             try:
                 await self._once()

@@ -60,6 +60,10 @@ def _dispatch(words: list[str]) -> int:
             from colossus_tui.cli.demo import demo
 
             return demo(arguments)
+        case "sim":
+            from colossus_tui.cli.sim import sim
+
+            return sim(arguments)
     return _with_errors(arguments)
 
 

@@ -303,6 +303,7 @@ def _waiting(parser: argparse.ArgumentParser) -> None:
 
 def _serving(commands: _Commands) -> None:
     from colossus_tui.hub.command import add_arguments  # arguments only, no server
+    from colossus_tui.sim.command import add_arguments as add_sim_arguments
 
     hub = _command(commands, "hub", "serve agents and consoles", "hub --listen 127.0.0.1:7717")
     add_arguments(hub)
@@ -318,6 +319,19 @@ def _serving(commands: _Commands) -> None:
     demo.add_argument("--for", dest="seconds", type=_seconds, metavar="S", help="then end")
     demo.add_argument("--json", action="store_true", help="print the runs at the end")
     demo.add_argument("--keep", action="store_true", help="leave the runs running at the end")
+    sim = _command(
+        commands,
+        "sim",
+        "a simulated site with seven giant runs, and the console on it",
+        "sim",
+        "sim --nodes 137500 --scenario faults.toml",
+        "sim --hub 127.0.0.1:7717 --nodes 5000",
+        "sim --headless --for 30 --json",
+    )
+    add_sim_arguments(sim)
+    sim.add_argument("--headless", action="store_true", help="no console")
+    sim.add_argument("--for", dest="seconds", type=_seconds, metavar="S", help="then end")
+    sim.add_argument("--json", action="store_true", help="print the runs at the end")
     doctor = _command(commands, "doctor", "what works on this machine and what does not", "doctor")
     doctor.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
     completion = _command(

@@ -35,20 +35,25 @@ def test_the_command_line_wins_over_the_environment_over_the_file(tmp_path: Path
 
     config = settings("--hall", "h-line", **more)
 
-    assert (config.hub, config.rack, config.hall) == ("unix:/from-file", "r-env", "h-line")
+    assert (config.hubs, config.rack, config.hall) == (("unix:/from-file",), "r-env", "h-line")
 
 
 @pytest.mark.parametrize(
     "hub", ["unix:/run/hub.sock", "127.0.0.1:7717", "localhost:1", "[::1]:7717", "127.9.9.9:80"]
 )
 def test_addresses_of_this_machine_are_taken(hub: str) -> None:
-    assert settings("--hub", hub).hub == hub
+    assert settings("--hub", hub).hubs == (hub,)
+
+
+def test_several_hubs_are_tried_in_their_order() -> None:
+    assert settings("--hub", "unix:/a, 127.0.0.1:7717").hubs == ("unix:/a", "127.0.0.1:7717")
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         ([], "hub: not given; use --hub"),
+        (["--hub", "unix:/a,,unix:/b"], "HOST:PORT"),
         (["--hub", "10.0.0.1:7717"], "TLS"),
         (["--hub", "hub.example.org:7717"], "TLS"),
         (["--hub", "0.0.0.0:7717"], "TLS"),

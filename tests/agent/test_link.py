@@ -50,7 +50,7 @@ def reports() -> dict[str, agent_link_pb2.LinkRequest]:
 
 @asynccontextmanager
 async def linked(hub: FakeHub, outbox: Outbox) -> AsyncIterator[Link]:
-    link = Link(hub.address, outbox, hello, reports, QUICK, random.Random(1))
+    link = Link([hub.address], outbox, hello, reports, QUICK, random.Random(1))
     task = asyncio.create_task(link.run())
     try:
         yield link
@@ -180,7 +180,7 @@ async def test_a_flood_of_directives_is_read_no_faster_than_it_is_carried_out(
 
 
 async def test_a_report_takes_the_place_of_one_that_waits(hub: FakeHub) -> None:
-    link = Link(hub.address, Outbox(frame_limit=10), hello, reports, QUICK)
+    link = Link([hub.address], Outbox(frame_limit=10), hello, reports, QUICK)
     task = asyncio.create_task(link.run())
     await eventually(lambda: hub.bodies("run_report"))
     for number in range(20):  # no turn of the loop between them
@@ -205,7 +205,7 @@ def test_backing_off_is_full_jitter_up_to_its_cap() -> None:
         def uniform(self, a: float, b: float) -> float:
             return b
 
-    link = Link("127.0.0.1:1", Outbox(1), hello, reports, REMOTE, Highest())
+    link = Link(["127.0.0.1:1"], Outbox(1), hello, reports, REMOTE, Highest())
     ceilings = [link.backoff_seconds(attempt) - 0.05 for attempt in range(8)]
 
     assert ceilings == pytest.approx([1, 2, 4, 8, 16, 30, 30, 30])

@@ -30,8 +30,8 @@ def sample(*processes: ProcessSample) -> Sample:
 
 
 def test_the_end_of_the_last_process_is_told_also_when_it_comes_too_soon(tmp_path: Path) -> None:
-    agent = Agent(AgentConfig("unix:/none", "node-1", tmp_path), Sampler())
-    agent._link = link = KeepingLink("unix:/none", agent._outbox, agent._hello, agent._reports)
+    agent = Agent(AgentConfig(("unix:/none",), "node-1", tmp_path), Sampler())
+    agent._link = link = KeepingLink(["unix:/none"], agent._outbox, agent._hello, agent._reports)
     link.told = []
 
     agent._publish(sample(RANK))

@@ -68,10 +68,10 @@ class Product:
             return False
         return True
 
-    def start_agent(self) -> None:
-        """Start the agent and wait until its node reports."""
+    def start_agent(self, hubs: str = "") -> None:
+        """Start the agent, linked here or to other hubs, and wait until its node reports."""
         self.agent = self._spawn(
-            "agent", "colossus_agent", "--hub", self.address, "--node-name", "node-1"
+            "agent", "colossus_agent", "--hub", hubs or self.address, "--node-name", "node-1"
         )
         until(
             lambda: any(

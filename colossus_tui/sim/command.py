@@ -1,0 +1,174 @@
+"""`colossus sim`: arguments, settings, exit codes. What is heavy is imported when it is run."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from colossus_tui.hub.config import ConfigError, parse_parents
+
+if TYPE_CHECKING:
+    from colossus_tui.sim.carrier import Carrier
+    from colossus_tui.sim.plan import SitePlan
+    from colossus_tui.sim.scenario import Scenario
+
+USAGE_ERROR = 2
+NODES, NODE_LIMIT = 1_000, 500_000
+REPORT_SECONDS = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the simulator's arguments."""
+    parser.add_argument("--nodes", type=_nodes, default=NODES, metavar="N", help="default 1000")
+    parser.add_argument(
+        "--gpus-per-node", type=_gpus, default=4, metavar="N", help="1 to 16, default 4"
+    )
+    parser.add_argument(
+        "--rate", type=_rate, default=1.0, metavar="HZ", help="frames a second, 0.1 to 5, default 1"
+    )
+    parser.add_argument("--seed", type=int, default=7, metavar="N", help="same seed, same site; 7")
+    parser.add_argument("--scenario", metavar="FILE", help="TOML, see docs/simulator.md")
+    parser.add_argument(
+        "--relay-nodes", type=_nodes, default=1_024, metavar="N", help="nodes of a relay, 1024"
+    )
+    parser.add_argument(
+        "--no-failures", action="store_true", help="nodes fail by the scenario only, not by chance"
+    )
+    parser.add_argument(
+        "--limits", action="store_true", help="print the site's limits as settings of a hub"
+    )
+
+
+def _nodes(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= NODE_LIMIT:
+        raise argparse.ArgumentTypeError(f"{text!r}: 1 to {NODE_LIMIT}")
+    return int(text)
+
+
+def _gpus(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 16:
+        raise argparse.ArgumentTypeError(f"{text!r}: 1 to 16")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0.1 <= (rate := float(text)) <= 5:
+            return rate
+    raise argparse.ArgumentTypeError(f"{text!r}: 0.1 to 5")
+
+
+def words(arguments: argparse.Namespace) -> list[str]:
+    """Return the simulator's own arguments again, for a process of its own."""
+    found = [
+        f"--nodes={arguments.nodes}",
+        f"--gpus-per-node={arguments.gpus_per_node}",
+        f"--rate={arguments.rate}",
+        f"--seed={arguments.seed}",
+        f"--relay-nodes={arguments.relay_nodes}",
+    ]
+    if arguments.scenario:
+        found.append(f"--scenario={Path(arguments.scenario).absolute()}")
+    return [*found, *(["--no-failures"] if arguments.no_failures else [])]
+
+
+def planned(arguments: argparse.Namespace) -> tuple[SitePlan, Scenario | None]:
+    """Return the site that was asked for, and what is to go wrong with it.
+
+    Raises:
+        ScenarioError: The scenario is wrong.
+    """
+    from colossus_tui.sim.plan import plan_site
+    from colossus_tui.sim.scenario import parse
+
+    plan = plan_site(arguments.nodes, arguments.gpus_per_node, arguments.seed)
+    return plan, parse(Path(arguments.scenario), plan) if arguments.scenario else None
+
+
+def limits(plan: SitePlan) -> str:
+    """Return the halls' named limits as settings of a hub."""
+    tables = [
+        f'[[limits]]\nname = "{limit.name}"\nhall = "{plan.hall_names[limit.halls[0]]}"\n'
+        f"megawatts = {limit.megawatts:.6f}\n"
+        for limit in plan.limits[: len(plan.hall_names)]  # those of feeds come after
+    ]
+    return "\n".join(tables)
+
+
+async def _carry(arguments: argparse.Namespace, addresses: tuple[str, ...]) -> None:
+    from colossus_tui.sim.carrier import Carrier
+    from colossus_tui.sim.simulation import Simulation
+
+    plan, scenario = planned(arguments)
+    simulation = Simulation(
+        plan,
+        scenario,
+        arguments.seed,
+        start_unix_ns=time.time_ns(),
+        failures=not arguments.no_failures,
+    )
+    carrier = Carrier(simulation, addresses, rate=arguments.rate, relay_nodes=arguments.relay_nodes)
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    if arguments.lifeline:
+        from colossus_tui.hub.app import watch_lifeline
+
+        watch_lifeline(lambda: loop.call_soon_threadsafe(task.cancel))
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(carrier.run())
+        tasks.create_task(_tell(carrier, plan))
+
+
+async def _tell(carrier: Carrier, plan: SitePlan) -> None:
+    """Say now and then how it goes."""
+    while True:
+        await asyncio.sleep(REPORT_SECONDS)
+        up = sum(relay.upstream.is_up for relay in carrier.relays)
+        logging.getLogger(__name__).info(
+            "sim=up nodes=%d relays=%d/%d frames=%d late_ticks=%d",
+            plan.node_count,
+            up,
+            len(carrier.relays),
+            carrier.sent_frames,
+            carrier.late_ticks,
+        )
+
+
+def carry(arguments: argparse.Namespace, hub: str) -> int:
+    """Carry the site to a hub, or several in the order to try them, until a signal."""
+    from colossus_tui.sim.scenario import ScenarioError
+
+    logging.basicConfig(
+        level=logging.INFO,
+        format="time=%(asctime)s level=%(levelname)s source=%(name)s %(message)s",
+    )
+    logging.getLogger("colossus_tui.hub.upstream").setLevel(logging.WARNING)
+    try:
+        asyncio.run(_carry(arguments, parse_parents(hub)))
+    except asyncio.CancelledError:
+        return 0
+    except (ConfigError, ScenarioError, OSError) as error:
+        sys.stderr.write(f"colossus sim: {error}\n")
+        return USAGE_ERROR
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry a simulated site from its own command line."""
+    parser = argparse.ArgumentParser(prog="colossus sim", description="Carry a simulated site.")
+    add_arguments(parser)
+    parser.add_argument("--hub", required=True, metavar="ADDRESS")
+    parser.add_argument("--state-dir", help=argparse.SUPPRESS)  # as all children are told
+    parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
+    arguments = parser.parse_args(argv)
+    return carry(arguments, arguments.hub)
