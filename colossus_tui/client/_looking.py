@@ -15,6 +15,7 @@ from colossus_tui.model import (
     Event,
     Found,
     Gpu,
+    Hub,
     MapLayout,
     MapRequest,
     Node,
@@ -95,6 +96,11 @@ class Looking(Connection):
         _check(request.where)
         asked = console_pb2.GetMapRequest(map=to_proto(site_pb2.MapRequest, request))
         return from_proto(SiteMap, (await self._call(self._console.GetMap, asked)).map)
+
+    async def hub(self) -> Hub:
+        """Return how the hub itself fares."""
+        answer = await self._call(self._console.GetHub, console_pb2.GetHubRequest())
+        return from_proto(Hub, answer.hub)
 
     async def find_gpus(self, where: str = "", *, limit: int = 100, order: str = "") -> Found:
         """Return the first GPUs that a filter meets, and how many there are.

@@ -20,6 +20,7 @@ from colossus_tui.model import (
     Event,
     Found,
     Gpu,
+    Hub,
     MapRequest,
     Node,
     NodeDetail,
@@ -154,6 +155,10 @@ class Client:
     def site_map(self, request: MapRequest) -> SiteMap:
         """Return a map of the site, a hall or a rack, with its layout."""
         return self._run(self._client.site_map(request))
+
+    def hub(self) -> Hub:
+        """Return how the hub itself fares."""
+        return self._run(self._client.hub())
 
     def find_gpus(self, where: str = "", *, limit: int = 100, order: str = "") -> Found:
         """Return the first GPUs that a filter meets, and how many there are."""

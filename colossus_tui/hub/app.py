@@ -37,6 +37,7 @@ from colossus_tui.hub.site.limits import Limits
 from colossus_tui.hub.site.maps import Maps
 from colossus_tui.hub.site.rollups import RollUps
 from colossus_tui.hub.site.troubles import Troubles
+from colossus_tui.hub.status import Status
 from colossus_tui.hub.store import Store
 from colossus_tui.hub.views import Views
 
@@ -85,6 +86,7 @@ class Hub:
         )
         self._admission = Admission()
         self._relays = RelayService(self._intake)
+        self._status = Status(self._store, self._links, self._relays, self._relay)
         self._ticks = 0
 
     def _make_backends(self) -> dict[str, Backend]:
@@ -139,6 +141,7 @@ class Hub:
                 config.tcp_role,
                 Maps(self._store, self._nodes, self._registry, self._roll_ups),
                 self._roll_ups,
+                self._status,
             ),
             ActionsService(self._engine, self._gate, self._journal, config.tcp_role),
         )
@@ -161,13 +164,15 @@ class Hub:
     async def _tick(self) -> None:
         """Once a second: account time, write what is new, then tell agents what is safe."""
         last = time.monotonic()
-        expired = last
+        expired = slept = last
         while True:
             await asyncio.sleep(self._config.tick_seconds)
             now = time.monotonic()
+            lag = now - slept - self._config.tick_seconds
             self._store_power()
             self._roll_ups.tick()
             self._troubles.tick(self._registry.runs, now)
+            self._status.tick(lag, self._roll_ups.seconds)
             self._registry.tick(now - last)
             self._ticks += 1
             last = now
@@ -177,6 +182,7 @@ class Hub:
             if now - expired > EXPIRE_SECONDS:
                 expired = now
                 await self._events.expire()
+            slept = time.monotonic()
 
     def _store_power(self) -> None:
         for run_id, run in self._registry.runs.items():

@@ -19,6 +19,7 @@ from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.site.maps import Maps, UnknownMetricError
 from colossus_tui.hub.site.rollups import RollUps
+from colossus_tui.hub.status import Status
 from colossus_tui.hub.views import Views, brief
 from colossus_tui.model import Header, MapRequest, PlaceKind, Series, SiteMap
 from colossus_tui.model.match import MatchError
@@ -47,7 +48,9 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         tcp_role: str,
         maps: Maps,
         roll_ups: RollUps,
+        status: Status,
     ) -> None:
+        self._status = status
         self._maps = maps
         self._roll_ups = roll_ups
         self._views = views
@@ -115,6 +118,14 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             header=self._header(context), gpus=[to_proto(console_pb2.Gpu, gpu) for gpu in gpus]
         )
 
+    async def GetHub(
+        self, request: console_pb2.GetHubRequest, context: _Context
+    ) -> console_pb2.GetHubResponse:
+        """The hub itself."""
+        return console_pb2.GetHubResponse(
+            header=self._header(context), hub=to_proto(console_pb2.Hub, self._status.now())
+        )
+
     async def GetMap(
         self, request: console_pb2.GetMapRequest, context: _Context
     ) -> console_pb2.GetMapResponse:
@@ -158,7 +169,6 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         return console_pb2.ListPlacesResponse(
             header=self._header(context),
             places=[to_proto(site_pb2.Place, place) for place in places],
-            roll_up_seconds=self._roll_ups.seconds,
         )
 
     async def ListEvents(
@@ -201,6 +211,16 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         The stream's own flow control waits for a slow console; what it missed meanwhile is counted
         and never sent.
         """
+        self._status.watchers += 1
+        try:
+            async for answer in self._watched(request, context):
+                yield answer
+        finally:
+            self._status.watchers -= 1
+
+    async def _watched(
+        self, request: console_pb2.WatchViewRequest, context: _Context
+    ) -> AsyncIterator[console_pb2.WatchViewResponse]:
         period = max(request.period_seconds or 1.0, MIN_PERIOD_SECONDS)
         sent_revision, sent_layout, skipped, due = -1, -1, 0, time.monotonic()
         while True:

@@ -17,7 +17,7 @@ from colossus_tui import __version__
 from colossus_tui.hub.agent_service import HELLO_SECONDS, NODE_NAME
 from colossus_tui.hub.intake import Intake
 from colossus_tui.hub.store import FrameError, Rows, vector
-from colossus_tui.model import Severity
+from colossus_tui.model import LinkedRelay, Severity
 
 LOG = logging.getLogger(__name__)
 NODE_LIMIT = 1 << 20  # of one relay
@@ -103,6 +103,14 @@ class RelayService(relay_link_pb2_grpc.RelayLinkServicer):
     def taken(self) -> dict[str, int]:
         """Return the last batch taken in from each relay that is linked."""
         return {instance: relay.last_batch for instance, relay in self._relays.items()}
+
+    def linked(self) -> tuple[LinkedRelay, ...]:
+        """Return the relays that are linked, by name."""
+        found = [
+            LinkedRelay(relay.name, len(relay.mailboxes), relay.last_batch)
+            for relay in self._relays.values()
+        ]
+        return tuple(sorted(found, key=lambda relay: relay.relay_name))
 
     def acknowledge(self, taken: dict[str, int]) -> None:
         """Tell the relays what the hub has on disk."""

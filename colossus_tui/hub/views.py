@@ -197,6 +197,7 @@ class Views:
             alerts=self._node_alerts(record, fresh, age, standing),
             scheduler_state=standing.state[:128] if standing else "",
             scheduler_reason=standing.reason[:256] if standing else "",
+            sample_time_unix_ns=int(self._store.sampled[rows.node_row]),
         )
 
     def _host(self, record: NodeRecord) -> dict[str, float]:

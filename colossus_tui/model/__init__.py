@@ -61,7 +61,7 @@ from colossus_tui.model.site import (
     RollUp,
     SiteMap,
 )
-from colossus_tui.model.view import Header, Site, View
+from colossus_tui.model.view import Header, Hub, LinkedRelay, Site, View
 
 __all__ = [
     "END_STATES",
@@ -84,7 +84,9 @@ __all__ = [
     "Gpu",
     "Header",
     "HostInventory",
+    "Hub",
     "Job",
+    "LinkedRelay",
     "MapLayout",
     "MapRequest",
     "MetricValue",

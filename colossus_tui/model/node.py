@@ -169,6 +169,7 @@ class Node:
     alerts: tuple[Alert, ...] = ()
     scheduler_state: str = ""
     scheduler_reason: str = ""
+    sample_time_unix_ns: int = 0
 
 
 WHOLE = 4  # so many sensors of one GPU without a value for one reason are shown as one

@@ -23,6 +23,34 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedRelay:
+    """A relay that is linked to the hub."""
+
+    relay_name: str
+    node_count: int = 0
+    last_batch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """How the hub itself fares; meanings and units as in console.proto."""
+
+    hub_version: str = ""
+    started_time_unix_ns: int = 0
+    frame_count: int = 0
+    direct_link_count: int = 0
+    relays: tuple[LinkedRelay, ...] = ()
+    parent: str = ""
+    dropped_batch_count: int = 0
+    roll_up_seconds: float = 0.0
+    roll_up_seconds_max: float = 0.0
+    tick_lag_seconds_max: float = 0.0
+    resident_bytes: int = 0
+    cpu_seconds: float = 0.0
+    watcher_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """The site in one line, with what its sums cover."""
 

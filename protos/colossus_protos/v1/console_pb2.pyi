@@ -1027,6 +1027,7 @@ class Node(_message.Message):
     ALERTS_FIELD_NUMBER: _builtins.int
     SCHEDULER_STATE_FIELD_NUMBER: _builtins.int
     SCHEDULER_REASON_FIELD_NUMBER: _builtins.int
+    SAMPLE_TIME_UNIX_NS_FIELD_NUMBER: _builtins.int
     node_name: _builtins.str
     """Name."""
     hall: _builtins.str
@@ -1067,6 +1068,8 @@ class Node(_message.Message):
     """State in its scheduler's own words, such as "IDLE+DRAIN"; empty where none owns it."""
     scheduler_reason: _builtins.str
     """Why it is in that state, in the words of whoever put it there. Untrusted text."""
+    sample_time_unix_ns: _builtins.int
+    """When its newest frame was measured, by its agent's clock, Unix nanoseconds; 0 for none yet."""
     @_builtins.property
     def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Runs with a process on it."""
@@ -1100,10 +1103,11 @@ class Node(_message.Message):
         alerts: _abc.Iterable[Global___Alert] | None = ...,
         scheduler_state: _builtins.str = ...,
         scheduler_reason: _builtins.str = ...,
+        sample_time_unix_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_power_watts", b"_cpu_power_watts", "_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_gpu_power_watts", b"_gpu_power_watts", "_gpu_temperature_max_celsius", b"_gpu_temperature_max_celsius", "_gpu_utilisation_ratio", b"_gpu_utilisation_ratio", "_load_1m", b"_load_1m", "_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "cpu_power_watts", b"cpu_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "gpu_power_watts", b"gpu_power_watts", "gpu_temperature_max_celsius", b"gpu_temperature_max_celsius", "gpu_utilisation_ratio", b"gpu_utilisation_ratio", "load_1m", b"load_1m", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_power_watts", b"_cpu_power_watts", "_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_gpu_power_watts", b"_gpu_power_watts", "_gpu_temperature_max_celsius", b"_gpu_temperature_max_celsius", "_gpu_utilisation_ratio", b"_gpu_utilisation_ratio", "_load_1m", b"_load_1m", "_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "age_seconds", b"age_seconds", "agent_version", b"agent_version", "alerts", b"alerts", "cpu_power_watts", b"cpu_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "failing_sensor_count", b"failing_sensor_count", "freshness", b"freshness", "gpu_count", b"gpu_count", "gpu_power_watts", b"gpu_power_watts", "gpu_temperature_max_celsius", b"gpu_temperature_max_celsius", "gpu_utilisation_ratio", b"gpu_utilisation_ratio", "hall", b"hall", "linked", b"linked", "load_1m", b"load_1m", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "node_name", b"node_name", "rack", b"rack", "reporting_gpu_count", b"reporting_gpu_count", "run_ids", b"run_ids", "scheduler_reason", b"scheduler_reason", "scheduler_state", b"scheduler_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_power_watts", b"_cpu_power_watts", "_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_gpu_power_watts", b"_gpu_power_watts", "_gpu_temperature_max_celsius", b"_gpu_temperature_max_celsius", "_gpu_utilisation_ratio", b"_gpu_utilisation_ratio", "_load_1m", b"_load_1m", "_memory_total_bytes", b"_memory_total_bytes", "_memory_used_bytes", b"_memory_used_bytes", "age_seconds", b"age_seconds", "agent_version", b"agent_version", "alerts", b"alerts", "cpu_power_watts", b"cpu_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "failing_sensor_count", b"failing_sensor_count", "freshness", b"freshness", "gpu_count", b"gpu_count", "gpu_power_watts", b"gpu_power_watts", "gpu_temperature_max_celsius", b"gpu_temperature_max_celsius", "gpu_utilisation_ratio", b"gpu_utilisation_ratio", "hall", b"hall", "linked", b"linked", "load_1m", b"load_1m", "memory_total_bytes", b"memory_total_bytes", "memory_used_bytes", b"memory_used_bytes", "node_name", b"node_name", "rack", b"rack", "reporting_gpu_count", b"reporting_gpu_count", "run_ids", b"run_ids", "sample_time_unix_ns", b"sample_time_unix_ns", "scheduler_reason", b"scheduler_reason", "scheduler_state", b"scheduler_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_power_watts: _TypeAlias = _typing.Literal["cpu_power_watts"]  # noqa: Y015
     _WhichOneofArgType__cpu_power_watts: _TypeAlias = _typing.Literal["_cpu_power_watts", b"_cpu_power_watts"]  # noqa: Y015
@@ -1995,9 +1999,6 @@ class ListPlacesResponse(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     PLACES_FIELD_NUMBER: _builtins.int
-    ROLL_UP_SECONDS_FIELD_NUMBER: _builtins.int
-    roll_up_seconds: _builtins.float
-    """How long the hub took to roll all of the site up the last time, seconds."""
     @_builtins.property
     def header(self) -> Global___Header:
         """The hub."""
@@ -2011,15 +2012,163 @@ class ListPlacesResponse(_message.Message):
         *,
         header: Global___Header | None = ...,
         places: _abc.Iterable[_site_pb2.Place] | None = ...,
-        roll_up_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "places", b"places", "roll_up_seconds", b"roll_up_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "places", b"places"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPlacesResponse: _TypeAlias = ListPlacesResponse  # noqa: Y015
+
+@_typing.final
+class LinkedRelay(_message.Message):
+    """A relay that is linked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELAY_NAME_FIELD_NUMBER: _builtins.int
+    NODE_COUNT_FIELD_NUMBER: _builtins.int
+    LAST_BATCH_FIELD_NUMBER: _builtins.int
+    relay_name: _builtins.str
+    """Name."""
+    node_count: _builtins.int
+    """Nodes that are linked to it."""
+    last_batch: _builtins.int
+    """Last batch of steps and messages taken in."""
+    def __init__(
+        self,
+        *,
+        relay_name: _builtins.str = ...,
+        node_count: _builtins.int = ...,
+        last_batch: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_batch", b"last_batch", "node_count", b"node_count", "relay_name", b"relay_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkedRelay: _TypeAlias = LinkedRelay  # noqa: Y015
+
+@_typing.final
+class Hub(_message.Message):
+    """How the hub itself fares."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HUB_VERSION_FIELD_NUMBER: _builtins.int
+    STARTED_TIME_UNIX_NS_FIELD_NUMBER: _builtins.int
+    FRAME_COUNT_FIELD_NUMBER: _builtins.int
+    DIRECT_LINK_COUNT_FIELD_NUMBER: _builtins.int
+    RELAYS_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    DROPPED_BATCH_COUNT_FIELD_NUMBER: _builtins.int
+    ROLL_UP_SECONDS_FIELD_NUMBER: _builtins.int
+    ROLL_UP_SECONDS_MAX_FIELD_NUMBER: _builtins.int
+    TICK_LAG_SECONDS_MAX_FIELD_NUMBER: _builtins.int
+    RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
+    CPU_SECONDS_FIELD_NUMBER: _builtins.int
+    WATCHER_COUNT_FIELD_NUMBER: _builtins.int
+    hub_version: _builtins.str
+    """Version."""
+    started_time_unix_ns: _builtins.int
+    """When it began, Unix nanoseconds."""
+    frame_count: _builtins.int
+    """Frames taken in since then."""
+    direct_link_count: _builtins.int
+    """Nodes whose agents are linked here."""
+    parent: _builtins.str
+    """Parent that it relays to and is linked with now; empty for none."""
+    dropped_batch_count: _builtins.int
+    """Batches given up because the parent was away for too long."""
+    roll_up_seconds: _builtins.float
+    """How long the last roll-up of the whole site took, seconds."""
+    roll_up_seconds_max: _builtins.float
+    """The longest of the last minute, seconds."""
+    tick_lag_seconds_max: _builtins.float
+    """How late its ticks were at most in the last minute, seconds: the event loop's lag."""
+    resident_bytes: _builtins.int
+    """Resident memory, bytes."""
+    cpu_seconds: _builtins.float
+    """Processor time used, seconds."""
+    watcher_count: _builtins.int
+    """Consoles that watch a view."""
+    @_builtins.property
+    def relays(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkedRelay]:
+        """Relays."""
+
+    def __init__(
+        self,
+        *,
+        hub_version: _builtins.str = ...,
+        started_time_unix_ns: _builtins.int = ...,
+        frame_count: _builtins.int = ...,
+        direct_link_count: _builtins.int = ...,
+        relays: _abc.Iterable[Global___LinkedRelay] | None = ...,
+        parent: _builtins.str = ...,
+        dropped_batch_count: _builtins.int = ...,
+        roll_up_seconds: _builtins.float = ...,
+        roll_up_seconds_max: _builtins.float = ...,
+        tick_lag_seconds_max: _builtins.float = ...,
+        resident_bytes: _builtins.int = ...,
+        cpu_seconds: _builtins.float = ...,
+        watcher_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_seconds", b"cpu_seconds", "direct_link_count", b"direct_link_count", "dropped_batch_count", b"dropped_batch_count", "frame_count", b"frame_count", "hub_version", b"hub_version", "parent", b"parent", "relays", b"relays", "resident_bytes", b"resident_bytes", "roll_up_seconds", b"roll_up_seconds", "roll_up_seconds_max", b"roll_up_seconds_max", "started_time_unix_ns", b"started_time_unix_ns", "tick_lag_seconds_max", b"tick_lag_seconds_max", "watcher_count", b"watcher_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hub: _TypeAlias = Hub  # noqa: Y015
+
+@_typing.final
+class GetHubRequest(_message.Message):
+    """The hub itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHubRequest: _TypeAlias = GetHubRequest  # noqa: Y015
+
+@_typing.final
+class GetHubResponse(_message.Message):
+    """Answer to GetHubRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    HUB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def hub(self) -> Global___Hub:
+        """How it fares."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        hub: Global___Hub | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "hub", b"hub"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "hub", b"hub"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetHubResponse: _TypeAlias = GetHubResponse  # noqa: Y015
 
 @_typing.final
 class GetMapRequest(_message.Message):

@@ -71,6 +71,11 @@ class ConsoleStub(object):
                 request_serializer=colossus__protos_dot_v1_dot_console__pb2.GetHistoryRequest.SerializeToString,
                 response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetHub = channel.unary_unary(
+                '/colossus.v1.Console/GetHub',
+                request_serializer=colossus__protos_dot_v1_dot_console__pb2.GetHubRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetHubResponse.FromString,
+                _registered_method=True)
         self.GetMap = channel.unary_unary(
                 '/colossus.v1.Console/GetMap',
                 request_serializer=colossus__protos_dot_v1_dot_console__pb2.GetMapRequest.SerializeToString,
@@ -146,6 +151,13 @@ class ConsoleServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetHub(self, request, context):
+        """The hub itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetMap(self, request, context):
         """A map of the site, a hall or a rack.
         """
@@ -211,6 +223,11 @@ def add_ConsoleServicer_to_server(servicer, server):
                     servicer.GetHistory,
                     request_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetHistoryRequest.FromString,
                     response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetHistoryResponse.SerializeToString,
+            ),
+            'GetHub': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHub,
+                    request_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetHubRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetHubResponse.SerializeToString,
             ),
             'GetMap': grpc.unary_unary_rpc_method_handler(
                     servicer.GetMap,
@@ -423,6 +440,33 @@ class Console(object):
             '/colossus.v1.Console/GetHistory',
             colossus__protos_dot_v1_dot_console__pb2.GetHistoryRequest.SerializeToString,
             colossus__protos_dot_v1_dot_console__pb2.GetHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHub(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Console/GetHub',
+            colossus__protos_dot_v1_dot_console__pb2.GetHubRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_console__pb2.GetHubResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -31,6 +31,8 @@ class ConsoleStub:
     """Events."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_console_pb2.GetHistoryRequest, _console_pb2.GetHistoryResponse]
     """Values over time."""
+    GetHub: _aio.UnaryUnaryMultiCallable[_console_pb2.GetHubRequest, _console_pb2.GetHubResponse]
+    """The hub itself."""
     GetMap: _aio.UnaryUnaryMultiCallable[_console_pb2.GetMapRequest, _console_pb2.GetMapResponse]
     """A map of the site, a hall or a rack."""
     FindGpus: _aio.UnaryUnaryMultiCallable[_site_pb2.FindGpusRequest, _console_pb2.FindGpusResponse]
@@ -98,6 +100,14 @@ class ConsoleServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_console_pb2.GetHistoryRequest, _abc.Awaitable[_console_pb2.GetHistoryResponse]],
     ) -> _abc.Awaitable[_console_pb2.GetHistoryResponse]:
         """Values over time."""
+
+    @_abc_1.abstractmethod
+    def GetHub(
+        self,
+        request: _console_pb2.GetHubRequest,
+        context: _aio.ServicerContext[_console_pb2.GetHubRequest, _abc.Awaitable[_console_pb2.GetHubResponse]],
+    ) -> _abc.Awaitable[_console_pb2.GetHubResponse]:
+        """The hub itself."""
 
     @_abc_1.abstractmethod
     def GetMap(
