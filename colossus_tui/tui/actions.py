@@ -18,7 +18,7 @@ class Command:
         label: Word in the footer.
         help: Sentence in help and palette.
         scope: Screens that offer it: "all", "overview", "run", "nodes", "node", "actions",
-            "action", "card".
+            "action", "card", "map", "found".
         verb: Verb of an action on what is under the cursor, if it is one.
     """
 
@@ -32,14 +32,26 @@ class Command:
 
 
 RUNS, NODES, ACTIONS = ("overview", "run"), ("nodes", "node"), ("actions", "action")
+MAP = ("map",)
+# What a map's metrics are called on the screen, by the digits that choose them.
+MAP_NAMES = {
+    "power": "power",
+    "gpu_temperature": "temperature",
+    "gpu_utilisation": "utilisation",
+    "tensor_active": "tensor activity",
+    "sm_clock": "SM clock",
+    "memory_used": "memory",
+    "age": "age",
+    "health": "health",
+}
 COMMANDS = (
     Command(
         "open",
         "enter",
         "enter",
         "open",
-        "Open it in full: a run, node or action",
-        ("overview", "nodes", "actions", "card"),
+        "Open it in full; on the map one level deeper",
+        ("overview", "nodes", "actions", "card", "map", "found"),
     ),
     Command(
         "act('pause')",
@@ -103,6 +115,7 @@ COMMANDS = (
         (*ACTIONS, "card"),
     ),
     Command("nodes", "n", "n", "nodes", "All nodes", RUNS),
+    Command("map", "m", "m", "map", "Map of the site; of a run, where it is", (*RUNS, "nodes")),
     Command("actions", "a", "a", "actions", "Actions: of the run, else of all", (*RUNS, *NODES)),
     Command("next_gpu", "g", "g", "next GPU", "Show the next GPU in full", ("node",)),
     Command(
@@ -111,18 +124,48 @@ COMMANDS = (
         "esc",
         "back",
         "Back to the screen before",
-        ("run", "nodes", "node", "actions", "action", "help"),
+        ("run", "nodes", "node", "actions", "action", "help", "map", "found"),
     ),
     Command(
         "filter",
         "slash",
         "/",
         "filter",
-        "Filter runs: words, class>=P3, gpus>64",
-        ("overview",),
+        "Filter runs (class>=P3), GPUs (run=a temp>85)",
+        ("overview", "map"),
+    ),
+    Command("find", "F", "F", "find", "Find a node, a GPU, RUN:RANK, a filter", MAP),
+    Command("metric(1)", "v", "v", "metric", "Colour the map by the next metric", MAP),
+    Command(
+        "outlier(1)",
+        "right_square_bracket",
+        "]",
+        "outlier",
+        "To the worst cell, then to the next worse",
+        MAP,
+    ),
+    Command("metric(-1)", "V", "V", "metric-", "Colour the map by the metric before", MAP),
+    Command(
+        "outlier(-1)",
+        "left_square_bracket",
+        "[",
+        "outlier-",
+        "To the outlier before this one",
+        MAP,
     ),
     Command("order", "o", "o", "order", "Order by the next column", ("overview",)),
     Command("reverse", "O", "O", "reverse", "Turn the order around", ("overview",)),
+    *(
+        Command(
+            f"choose({index})",
+            str(index + 1),
+            str(index + 1),
+            name,
+            f"Colour the map by {name}",
+            MAP,
+        )
+        for index, name in enumerate(MAP_NAMES.values())
+    ),
     Command("command_palette", "ctrl+p", "^p", "palette", "Find any command by its name", ("all",)),
     Command("help", "question_mark", "?", "help", "All keys", ("all",)),
     Command("quit", "q,ctrl+c", "q", "quit", "Leave; runs go on", ("all",)),

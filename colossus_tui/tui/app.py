@@ -24,6 +24,7 @@ from colossus_tui.tui.messages import (
     ActionFailed,
     BulkChanged,
     BulkPreflightReceived,
+    FoundReceived,
     JournalReceived,
     LinkChanged,
     PreflightReceived,
@@ -48,7 +49,8 @@ class ColossusApp(App[int]):
     CSS = f"""
     ColossusScreen {{ background: {BACKGROUND}; }}
     Card {{ background: #000000 60%; }}
-    ColossusScreen Lines, Table {{ background: {BACKGROUND}; scrollbar-background: {BACKGROUND};
+    ColossusScreen Lines, Table, HeatMap {{
+        background: {BACKGROUND}; scrollbar-background: {BACKGROUND};
         scrollbar-color: #30363d; scrollbar-color-hover: #484f58; scrollbar-color-active: #56b4e9;
         scrollbar-background-hover: {BACKGROUND}; scrollbar-background-active: {BACKGROUND}; }}
     """
@@ -159,6 +161,13 @@ class ColossusApp(App[int]):
         elif message.actions and all(action.state.is_end for action in message.actions):
             text, good = bulk_end(message.actions[0].verb, message.actions)
             self._tell(text, f"each one: {key_of('actions')}", good=good)
+
+    def on_found_received(self, message: FoundReceived) -> None:
+        """Hand what was found to the map that looked for it."""
+        from colossus_tui.tui.screens.map import MapScreen
+
+        if isinstance(self.screen, MapScreen):
+            self.screen.found(message.text, message.found, message.detail)
 
     def on_action_failed(self, message: ActionFailed) -> None:
         """Tell that the hub could not be asked: on its card, else at the edge of the screen."""

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from colossus_tui.model import Action, ActionParameters, Verb, View
+from colossus_tui.model import Action, ActionParameters, Found, MapRequest, Verb, View
 from colossus_tui.tui.messages import (
     ActionAnswered,
     ActionChanged,
     ActionFailed,
     BulkChanged,
     BulkPreflightReceived,
+    FoundReceived,
     JournalReceived,
     LinkChanged,
     PreflightReceived,
@@ -32,6 +33,7 @@ BULK_PERIOD_SECONDS = 0.5  # how often the hub is asked how the actions of a bul
 BULK_CALLS = 16  # at once
 END_SECONDS = 2.0  # for the hub to tell how an action ended
 JOURNAL_LIMIT, OPEN_LIMIT = 200, 500
+FOUND_LIMIT = 20  # GPUs that a list shows
 JOURNAL_SECONDS = 10.0  # the journal is read again also when nothing new is known of it
 
 
@@ -45,6 +47,7 @@ class Wanted:
     series: tuple[str, ...] = ()
     max_points: int = 0
     journal: bool = False  # of the run, if one is named
+    map: MapRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,10 @@ class Feed:
         """Approve an action; the hub's answer comes as a message."""
         self._start(lambda: self._answer(action_id, "approve"))
 
+    def find(self, text: str, wheres: Sequence[str]) -> None:
+        """Look for GPUs by the first of these filters that meets any; they come as a message."""
+        self._start(lambda: self._find(text, wheres))
+
     # --- in the feed's thread ----------------------------------------------------------------
 
     def _call(self, work: Callable[[], object]) -> None:
@@ -192,6 +199,7 @@ class Feed:
                 events=True,
                 series=wanted.series,
                 max_points=wanted.max_points,
+                map=wanted.map,
             ):
                 self._post(LinkChanged(True))
                 self._post(ViewReceived(view))
@@ -225,6 +233,20 @@ class Feed:
             self._post(ActionFailed(verb, "", str(error)))
             return
         self._post(BulkPreflightReceived(preflight))
+
+    async def _find(self, text: str, wheres: Sequence[str]) -> None:
+        from colossus_tui.client import ColossusError
+
+        assert self._client is not None
+        found: Found | None = None
+        try:
+            for where in wheres:
+                if (found := await self._client.find_gpus(where, limit=FOUND_LIMIT)).gpus:
+                    break
+        except ColossusError as error:
+            self._post(FoundReceived(text, None, str(error)))
+        else:
+            self._post(FoundReceived(text, found))
 
     async def _asked(self, order: Order) -> Action:
         assert self._client is not None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from textual.message import Message
 
-from colossus_tui.model import Action, BulkPreflight, Preflight, Verb, View
+from colossus_tui.model import Action, BulkPreflight, Found, Preflight, Verb, View
 
 
 class ViewReceived(Message):
@@ -94,3 +94,13 @@ class JournalReceived(Message):
     def can_replace(self, message: Message) -> bool:
         """Return whether this makes an older message needless."""
         return isinstance(message, JournalReceived)
+
+
+class FoundReceived(Message):
+    """The hub looked for a GPU; `found` is None where it could not be asked."""
+
+    def __init__(self, text: str, found: Found | None, detail: str = "") -> None:
+        super().__init__()
+        self.text = text
+        self.found = found
+        self.detail = detail

@@ -11,6 +11,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 
 from colossus_tui.model import Verb, View
+from colossus_tui.model.match import Text
 from colossus_tui.tui.actions import offered
 from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.feed import Wanted
@@ -151,6 +152,13 @@ class ColossusScreen(Screen[None]):
         from colossus_tui.tui.screens.nodes import NodesScreen
 
         self.app.push_screen(NodesScreen())
+
+    def action_map(self) -> None:
+        """Open the map of the site: on a run's screen with the run drawn over it."""
+        from colossus_tui.tui.screens.map import MapScreen
+
+        run_id = self.run_id() if self.scope == "run" else None
+        self.app.push_screen(MapScreen(str(Text("run", "=", (run_id,))) if run_id else ""))
 
     def action_back(self) -> None:
         """Go back."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
-from colossus_tui.model.match import FIELDS
+from colossus_tui.model.match import FIELDS, GPU_FIELDS
 from colossus_tui.text import fit
 from colossus_tui.tui.actions import COMMANDS
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
@@ -56,6 +56,7 @@ class HelpScreen(ColossusScreen):
             f"also with != and, for numbers and class, < <= > >=; fields: {', '.join(FIELDS)}",
             room,
         )
+        lines += labelled("  on the map", f"of GPUs: {', '.join(GPU_FIELDS)}; run=a temp>85", room)
         lines += [(), (("STATES OF A RUN", "head"),)]
         lines += [
             ((f"  {glyphs.states[state]} {state}", style),) for state, style in STATE_STYLES.items()

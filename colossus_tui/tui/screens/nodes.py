@@ -69,15 +69,19 @@ class NodesScreen(ColossusScreen):
 
 
 class NodeScreen(ColossusScreen):
-    """One node."""
+    """One node.
+
+    Args:
+        gpu_index: The GPU that is shown in full first.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("node")
     scope = "node"
 
-    def __init__(self, node_name: str) -> None:
+    def __init__(self, node_name: str, gpu_index: int = 0) -> None:
         super().__init__()
         self._node_name = node_name
-        self._gpu_index = 0
+        self._gpu_index = gpu_index
 
     def body(self) -> Iterable[Widget]:
         """One scrolled text."""

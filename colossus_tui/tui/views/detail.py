@@ -44,6 +44,7 @@ def run_lines(
     for title, part in (
         ("RANKS", _ranks(detail)),
         ("MIN / MEDIAN / MAX", _spreads(detail)),
+        ("GPUS: MIN / MEDIAN / P99 / MAX", _roll_ups(detail)),
         ("CHECKPOINTS", _checkpoints(detail)),
         ("LAST OUTPUT OF RANK 0", _output(detail)),
         ("ACTIONS", _actions(detail.actions)),
@@ -237,7 +238,10 @@ def _exit(end: RankExit | None) -> str:
 
 def _spreads(detail: RunDetail) -> list[Line]:
     lines: list[Line] = []
+    gpu_metrics = {one.metric for one in detail.place.roll_ups} if detail.place else set()
     for spread in detail.spreads:
+        if spread.name in gpu_metrics:
+            continue
         low, middle, high = (
             measured(value, spread.unit) for value in (spread.min, spread.median, spread.max)
         )
@@ -248,6 +252,31 @@ def _spreads(detail: RunDetail) -> list[Line]:
                 (f"{low:>12} {middle:>12} {high:>12}", "plain"),
                 (f"   {spread.reporting_count}/{spread.count}", "dim"),
                 (f"   worst: {safe(where, 60)}", "dim"),
+            )
+        )
+    return lines
+
+
+def _roll_ups(detail: RunDetail) -> list[Line]:
+    """Return each metric over all of the run's GPUs, with the worst of them named."""
+    lines: list[Line] = []
+    for one in detail.place.roll_ups if detail.place is not None else ():
+        figures = (one.min, one.median, one.p99, one.max)
+        known = [measured(value, one.unit) if one.reporting_count else "n/a" for value in figures]
+        worst = next(iter(one.worst), None)
+        rank = f", rank {number(worst.rank)}" if worst is not None and worst.rank >= 0 else ""
+        where = f"{safe(worst.node_name, 40)} GPU {worst.gpu_index}{rank}" if worst else "n/a"
+        covered = one.reporting_count == one.count
+        lines.append(
+            (
+                (fit(one.metric.replace("_", " "), 18), "dim"),
+                ("".join(f"{text:>10}" for text in known), "plain"),
+                (
+                    f"  {number(one.reporting_count)}/{number(one.count)}",
+                    "dim" if covered else "warn",
+                ),
+                (f"   worst: {where}", "dim"),
+                (f"   age {duration(one.age_seconds)}" if one.age_seconds >= 5 else "", "old"),
             )
         )
     return lines
