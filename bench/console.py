@@ -153,22 +153,25 @@ def measure(
         size = program.count(seconds)
         passed = time.perf_counter() - begun
         used = cpu_seconds(program.pid) - cpu
-        first, settled = _keys(program, keys, 30 if quick else 100)
+        first, settled = press_keys(program, keys, 30 if quick else 100)
         return Figures(
             name,
             statistics.median(starts),
             size / passed,
             used / passed * 100,
             memory_kib(program.pid)["Rss"] / 1024,
-            _quantile(first, 0.5),
-            _quantile(first, 0.95),
-            _quantile(settled, 0.95),
+            quantile(first, 0.5),
+            quantile(first, 0.95),
+            quantile(settled, 0.95),
         )
     finally:
         program.close()
 
 
-def _keys(program: Program, keys: Sequence[bytes], count: int) -> tuple[list[float], list[float]]:
+def press_keys(
+    program: Program, keys: Sequence[bytes], count: int
+) -> tuple[list[float], list[float]]:
+    """Press keys; return ms to the first byte and to the last before a silence, of each."""
     first, settled = [], []
     for index in range(count):
         while program.read(SILENCE_SECONDS):
@@ -185,9 +188,10 @@ def _keys(program: Program, keys: Sequence[bytes], count: int) -> tuple[list[flo
     return first, settled
 
 
-def _quantile(values: Sequence[float], quantile: float) -> float | None:
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """Return a quantile; None of nothing."""
     ordered = sorted(values)
-    return ordered[min(int(quantile * len(ordered)), len(ordered) - 1)] if ordered else None
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
 
 
 def run(*, quick: bool) -> list[Figures]:
@@ -283,7 +287,11 @@ BUDGETS = {
 
 def main() -> int:
     """Measure and print; return 1 when the console is over a budget."""
-    asked = options("console", __doc__)
+    asked = options("console", __doc__, site="the map of the whole simulated site instead")
+    if asked.site:
+        from bench import console_site
+
+        return console_site.main(quick=asked.quick, as_json=asked.json)
     figures = run(quick=asked.quick)
     shown = text([*figures, _limits()])
     return report("console", figures, BUDGETS, shown, as_json=asked.json)

@@ -85,11 +85,13 @@ def end(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
-def options(name: str, description: str | None) -> argparse.Namespace:
-    """Return `quick` and `json` from the command line of one benchmark."""
+def options(name: str, description: str | None, **more: str) -> argparse.Namespace:
+    """Return `quick` and `json` from the command line of one benchmark, and flags of its own."""
     parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=description)
     parser.add_argument("--quick", action="store_true", help="shorter, and so less exact")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    for flag, text in more.items():
+        parser.add_argument(f"--{flag}", action="store_true", help=text)
     return parser.parse_args()
 
 

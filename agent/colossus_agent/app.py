@@ -27,6 +27,7 @@ LOG = logging.getLogger(__name__)
 BUSY_SECONDS = 0.1  # between two looks at the runs while something is under way
 BUSY_AFTER_DIRECTIVE_SECONDS = 30.0
 PROCESS_REPORT_SECONDS = 2.0
+PROCESS_FIGURES_SECONDS = 5.0  # when no process came, went or changed what it holds
 STUCK_SECONDS = 10.0
 JOBS_SECONDS = 5.0  # between two looks for jobs that a scheduler has started without a hook
 RUNNABLE = frozenset("RSD")  # kernel's state letters that alternate while a rank works
@@ -105,7 +106,9 @@ class Agent:
         if before is None or _health(before) != _health(sample):
             self._link.report("sensors", _sensor_report(sample))
         now = time.monotonic()
-        due = now - self._processes_sent >= PROCESS_REPORT_SECONDS
+        same = _held(sample.processes) == _held(self._processes_told or ())
+        wait = PROCESS_FIGURES_SECONDS if same else PROCESS_REPORT_SECONDS
+        due = now - self._processes_sent >= wait
         if due and sample.processes is not self._processes_told:  # that none is left comes once
             self._processes_sent, self._processes_told = now, sample.processes
             self._link.report("processes", _process_report(sample))
@@ -225,6 +228,11 @@ def seconds_to_tick(wall: float, period: float) -> float:
 
 def _health(sample: Sample) -> tuple[object, ...]:
     return sample.sensors, [(status.name, status.success) for status in sample.collectors]
+
+
+def _held(processes: tuple[ProcessSample, ...]) -> list[tuple[object, ...]]:
+    """Return which processes there are and what they hold, without their figures."""
+    return [(p.pid, p.start_time_ticks, p.run_id, p.rank, p.gpu_indices) for p in processes]
 
 
 def _settled(runs: tuple[LocalRun, ...]) -> list[LocalRun]:

@@ -44,6 +44,7 @@ class Batches:
     Attributes:
         frame_count: Frames that wait.
         dropped_batches: Batches that were given up.
+        replaced_frames: Frames that a newer one took the place of before they were written.
     """
 
     def __init__(self, byte_limit: int = BYTE_LIMIT) -> None:
@@ -60,6 +61,7 @@ class Batches:
         self.last_batch = 0
         self.frame_count = 0
         self.dropped_batches = 0
+        self.replaced_frames = 0
 
     # --- what comes in ---------------------------------------------------------------------
 
@@ -70,13 +72,18 @@ class Batches:
     def frame(self, number: int, kind: int, message: agent_link_pb2.LinkRequest) -> None:
         """Note a node's newest frame."""
         frames = self._frames.setdefault(kind, {})
-        self.frame_count += number not in frames
+        is_new = number not in frames
+        self.frame_count += is_new
+        self.replaced_frames += not is_new
         frames[number] = message
 
     def frames(self, numbers: Rows, batch: relay_link_pb2.FrameBatch) -> None:
         """Note the newest frames of several nodes of one kind that come together each time."""
         key = numbers.tobytes()
-        self.frame_count += numbers.size if key not in self._ready else 0
+        if key in self._ready:
+            self.replaced_frames += numbers.size
+        else:
+            self.frame_count += numbers.size
         self._ready[key] = batch
 
     def steps(self, table: relay_link_pb2.StepTable) -> None:
@@ -108,6 +115,7 @@ class Batches:
         self._links.clear()
         self._frames.clear()
         self._ready.clear()
+        self.replaced_frames += self.frame_count
         self.frame_count = 0
 
     def acknowledge(self, last_batch: int) -> None:

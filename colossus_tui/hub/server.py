@@ -29,6 +29,10 @@ OPTIONS = (
     ("grpc.server.max_pending_requests_hard_limit", 40_000),
     ("grpc.max_concurrent_streams", 20_000),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    # Who writes faster than the hub reads must wait, and say what is newest then: what waits inside
+    # the library would be old news, and hundreds of megabytes of it.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", 128 * 1024),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),

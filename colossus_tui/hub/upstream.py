@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import uuid
 from collections.abc import Callable, Iterable
@@ -23,6 +24,7 @@ from colossus_tui.hub.store import Rows
 LOG = logging.getLogger(__name__)
 METHOD = f"/{relay_link_pb2.DESCRIPTOR.services_by_name['RelayLink'].full_name}/Relay"
 FLUSH_SECONDS = 0.25
+FIGURES_SECONDS = 30.0  # between two reports of processes that differ in their figures alone
 BASE_SECONDS, CAP_SECONDS, SETTLED_SECONDS = 1.0, 30.0, 30.0
 ANSWER_SECONDS = 10.0
 OPTIONS = (
@@ -69,6 +71,7 @@ class Upstream:
         self._instance_id = uuid.uuid4().hex
         self._full = asyncio.Event()
         self._loss = ""
+        self._processes: dict[int, tuple[int, float]] = {}  # what was last told of a node's
         self.batches = Batches()
         self.is_up = False
         self.address = addresses[0]
@@ -97,8 +100,25 @@ class Upstream:
         elif body == "checkpoint_report":
             rows = CheckpointRows.of_report(message.checkpoint_report)
             self.batches.checkpoints(batches.checkpoint_table(rows))
-        elif self.is_up or message.sequence:  # a new link is told all reports again
+        elif message.sequence or (self.is_up and self._is_news(number, message)):
             self.batches.message(number, message)
+
+    def _is_news(self, number: int, message: agent_link_pb2.LinkRequest) -> bool:
+        """Return False for processes that are what they were: only their figures have changed."""
+        if not message.HasField("process_report"):
+            return True
+        now = asyncio.get_running_loop().time()
+        held = hash(
+            tuple(
+                (p.pid, p.start_time_ticks, p.run_id, p.rank, tuple(p.gpu_indices))
+                for p in message.process_report.processes
+            )
+        )
+        before, told = self._processes.get(number, (0, -math.inf))
+        if held == before and now - told < FIGURES_SECONDS:
+            return False
+        self._processes[number] = held, now
+        return True
 
     def frames(self, numbers: Rows, batch: relay_link_pb2.FrameBatch) -> None:
         """Hand on a batch of frames."""
@@ -175,6 +195,7 @@ class Upstream:
         if not isinstance(answer, relay_link_pb2.RelayResponse) or not answer.HasField("welcome"):
             raise ConnectionError("the parent answered the hello with something else")
         self.batches.begin_link(answer.welcome.last_batch)
+        self._processes.clear()
         self._loss = ""
         LOG.info("upstream=up parent=%s version=%r", self.address, answer.welcome.hub_version)
 

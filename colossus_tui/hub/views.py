@@ -50,6 +50,8 @@ _REASONS = {
     for member in MissingReason
 }
 NAMED_NODES = 64
+REUSE_SECONDS = 0.25  # what one console was told, the next is told again
+LARGE_NODES = 1_000  # of so many one says something new all the time
 RANKS_SHOWN = 256  # of one run
 ALERT_LIMIT = 200  # nodes whose alerts the site's line carries
 
@@ -85,6 +87,8 @@ class Views:
         self._has_owner = standing is not None
         self._standing: Callable[[str], Standing | None] = standing or (lambda _: None)
         self._clock = clock
+        self._runs: tuple[Run, ...] = ()  # as of the last question, for all consoles
+        self._runs_revision, self._runs_made = -1, -math.inf
 
     # --- runs ------------------------------------------------------------------------------
 
@@ -94,7 +98,12 @@ class Views:
 
     def runs(self) -> tuple[Run, ...]:
         """Return every run, by class, then name."""
-        return tuple(sorted(self._registry.all(), key=lambda run: (run.priority_class, run.run_id)))
+        now, revision = self._clock(), self._registry.revision
+        settled = revision == self._runs_revision or len(self._nodes.records) > LARGE_NODES
+        if not settled or now - self._runs_made > REUSE_SECONDS:
+            runs = sorted(self._registry.all(), key=lambda run: (run.priority_class, run.run_id))
+            self._runs, self._runs_revision, self._runs_made = tuple(runs), revision, now
+        return self._runs
 
     def run_detail(self, run_id: str) -> RunDetail | None:
         """Return one run down to its ranks."""

@@ -12,6 +12,7 @@ from colossus_tui.sim.simulation import Simulation
 
 LOG = logging.getLogger(__name__)
 RELAY_NODES = 1_024
+DRAIN_SECONDS = 1.5
 
 
 class Carrier:
@@ -45,11 +46,22 @@ class Carrier:
             for first in range(0, count, relay_nodes)
         ]
         self.late_ticks = 0
+        self._is_ending = False
 
     @property
     def sent_frames(self) -> int:
         """Frames that were handed to the streams."""
         return sum(relay.sent_frames for relay in self.relays)
+
+    @property
+    def replaced_frames(self) -> int:
+        """Frames of these that gave way to newer ones, because the hub did not read."""
+        return sum(relay.upstream.batches.replaced_frames for relay in self.relays)
+
+    async def end(self) -> None:
+        """Say nothing new, and let what was said arrive."""
+        self._is_ending = True
+        await asyncio.sleep(DRAIN_SECONDS)
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -60,7 +72,7 @@ class Carrier:
 
     async def _tick(self) -> None:
         """Tick on whole periods of the wall clock, as agents do; one that is late is left out."""
-        while True:
+        while not self._is_ending:
             now = time.time()
             await asyncio.sleep(self._period - now % self._period)
             began = time.monotonic()

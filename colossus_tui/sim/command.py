@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=_rate, default=1.0, metavar="HZ", help="frames a second, 0.1 to 5, default 1"
     )
-    parser.add_argument("--seed", type=int, default=7, metavar="N", help="same seed, same site; 7")
+    parser.add_argument(
+        "--seed", type=_seed, default=7, metavar="N", help="same seed, same site; 7"
+    )
     parser.add_argument("--scenario", metavar="FILE", help="TOML, see docs/simulator.md")
     parser.add_argument(
         "--relay-nodes", type=_nodes, default=1_024, metavar="N", help="nodes of a relay, 1024"
@@ -56,6 +58,12 @@ def _nodes(text: str) -> int:
 def _gpus(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 16:
         raise argparse.ArgumentTypeError(f"{text!r}: 1 to 16")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r}: a whole number from 0 on")
     return int(text)
 
 
@@ -116,32 +124,41 @@ async def _carry(arguments: argparse.Namespace, addresses: tuple[str, ...]) -> N
         failures=not arguments.no_failures,
     )
     carrier = Carrier(simulation, addresses, rate=arguments.rate, relay_nodes=arguments.relay_nodes)
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
+    loop, ending = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, ending.set)
     if arguments.lifeline:
         from colossus_tui.hub.app import watch_lifeline
 
-        watch_lifeline(lambda: loop.call_soon_threadsafe(task.cancel))
+        watch_lifeline(lambda: loop.call_soon_threadsafe(ending.set))
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(carrier.run())
-        tasks.create_task(_tell(carrier, plan))
+        carrying = tasks.create_task(carrier.run())
+        telling = tasks.create_task(_tell(carrier, plan))
+        await ending.wait()
+        await carrier.end()
+        telling.cancel()
+        carrying.cancel()
+    _say(carrier, plan, "ended")
 
 
 async def _tell(carrier: Carrier, plan: SitePlan) -> None:
     """Say now and then how it goes."""
     while True:
         await asyncio.sleep(REPORT_SECONDS)
-        up = sum(relay.upstream.is_up for relay in carrier.relays)
-        logging.getLogger(__name__).info(
-            "sim=up nodes=%d relays=%d/%d frames=%d late_ticks=%d",
-            plan.node_count,
-            up,
-            len(carrier.relays),
-            carrier.sent_frames,
-            carrier.late_ticks,
-        )
+        _say(carrier, plan, "up")
+
+
+def _say(carrier: Carrier, plan: SitePlan, how: str) -> None:
+    logging.getLogger(__name__).info(
+        "sim=%s nodes=%d relays=%d/%d frames=%d replaced=%d late_ticks=%d",
+        how,
+        plan.node_count,
+        sum(relay.upstream.is_up for relay in carrier.relays),
+        len(carrier.relays),
+        carrier.sent_frames,
+        carrier.replaced_frames,
+        carrier.late_ticks,
+    )
 
 
 def carry(arguments: argparse.Namespace, hub: str) -> int:
@@ -155,8 +172,6 @@ def carry(arguments: argparse.Namespace, hub: str) -> int:
     logging.getLogger("colossus_tui.hub.upstream").setLevel(logging.WARNING)
     try:
         asyncio.run(_carry(arguments, parse_parents(hub)))
-    except asyncio.CancelledError:
-        return 0
     except (ConfigError, ScenarioError, OSError) as error:
         sys.stderr.write(f"colossus sim: {error}\n")
         return USAGE_ERROR

@@ -120,6 +120,7 @@ class _Saved:
 
     def __init__(self) -> None:
         self.sizes = np.full(8, -2, dtype=np.int64)  # -2: not reported, -1: size not given
+        self.count = 0  # of ranks that have reported
         self.on_disk = np.zeros(8, dtype=np.bool_)
         self.path = ""
         self.path_rank = -1  # the lowest that has reported
@@ -135,6 +136,7 @@ class _Saved:
             self.on_disk = np.append(
                 self.on_disk, np.zeros(size - self.on_disk.size, dtype=np.bool_)
             )
+        self.count += int(np.count_nonzero(self.sizes[np.unique(rows.ranks)] == -2))
         self.sizes[rows.ranks] = np.maximum(rows.sizes_bytes, -1)
         self.on_disk[rows.ranks] = rows.on_disk
         self.time_unix_ns = max(self.time_unix_ns, int(rows.times_unix_ns.max()))
@@ -187,6 +189,8 @@ class Checkpoints:
 
     def common_step(self, rank_count: int) -> int | None:
         """Return the step of the last checkpoint when it is the same for all ranks."""
+        if not self._saved or self._saved[max(self._saved)].count < rank_count:
+            return None  # not all have said a word of the newest
         step = self._ranks.common_checkpoint()
         whole = step in self._saved and self._ranks.saved_count() >= rank_count
         return step if whole else None
@@ -204,7 +208,7 @@ class Checkpoints:
         return Checkpoint(
             step,
             saved.time_unix_ns,
-            int(np.count_nonzero(reported)),
+            saved.count,
             rank_count,
             int(sizes.sum()) if sizes.size else None,
             saved.path,

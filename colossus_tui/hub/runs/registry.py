@@ -139,7 +139,7 @@ class Registry:
             run.attempt_seen = run.attempt_seen or now
         told = before.run if before else None
         self._forget_seen(run, told)
-        run.nodes.put(node_name, NodeReport(local, now))
+        run.nodes.put(node_name, NodeReport(local, now), local, told)
         run.rank_count = max(run.nodes.sums.ranks, local.rank_count, 1)
         run.command, run.label = run.command or local.command[:1024], run.label or local.label[:256]
         run.output_tail = local.output_tail[:4096] or run.output_tail

@@ -91,21 +91,24 @@ class Sums:
     nices: Counter[int] = field(default_factory=Counter)  # of those alive
     sources: Counter[str] = field(default_factory=Counter)  # where steps come from, by node
 
-    def count(self, local: run_pb2.LocalRun, sign: int) -> None:
-        """Add what a node says, or take it away."""
-        self.ranks += sign * len(local.ranks)
+    def count(self, local: run_pb2.LocalRun, sign: int) -> bool:
+        """Add what a node says, or take it away; return whether one of its ranks has ended."""
+        ranks, ended = local.ranks, 0
+        self.ranks += sign * len(ranks)
         self.processes += sign * local.process_count
         self.frozen_nodes += sign * (local.state == run_pb2.LOCAL_RUN_STATE_FROZEN)
         _add(self.sources, local.step_source[:64], sign)
-        for rank in local.ranks:
+        for rank in ranks:
             if rank.alive:
                 self.alive += sign
                 _add(self.nices, rank.nice, sign)
                 self.hooked += sign * rank.hooked
             if rank.HasField("exit"):
-                self.ended += sign
+                ended += 1
                 self.unseen_ends += sign * (not rank.exit.known)
                 self.bad_ends += sign * is_bad_end(rank)
+        self.ended += sign * ended
+        return ended > 0
 
 
 class Reports(Mapping[str, NodeReport]):
@@ -121,6 +124,7 @@ class Reports(Mapping[str, NodeReport]):
         self._places: dict[str, int] = {}
         self._received: npt.NDArray[np.float64] = np.zeros(0)
         self._rows: npt.NDArray[np.intp] = np.zeros(0, dtype=np.intp)
+        self._unplaced = True  # whether the store may know rows that are not in `_rows` yet
 
     def __getitem__(self, node_name: str) -> NodeReport:
         return self._nodes[node_name]
@@ -134,20 +138,30 @@ class Reports(Mapping[str, NodeReport]):
     def __len__(self) -> int:
         return len(self._nodes)
 
-    def put(self, node_name: str, report: NodeReport) -> None:
-        """Take a node's report in the place of the one before."""
-        before, run = self._nodes.get(node_name), report.run
+    def put(
+        self,
+        node_name: str,
+        report: NodeReport,
+        run: run_pb2.LocalRun | None = None,
+        told: run_pb2.LocalRun | None = None,
+    ) -> None:
+        """Take a node's report in the place of the one before.
+
+        Args:
+            run: The report's own, where it is at hand.
+            told: That of the one before, where it is at hand.
+        """
+        before, run = self._nodes.get(node_name), run or report.run
         if before is not None:
-            self.sums.count(before.run, -1)
+            self.sums.count(told or before.run, -1)
             if self._names is not None:
                 self._received[self._places[node_name]] = report.received
         else:
             self._names = None
         self._nodes[node_name] = report
         self._ranks = None
-        self.sums.count(run, 1)
         self._ended.pop(node_name, None)
-        if any(rank.HasField("exit") for rank in run.ranks):
+        if self.sums.count(run, 1):
             self._ended[node_name] = None
         self._fuses.pop(node_name, None)
         if run.fuse_deadline_unix_ns:
@@ -167,7 +181,7 @@ class Reports(Mapping[str, NodeReport]):
             self._places = {name: place for place, name in enumerate(self._names)}
             received = (self._nodes[name].received for name in self._names)
             self._received = np.fromiter(received, np.float64, len(self._names))
-            self._rows = np.full(len(self._names), -1, dtype=np.intp)
+            self._unplaced = True
         return self._names
 
     def ages(self, frames: FrameAges, now: float) -> NodeAges:
@@ -176,8 +190,9 @@ class Reports(Mapping[str, NodeReport]):
         Agents report runs when they change, so a silent report is fresh while frames come.
         """
         names = self.names()
-        if (self._rows < 0).any():
+        if self._unplaced:
             self._rows = frames.rows_of(names)
+            self._unplaced = bool((self._rows < 0).any())
         ages = np.minimum(now - self._received, frames.ages_of(self._rows))
         return NodeAges(self._places, names, ages)
 
