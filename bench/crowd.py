@@ -3,7 +3,8 @@
 Each is a gRPC stream on a connection of its own, with 4 GPUs and one rank. It greets, tells what it
 holds, sends a frame each second and its steps every 20 s. When its link breaks it links again as an
 agent does: full jitter below a ceiling that doubles from 1 s to 30 s. Each line on stdin is
-answered with one line of JSON: links, frames sent, processor time.
+answered with one line of JSON: links, frames sent, processor time. {"mark": [N]} on it makes the
+first GPU of node N hot.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from bench.streams import Stream
 from colossus_protos.v1 import agent_link_pb2, run_pb2
 
 STEP_SECONDS = 20.0
+MARK = 97.0  # temperature of a marked node's first GPU
 BASE_SECONDS, CAP_SECONDS, SETTLED_SECONDS = 1.0, 30.0, 30.0
 Call = Callable[[float], None]
 
@@ -55,6 +57,8 @@ class Crowd:
         self._random = random.Random(7)
         busy = [55.0, 900.0, 1e6, 1.0, 7e10, 0.9, 0.5, 0.4, 1900.0, 0.0][: len(GPU_COLUMNS)]
         self._gpu_values = struct.pack(f"<{GPU_COUNT * len(busy)}f", *busy * GPU_COUNT)
+        self._marked_values = struct.pack("<f", MARK) + self._gpu_values[4:]
+        self._marked: set[int] = set()
         self._host_values = struct.pack(f"<{len(HOST_COLUMNS)}f", 20.0, 2.0**40, 2.0**39)
         unlinked: Stream = None  # type: ignore[assignment]  # each gets one when it links
         self._agents = [Agent(Node(index, count, unlinked)) for index in range(count)]
@@ -106,7 +110,9 @@ class Crowd:
             if not agent.is_welcome or agent.linked_at != linked_at:
                 return
             self._later(now + 1.0, tick)
-            messages = [agent.node.frame(self._gpu_values, self._host_values)]
+            is_marked = agent.node.index in self._marked
+            values = self._marked_values if is_marked else self._gpu_values
+            messages = [agent.node.frame(values, self._host_values)]
             step = int((now + agent.node.index % 20) / STEP_SECONDS)
             if step > agent.step:
                 agent.step = step
@@ -150,8 +156,9 @@ class Crowd:
             wait = self._due[0][0] - time.monotonic() if self._due else 1.0
             for descriptor, _ in self._epoll.poll(max(wait, 0), 512):
                 if not descriptor:
-                    if not sys.stdin.readline():
+                    if not (line := sys.stdin.readline()):
                         return
+                    self._marked = set(json.loads(line or "{}").get("mark", ()))
                     print(json.dumps(self._state()), flush=True)
                 elif descriptor in self._by_fd:
                     self._hear(self._by_fd[descriptor], time.monotonic())

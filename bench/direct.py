@@ -85,11 +85,11 @@ class Stand:
         self._port = int(file.read_text())
         return self.hub
 
-    def told(self) -> dict[str, float]:
-        """Return what the agents say of themselves."""
+    def told(self, *mark: int) -> dict[str, float]:
+        """Return what the agents say of themselves; mark these nodes and no others."""
         assert self.agents.stdin is not None
         assert self.agents.stdout is not None
-        self.agents.stdin.write(b"\n")
+        self.agents.stdin.write(json.dumps({"mark": mark}).encode() + b"\n")
         self.agents.stdin.flush()
         state: dict[str, float] = json.loads(self.agents.stdout.readline())
         return state

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -96,7 +96,7 @@ class Client:
             future.cancel()
             raise
 
-    def _iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
+    def _iterate(self, source: AsyncIterator[T]) -> Generator[T, None, None]:
         end = object()
 
         async def following() -> T | object:
@@ -180,7 +180,7 @@ class Client:
         max_points: int = 0,
         period: float = 1.0,
         map: MapRequest | None = None,
-    ) -> Iterator[View]:
+    ) -> Generator[View, None, None]:
         """Yield the view each time it changes, at most once a period, until the hub goes away."""
         return self._iterate(
             self._client.watch(
@@ -261,13 +261,13 @@ class Client:
         """Approve an action that needs more than one operator."""
         return self._run(self._client.approve(action_id))
 
-    def follow(self, action_id: str) -> Iterator[Action]:
+    def follow(self, action_id: str) -> Generator[Action, None, None]:
         """Yield an action each time it changes, until it has ended."""
         return self._iterate(self._client.follow(action_id))
 
     def follow_all(
         self, action_ids: Sequence[str], *, approval_timeout: float | None = None
-    ) -> Iterator[Action]:
+    ) -> Generator[Action, None, None]:
         """Yield any of these actions each time it changes, until all have ended."""
         return self._iterate(self._client.follow_all(action_ids, approval_timeout=approval_timeout))
 
