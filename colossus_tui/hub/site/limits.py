@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,7 +53,11 @@ def _parsed(number: int, table: dict[str, Any]) -> LimitConfig:
         raise LimitError(f"{where}: name must be text of at most 64 characters")
     if not isinstance(hall, str):
         raise LimitError(f"{where} ({name}): hall must be text")
-    if isinstance(megawatts, bool) or not isinstance(megawatts, int | float) or not megawatts > 0:
+    if (
+        isinstance(megawatts, bool)
+        or not isinstance(megawatts, int | float)
+        or not 0 < megawatts < math.inf
+    ):
         raise LimitError(f"{where} ({name}): megawatts must be a positive number")
     return LimitConfig(name, hall, float(megawatts) * 1e6)
 

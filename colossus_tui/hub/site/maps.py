@@ -14,7 +14,7 @@ from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.site.columns import NodeNames, StoreColumns, states
 from colossus_tui.hub.site.rollup import Spread, spread
 from colossus_tui.hub.site.rollups import ROLLED, WORST, RollUps
-from colossus_tui.hub.store import Rows, Store
+from colossus_tui.hub.store import Names, Rows, Store
 from colossus_tui.hub.where import select
 from colossus_tui.model import Found, FoundGpu, MapLayout, MapRequest, RollUp, SiteMap
 from colossus_tui.model.match import MatchError, parse_gpus
@@ -22,6 +22,7 @@ from colossus_tui.model.site import FAILING_STATE, MAP_EXTRAS
 
 SUMS, MAXIMA = ("power", "memory_used"), ("gpu_temperature", "memory_temperature", "age", "health")
 FIND_LIMIT = 1_000
+NO_HALL, NO_RACK = "no hall", "no rack"  # names of what nodes are in that name none
 
 
 class UnknownMetricError(ValueError):
@@ -80,11 +81,11 @@ class Maps:
         match, columns = parse_gpus(where), self._columns()
         rows = np.flatnonzero(select(match, columns) & (columns.node_of >= 0))
         if order:
-            values = self._store.gpus.column(order)[rows]
+            values = _finite(self._store.gpus.column(order)[rows])
             rows = rows[np.argsort(-values if ROLLED.get(order, True) else values, kind="stable")]
         else:
             rows = rows[np.argsort(columns.node_of[rows], kind="stable")]
-        chosen = rows[: min(limit or 100, FIND_LIMIT)]
+        chosen = rows[: min(limit if limit > 0 else 100, FIND_LIMIT)]
         return Found(rows.size, tuple(self._found(row, columns) for row in chosen.tolist()))
 
     def _found(self, row: int, columns: StoreColumns) -> FoundGpu:
@@ -154,8 +155,7 @@ class Maps:
         if metric == "health":
             return states(ages).astype(np.float32)
         values = self._store.gpus.column(metric)[grid.rows]
-        fresh: npt.NDArray[np.float32] = np.where(ages < GREY_SECONDS, values, np.float32(np.nan))
-        return fresh
+        return np.where(ages < GREY_SECONDS, _finite(values), np.float32(np.nan))
 
     def _states(self, grid: _Grid, columns: StoreColumns) -> npt.NDArray[np.int8]:
         of_node = states(columns.ages)
@@ -230,13 +230,17 @@ class Maps:
         return grid
 
     def _made(self, hall: str, rack: str) -> _Grid:
-        store, cells = self._store, self._roll_ups.cells
-        rows, nodes = cells.order, cells.node_of
+        store = self._store
+        rows = self._roll_ups.cells.order
+        nodes = store.node_of[rows]
+        rows, nodes = rows[nodes >= 0], nodes[nodes >= 0]  # nodes may be back with other GPUs
         halls, racks = store.hall_of[nodes], store.rack_of[nodes]
         if hall:
-            inside = halls == store.halls.known(hall)
+            in_hall = "" if hall == NO_HALL else hall
+            inside = halls == _code(store.halls, in_hall)
             if rack:
-                inside &= racks == store.racks.known(f"{hall}/{rack}")
+                in_rack = "" if rack == NO_RACK else f"{in_hall}/{rack}"
+                inside &= racks == _code(store.racks, in_rack)
             rows, nodes = rows[inside], nodes[inside]
             halls, racks = halls[inside], racks[inside]
         if not rows.size:
@@ -272,9 +276,9 @@ class Maps:
             return [self._nodes.by_row[node].node_name for node in nodes.tolist()]
         if hall or not outer:
             codes, names = store.rack_of[nodes], store.racks.names
-            return [names[c].rpartition("/")[2] if c >= 0 else "no rack" for c in codes.tolist()]
+            return [names[c].rpartition("/")[2] if c >= 0 else NO_RACK for c in codes.tolist()]
         codes, names = store.hall_of[nodes], store.halls.names
-        return [names[code] if code >= 0 else "no hall" for code in codes.tolist()]
+        return [names[code] if code >= 0 else NO_HALL for code in codes.tolist()]
 
     def _ranking(self, names: list[str]) -> Rows:
         """Return the place of each code by its name; that of code -1, the last, is after all."""
@@ -287,6 +291,15 @@ class Maps:
         found, place = np.unique(nodes, return_inverse=True)
         names = [self._nodes.by_row[node].node_name for node in found.tolist()]
         return self._ranking(names)[place]
+
+
+def _code(names: Names, name: str) -> int:
+    """Return the code of a name, -1 for an empty one; of an unknown one a code that nobody has."""
+    return names.known(name) if not name or names.known(name) >= 0 else -2
+
+
+def _finite(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    return np.where(np.isfinite(values), values, np.float32(np.nan))
 
 
 def _counts(matches: npt.NDArray[np.bool_], starts: Rows) -> bytes:

@@ -12,6 +12,7 @@ from colossus_tui.hub.store import Floats, Rows
 
 BINS = 1_000  # a quantile over many cells is exact to a thousandth of the metric's range
 HIGH = 0.99
+FLAT = 1e-30  # a smaller range is none: its bins are beyond float32
 Reals = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -115,7 +116,7 @@ def roll(cells: Cells, pairs: Pairs, values: Floats) -> Rolled:
     known = by_cell.reporting > 0
     low = float(by_cell.min[known].min()) if known.any() else 0.0
     high = float(by_cell.max[known].max()) if known.any() else 0.0
-    step = (high - low) / BINS
+    step = (high - low) / BINS if high - low > FLAT else 0.0
     histogram = _histogram(pairs, values, low, step)
     size = pairs.hall.size
     reporting = np.bincount(pairs.of_cell, by_cell.reporting, size).astype(np.int64)
@@ -155,12 +156,13 @@ def _spread(values: Floats, starts: Rows, widths: tuple[tuple[int, Rows], ...]) 
             counts = present.sum(axis=1)
             sums = np.where(present, matrix, 0.0).sum(axis=1, dtype=np.float64)
         row, last = np.arange(members.size), np.maximum(counts - 1, 0)
+        lower, upper = last // 2, np.minimum(counts // 2, last)
         high = np.maximum(np.ceil(HIGH * counts).astype(np.intp) - 1, 0)
-        upper = np.minimum(counts // 2, last)
+        middles = ordered[row, lower].astype(np.float64) + ordered[row, upper]
         reporting[members] = counts
         figures[0, members] = np.where(counts > 0, sums, np.nan)
         figures[1, members] = ordered[:, 0]
-        figures[2, members] = (ordered[row, last // 2] + ordered[row, upper]) / 2
+        figures[2, members] = middles / 2
         figures[3, members] = ordered[row, last]
         figures[4, members] = ordered[row, high]
     return Spread(reporting, figures[0], figures[1], figures[2], figures[3], figures[4])
@@ -187,10 +189,11 @@ def _quantiles(
 ) -> tuple[Reals, Reals]:
     """Return median and 99th percentile of each row of a histogram."""
     reached = np.cumsum(counts, axis=1)
-    found = []
-    for share in (0.5, HIGH):
-        wanted = np.maximum(np.ceil(share * reporting), 1)[:, None]
-        bins = np.argmax(reached >= wanted, axis=1)
-        values = low + (bins + 0.5) * step
-        found.append(np.where(reporting > 0, np.clip(values, lows, highs), np.nan))
-    return found[0], found[1]
+
+    def at(place: Reals | Integers) -> Reals:
+        bins = np.argmax(reached >= np.maximum(place, 1)[:, None], axis=1)
+        values = np.clip(low + (bins + 0.5) * step, lows, highs)
+        return np.where(reporting > 0, values, np.nan)
+
+    median = (at((reporting + 1) // 2) + at(reporting // 2 + 1)) / 2
+    return median, at(np.ceil(HIGH * reporting))

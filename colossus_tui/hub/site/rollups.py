@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from colossus_tui.hub.nodes import GREY_SECONDS, Nodes
 from colossus_tui.hub.site.cells import Cells, group
-from colossus_tui.hub.site.rollup import Pairs, Rolled, Spread, pair, roll
+from colossus_tui.hub.site.rollup import HIGH, Pairs, Rolled, Spread, pair, roll
 from colossus_tui.hub.store import Floats, Rows, Store
 from colossus_tui.model import Extreme, Place, PlaceKind, RollUp
 
@@ -56,7 +56,7 @@ class RollUps:
         self._regroup()
         self._ages = self._store.ages(self._clock())
         fresh = self._ages < GREY_SECONDS
-        is_fresh = None if fresh.all() else fresh[self.cells.node_of]
+        is_fresh = np.True_ if fresh.all() else fresh[self.cells.node_of]
         self._rolled = {
             metric: roll(self.cells, self._pairs, self._values(metric, is_fresh))
             for metric in ROLLED
@@ -77,11 +77,12 @@ class RollUps:
         self.revision += 1
         self._grouped_at, self._grouping_seconds = now, time.perf_counter() - began
 
-    def _values(self, metric: str, is_fresh: npt.NDArray[np.bool_] | None) -> Floats:
+    def _values(self, metric: str, is_fresh: npt.NDArray[np.bool_] | np.bool_) -> Floats:
+        """Return a copy, which stays as of the tick; what is no number is not available."""
         column = self._store.gpus.column(metric)
-        values = column if self.cells.is_plain else column[self.cells.order]
-        values = values[: self.cells.order.size]
-        return values if is_fresh is None else np.where(is_fresh, values, np.float32(np.nan))
+        order = self.cells.order
+        values = column[: order.size] if self.cells.is_plain else column[order]
+        return np.where(np.isfinite(values) & is_fresh, values, np.float32(np.nan))
 
     # --- what is asked ---------------------------------------------------------------------
 
@@ -147,7 +148,7 @@ class RollUps:
         if not count:
             none = np.array([np.nan])
             return Spread(np.array([0]), none, none, none, none, none)
-        high = values[int(np.ceil(0.99 * count)) - 1]
+        high = values[int(np.ceil(HIGH * count)) - 1]
         figures = (values.sum(), values[0], np.median(values), values[-1], high)
         return Spread(np.array([count]), *(np.array([figure]) for figure in figures))
 
@@ -199,7 +200,7 @@ class RollUps:
         )
 
     def runs(self) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-        """Yield every run that holds GPUs, with its pairs for `median` and `worst_of`."""
+        """Yield every run that holds GPUs, with its pairs for `median` and `below`."""
         return self._groups(PlaceKind.RUN)
 
     def median(self, metric: str, pairs: npt.NDArray[np.bool_]) -> float | None:
@@ -208,20 +209,28 @@ class RollUps:
         spread = rolled.over(pairs) if rolled is not None else None
         return float(spread.median[0]) if spread is not None and spread.reporting[0] else None
 
-    def worst_of(self, metric: str, pairs: npt.NDArray[np.bool_]) -> tuple[Extreme, ...]:
-        """Return the GPUs of pairs at the worse end."""
-        return self.worst(metric, np.flatnonzero(pairs[self._pairs.of_cell]))
-
     def worst(self, metric: str, cells: Rows) -> tuple[Extreme, ...]:
         """Return the GPUs at the worse end, the worst first; idle ones are not the worst of all."""
         rolled, largest = self._rolled[metric], ROLLED[metric]
         if not largest:
             cells = cells[self.cells.run[cells] >= 0]
         places = rolled.worst(self.cells, cells, largest=largest, count=WORST)
-        return tuple(
-            self.extreme(int(self.cells.order[place]), float(rolled.values[place]))
-            for place in places.tolist()
-        )
+        rows, values = self._there(rolled, places)
+        return tuple(map(self.extreme, rows.tolist(), values.tolist()))
+
+    def below(self, metric: str, pairs: npt.NDArray[np.bool_], limit: float) -> tuple[Rows, Floats]:
+        """Return the store's rows of GPUs with less of a metric, the lowest first; its values."""
+        rolled = self._rolled[metric]
+        cells = np.flatnonzero(pairs[self._pairs.of_cell] & (rolled.cells.min < limit))
+        places = self.cells.rows_of(cells)
+        places = places[rolled.values[places] < limit]
+        return self._there(rolled, places[np.argsort(rolled.values[places], kind="stable")])
+
+    def _there(self, rolled: Rolled, places: Rows) -> tuple[Rows, Floats]:
+        """Return rows and values of places, less GPUs that have gone since the last tick."""
+        rows = self.cells.order[places]
+        is_there = self._store.node_of[rows] >= 0
+        return rows[is_there], rolled.values[places[is_there]]
 
     def extreme(self, row: int, value: float) -> Extreme:
         """Return one GPU by its row, with a value of it."""

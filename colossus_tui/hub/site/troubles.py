@@ -16,7 +16,9 @@ Chosen = npt.NDArray[np.bool_]
 SLOW_RATIO, SLOW_TICKS = 0.7, 3
 BUSY_RATIO = 0.5  # median utilisation below which a clock says nothing
 HANG_UTILISATION, HANG_POWER, HANG_SECONDS = 0.95, 0.5, 60.0
-USUAL_WEIGHT = 1 / 300  # of the newest second in a run's usual power: some minutes
+# Of the newest second in a run's usual power: some minutes. What is first seen saving or loading is
+# soon seen to draw more.
+FALL_WEIGHT, RISE_WEIGHT = 1 / 300, 1 / 10
 NAMED = 4  # slow GPUs that an alert names
 
 
@@ -24,8 +26,7 @@ NAMED = 4  # slow GPUs that an alert names
 class _Known:
     """What was seen of one run."""
 
-    slow: dict[tuple[str, int], int] = field(default_factory=dict)  # ticks in a row, by GPU
-    stragglers: tuple[tuple[Extreme, float], ...] = ()  # with their share of the median clock
+    slow: dict[int, int] = field(default_factory=dict)  # ticks in a row, by row of a GPU
     usual_watts: float | None = None  # median GPU's power while steps come
 
 
@@ -39,15 +40,13 @@ class Troubles:
 
     def tick(self, runs: Mapping[str, LiveRun], now: float) -> None:
         """Look at every run that has GPUs."""
-        alerts = {}
+        alerts, watched = {}, {}
         for run_id, pairs in self._roll_ups.runs():
             run = runs.get(run_id)
             if run is not None and run.state is RunState.RUNNING:
-                known = self._known.setdefault(run_id, _Known())
+                known = watched[run_id] = self._known.get(run_id) or _Known()
                 alerts[run_id] = (*self._slow(pairs, known), *self._hang(run, pairs, known, now))
-            else:
-                self._known.pop(run_id, None)
-        self._alerts = alerts
+        self._known, self._alerts = watched, alerts
 
     def of(self, run_id: str) -> tuple[Alert, ...]:
         """Return what is so now of a run's GPUs."""
@@ -59,15 +58,14 @@ class Troubles:
         if clock is None or busy is None or busy < BUSY_RATIO or clock <= 0:
             known.slow = {}
             return []
-        found = {}
-        for extreme in self._roll_ups.worst_of("sm_clock", pairs):
-            if extreme.value / clock < SLOW_RATIO:
-                found[extreme.node_name, extreme.gpu_index] = extreme
-        known.slow = {gpu: known.slow.get(gpu, 0) + 1 for gpu in found}
-        slow = [found[gpu] for gpu, ticks in known.slow.items() if ticks >= SLOW_TICKS]
+        rows, clocks = self._roll_ups.below("sm_clock", pairs, SLOW_RATIO * clock)
+        found = dict(zip(rows.tolist(), clocks.tolist(), strict=True))  # the slowest first
+        known.slow = {row: known.slow.get(row, 0) + 1 for row in found}
+        slow = [row for row, ticks in known.slow.items() if ticks >= SLOW_TICKS]
         if not slow:
             return []
-        names = ", ".join(_named(one, clock) for one in slow[:NAMED])
+        named = (self._roll_ups.extreme(row, found[row]) for row in slow[:NAMED])
+        names = ", ".join(_named(one, clock) for one in named)
         more = f" and {len(slow) - NAMED} more" if len(slow) > NAMED else ""
         text = f"{names}{more}: slower than {SLOW_RATIO:g} of the run's median clock"
         return [Alert(Severity.WARNING, "run.straggler", text)]
@@ -86,7 +84,7 @@ class Troubles:
         usual, quiet = known.usual_watts, now - run.step_seen
         is_low = usual is not None and watts < HANG_POWER * usual
         if not is_low:  # else the hang itself would become what is usual
-            known.usual_watts = watts if usual is None else usual + (watts - usual) * USUAL_WEIGHT
+            known.usual_watts = watts if usual is None else _nearer(usual, watts)
         if not (is_low and busy >= HANG_UTILISATION and run.step_seen and quiet > HANG_SECONDS):
             return []
         text = (
@@ -94,6 +92,10 @@ class Troubles:
             f"{usual or 0.0:,.0f} W are usual, and no step for {quiet:.0f} s"
         )
         return [Alert(Severity.CRITICAL, "run.collective_hang", text)]
+
+
+def _nearer(usual: float, watts: float) -> float:
+    return usual + (watts - usual) * (RISE_WEIGHT if watts > usual else FALL_WEIGHT)
 
 
 def _named(gpu: Extreme, clock: float) -> str:

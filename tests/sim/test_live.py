@@ -1,0 +1,180 @@
+"""A simulated site at a real hub: what goes wrong is told by name, and the verbs work on it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from colossus_tui.client import Client
+from colossus_tui.model import Alert, FoundGpu, RunDetail, Severity
+from colossus_tui.sim.plan import SitePlan, plan_site
+from tests.e2e.product import BIN, Product
+from tests.support import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+
+PLAN = plan_site(400)
+
+
+class LiveSite:
+    """A hub with the simulated site's limits, and the simulator that is linked to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.product = Product(folder)
+        self._folder = folder
+        self._simulator: subprocess.Popen[bytes] | None = None
+
+    def start(self, scenario: str = "", *, run_id: str = "") -> None:
+        """Start both and wait until every node reports, and a run steps."""
+        config, faults = self._folder / "hub.toml", self._folder / "faults.toml"
+        nodes = f"--nodes={PLAN.node_count}"
+        config.write_text(limits())
+        faults.write_text(scenario)
+        self.product.start_hub("--config", str(config))
+        with (self._folder / "sim.out").open("ab") as output:
+            self._simulator = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "colossus_tui.sim", "--hub", self.product.address),
+                    *(nodes, "--scenario", str(faults), "--no-failures"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=self.product.environment,
+            )
+        until(self.is_whole, 30, message="every node of the site")
+        if run_id:
+            self.product.wait_state(run_id, "running")
+            self.product.wait_step(run_id, 1)
+
+    def is_whole(self) -> bool:
+        """Return whether every node reports."""
+        return self.product.ask(Client.site).reporting_node_count == PLAN.node_count
+
+    def alerts(self, run_id: str, kind: str) -> list[Alert]:
+        """Return a run's alerts of one kind."""
+        return [alert for alert in self.run(run_id).run.alerts if alert.kind == kind]
+
+    def gpu(self, node_name: str, gpu_index: int) -> FoundGpu:
+        """Return one GPU as it is now."""
+        where = f"node={node_name} gpu={gpu_index}"
+        return self.product.ask(lambda client: client.find_gpus(where)).gpus[0]
+
+    def run(self, run_id: str) -> RunDetail:
+        """Return one run as it is now."""
+        return self.product.ask(lambda client: client.run(run_id))
+
+    def close(self) -> None:
+        """End both."""
+        if self._simulator is not None:
+            self._simulator.terminate()
+            self._simulator.wait(10)
+        self.product.close()
+
+
+@cache
+def limits() -> str:
+    """Return the limits of the site as the command line gives them."""
+    words = ("sim", f"--nodes={PLAN.node_count}", "--limits")
+    return subprocess.run(
+        [str(BIN / "colossus"), *words], check=True, capture_output=True, text=True
+    ).stdout
+
+
+@pytest.fixture
+def live() -> Iterator[LiveSite]:
+    with tempfile.TemporaryDirectory(prefix="colossus-") as folder:  # short: it holds a socket
+        site = LiveSite(Path(folder))
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+def place_of(plan: SitePlan, run_id: str, rank: int) -> tuple[str, int]:
+    """Return node and GPU of a rank."""
+    run = next(run for run in plan.runs if run.run_id == run_id)
+    node, gpu = divmod(rank, plan.gpus_per_node)
+    return plan.node_names[run.first_node + node], gpu
+
+
+def test_a_straggler_is_told_with_node_gpu_and_rank(live: LiveSite) -> None:
+    node_name, gpu = place_of(PLAN, "6t", 37)
+    live.start('[[fault]]\nkind = "straggler"\nat = 2\nrun = "6t"\nrank = 37')
+    until(lambda: live.gpu(node_name, gpu).values["sm_clock"] < 1200, 20, message="the slow GPU")
+
+    alert = until(lambda: live.alerts("6t", "run.straggler"), 10, message="the alert")[0]
+
+    assert f"{node_name} GPU {gpu} (rank 37) at 1,0" in alert.message
+    assert alert.severity is Severity.WARNING
+    assert not any(
+        live.alerts(run.run_id, "run.straggler") for run in PLAN.runs if run.run_id != "6t"
+    )
+
+
+@pytest.mark.waits
+def test_a_collective_that_hangs_is_told_and_full_utilisation_alone_is_not(live: LiveSite) -> None:
+    fault = '[[fault]]\nkind = "hang"\nat = 8\nduration = 200\nrun = "1t-a"'
+    live.start(fault, run_id="1t-a")
+    step = live.run("1t-a").run.step
+
+    alert = until(lambda: live.alerts("1t-a", "run.collective_hang"), 90, message="the alert")[0]
+
+    assert "a collective hangs" in alert.message
+    assert alert.severity is Severity.CRITICAL
+    assert (live.run("1t-a").run.step or 0) - (step or 0) < 20
+    others = [run for run in live.product.ask(Client.runs) if run.run_id != "1t-a"]
+    assert not [a for run in others for a in run.alerts if a.kind == "run.collective_hang"]
+    for run in others:
+        place = live.run(run.run_id).place
+        busy = place.roll_up("gpu_utilisation") if place is not None else None
+        assert busy is not None
+        assert busy.max > 0.95
+
+
+def test_a_hall_that_draws_more_than_its_contract_is_told_by_the_limits_name(
+    live: LiveSite,
+) -> None:
+    live.start('[[fault]]\nkind = "feed_limit"\nat = 2\nduration = 30\nsize = 1.6\nhall = "hall-A"')
+
+    def critical() -> list[Alert]:
+        alerts = live.product.ask(Client.site).alerts
+        return [a for a in alerts if a.kind == "power.limit" and a.severity is Severity.CRITICAL]
+
+    alert = until(critical, 30, message="the alert")[0]
+
+    assert alert.message.startswith(f"{PLAN.limits[0].name}: ")
+    assert "1600/1600 GPUs reporting" in alert.message
+    limit = live.product.ask(Client.site).limits[0]
+    assert (limit.name, limit.hall, limit.gpu_count) == (PLAN.limits[0].name, "hall-A", 1_600)
+
+
+def test_the_verbs_on_a_run_of_dozens_of_nodes_end_as_seen(live: LiveSite) -> None:
+    run_id = "imagine-v2"
+    live.start(run_id=run_id)
+
+    def act(verb: str, *arguments: str) -> None:
+        ended = live.product.cli(verb, run_id, "--yes", *arguments)
+        assert ended.returncode == 0, f"{verb}: {ended.stdout}{ended.stderr}"
+
+    act("checkpoint")
+    saved = live.run(run_id).run
+    assert (saved.state, saved.attempt) == ("running", 1)
+    act("pause")
+    paused = live.run(run_id).run
+    assert paused.state == "paused"
+    assert (paused.durable_step or 0) > (saved.durable_step or 0)
+    act("resume")
+    resumed = live.run(run_id).run
+    assert (resumed.state, resumed.attempt) == ("running", 2)
+    act("freeze", "--fuse", "3")
+    assert live.run(run_id).run.state == "frozen"
+    live.product.wait_state(run_id, "running", 15)  # its fuse has blown
+    act("stop")
+    assert live.run(run_id).run.state == "stopped"
