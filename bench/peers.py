@@ -3,8 +3,8 @@
 The same number of nodes with 4 GPUs, once as dcgm-exporter shows them and Prometheus scrapes them
 each second, once as agents linked to a hub, one after the other in the same run. A temperature is
 changed, and the time taken until a query has it, or until a console's view shows it: Prometheus is
-asked 50 times a second, a console is told once a second. all-smi is in no registry that this project
-installs from, so it is not measured.
+asked 50 times a second, a console is told once a second. all-smi is in no registry that this
+project installs from, so it is not measured.
 """
 
 from __future__ import annotations

@@ -28,6 +28,17 @@ class Spread:
     max: Reals
     p99: Reals
 
+    def of(self, groups: Rows) -> Spread:
+        """Return the figures of some groups."""
+        return Spread(
+            self.reporting[groups],
+            self.sum[groups],
+            self.min[groups],
+            self.median[groups],
+            self.max[groups],
+            self.p99[groups],
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
@@ -143,10 +154,11 @@ def _spread(values: Floats, starts: Rows, widths: tuple[tuple[int, Rows], ...]) 
     reporting = np.zeros(count, dtype=np.int64)
     figures = np.full((5, count), np.nan)
     for width, members in widths:
-        if members.size == count:
-            matrix = values.reshape(count, width)
+        begin = starts[members]
+        if (np.diff(begin) == width).all():  # one after the other: nothing has to be gathered
+            matrix = values[begin[0] : begin[0] + members.size * width].reshape(-1, width)
         else:
-            matrix = values[starts[members][:, None] + np.arange(width)]
+            matrix = values[begin[:, None] + np.arange(width)]
         present = ~np.isnan(matrix)
         ordered = np.sort(matrix, axis=1)  # NaN last
         if present.all():

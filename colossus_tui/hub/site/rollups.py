@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 
@@ -130,18 +131,24 @@ class RollUps:
         return self._built(kind, name, "", cells, spreads)
 
     def _racks(self, hall: str, name: str) -> list[Place]:
-        codes, found = self.cells.rack, []
-        for code in np.unique(codes[codes >= 0]).tolist():
-            in_hall, _, rack = self._store.racks.names[code].rpartition("/")
+        codes = self.cells.rack
+        firsts = np.flatnonzero(np.diff(codes, prepend=-2)).tolist()  # a rack's are together
+        found = []
+        for first, end in itertools.pairwise([*firsts, codes.size]):
+            if codes[first] < 0:
+                continue
+            in_hall, _, rack = self._store.racks.names[codes[first]].rpartition("/")
             if hall not in ("", in_hall) or name not in ("", rack):
                 continue
-            cells = np.flatnonzero(codes == code)
+            cells = np.arange(first, end)
             spreads = {metric: self._over(rolled, cells) for metric, rolled in self._rolled.items()}
             found.append(self._built(PlaceKind.RACK, rack, in_hall, cells, spreads, worst=name))
         return sorted(found, key=lambda place: (place.hall, place.name))
 
     def _over(self, rolled: Rolled, cells: Rows) -> Spread:
         """Return the figures over the cells of one rack: more than one where runs share it."""
+        if cells.size == 1:
+            return rolled.cells.of(cells)
         values = np.sort(rolled.values[self.cells.rows_of(cells)])
         values = values[np.isfinite(values)].astype(np.float64)
         count = values.size
