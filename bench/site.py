@@ -98,7 +98,7 @@ class Stand:
     def said(self) -> dict[str, int]:
         """Return what the simulator said last of itself."""
         lines = (self._folder / "log").read_text(errors="replace").splitlines()
-        last = next((line for line in reversed(lines) if "sim=" in line), "")
+        last = next((line for line in reversed(lines) if "replaced=" in line), "")
         return {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)\b", last)}
 
     def end_sim(self) -> dict[str, int]:

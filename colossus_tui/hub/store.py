@@ -125,7 +125,8 @@ class Store:
         holder_of: The same, kept once it has let go.
         rank_of: Rank of the run that is on each GPU now.
         frame_count: Frames taken in.
-        revision: Grows when rows come or groups change.
+        revision: Grows when rows come or groups change, runs among them.
+        place_revision: Grows when rows come or places change.
     """
 
     def __init__(self) -> None:
@@ -146,7 +147,7 @@ class Store:
         self.peak_flops = np.zeros(16)
         self.uuids = np.zeros(16, dtype="S40")
         self.frame_count = 0
-        self.revision = 0
+        self.revision = self.place_revision = 0
         self._kinds: dict[tuple[bytes, bytes, int], Kind] = {}
         self._by_number: list[Kind] = []
 
@@ -166,13 +167,15 @@ class Store:
         if known is not None and known.gpu_count == kind.gpu_count:
             rows = NodeRows(known.node_row, known.first, kind)
             there = self.hall_of[rows.node_row], self.rack_of[rows.node_row]
-            self.revision += there != (hall, rack)
+            has_moved = there != (hall, rack)
         else:
-            self.revision += 1
+            has_moved = True
             node_row = known.node_row if known is not None else self._new_node()
             if known is not None:  # GPUs have come or gone; the old rows stay blank
                 self._blank(known)
             rows = NodeRows(node_row, self._new_gpus(kind.gpu_count), kind)
+        self.revision += has_moved
+        self.place_revision += has_moved
         row = rows.node_row
         self.first_of[row], self.kind_of[row] = rows.first, kind.number
         self.hall_of[row], self.rack_of[row] = hall, rack

@@ -72,7 +72,7 @@ def layout_of(site: SmallSite, request: MapRequest) -> MapLayout:
     groups = list(dict.fromkeys(group for group, _ in cells))
     no_group, no_cell = ("no rack", "") if request.hall else ("no hall", "no rack")
     return MapLayout(
-        revision=site.roll_ups.revision,
+        revision=site.store.place_revision,
         group_names=tuple(no_group if name == LAST else name for name in groups),
         group_sizes=tuple(sum(group == name for group, _ in cells) for name in groups),
         cell_names=tuple(no_cell if name == LAST else name for _, name in cells),
@@ -191,14 +191,14 @@ def test_an_unknown_hall_or_rack_is_empty_and_not_that_of_nodes_without_one() ->
         MapRequest("no hall", "r1"),
     ):
         drawn = site.maps.draw(request)
-        assert drawn.layout == MapLayout(site.roll_ups.revision)
+        assert drawn.layout == MapLayout(site.store.place_revision)
         assert (drawn.values, drawn.states) == (b"", b"")
 
     assert small().maps.draw(MapRequest("no hall")).layout == MapLayout(
-        site.roll_ups.revision, ("no rack",), (1,), ("x",), (2,)
+        site.store.place_revision, ("no rack",), (1,), ("x",), (2,)
     )
     assert small().maps.draw(MapRequest("no hall", "no rack")).layout == MapLayout(
-        site.roll_ups.revision, ("x",), (2,), ("0", "1"), (1, 1)
+        site.store.place_revision, ("x",), (2,), ("0", "1"), (1, 1)
     )
 
 
@@ -244,20 +244,18 @@ def test_a_layout_stays_the_same_while_nothing_moves() -> None:
     assert moved.cell_names == ("a0", "a1", "a2")
 
 
-def test_a_node_that_is_back_with_other_gpus_and_not_yet_grouped_is_not_misnamed() -> None:
+def test_a_node_that_is_back_with_other_gpus_is_shown_with_these_at_once() -> None:
     site = small()
-    before = site.maps.draw(MapRequest("A")).layout
     site.admit("a1", 1, "A", "r1")
 
-    known = site.maps.draw(MapRequest("A"))
-    assert known.layout is before
-    assert list(known.states) == [4, 1]  # its GPUs are gone
-    fresh = site.maps.draw(MapRequest("A", "r1"))
-    assert fresh.layout == MapLayout(site.roll_ups.revision, ("a2",), (2,), ("0", "1"), (1, 1))
-    site.tick(10)
-    after = site.maps.draw(MapRequest("A", "r1")).layout
-    assert after is not None
-    assert (after.group_names, after.group_sizes) == (("a1", "a2"), (1, 2))
+    for _ in range(2):  # before and after the site is grouped anew
+        drawn = site.maps.draw(MapRequest("A"))
+        assert drawn.layout is not None
+        assert (drawn.layout.cell_names, drawn.layout.gpu_counts) == (("a1", "a2"), (1, 2))
+        assert [math.isnan(value) for value in drawn.cell_values()] == [True, False]
+        site.tick(1)
+    site.tell("a1", power=[70.0])
+    assert list(site.maps.draw(MapRequest("A", "r1")).cell_values()) == [70.0, 100.0, 200.0]
 
 
 def test_maps_are_forgotten_rather_than_kept_for_every_question() -> None:

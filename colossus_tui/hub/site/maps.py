@@ -16,12 +16,22 @@ from colossus_tui.hub.site.rollup import Spread, spread
 from colossus_tui.hub.site.rollups import ROLLED, WORST, RollUps
 from colossus_tui.hub.store import Names, Rows, Store
 from colossus_tui.hub.where import select
-from colossus_tui.model import Found, FoundGpu, MapLayout, MapRequest, RollUp, SiteMap
+from colossus_tui.model import (
+    Found,
+    FoundGpu,
+    MapLayout,
+    MapRequest,
+    PlaceKind,
+    RollUp,
+    SiteMap,
+)
 from colossus_tui.model.match import MatchError, parse_gpus
 from colossus_tui.model.site import FAILING_STATE, MAP_EXTRAS
 
 SUMS, MAXIMA = ("power", "memory_used"), ("gpu_temperature", "memory_temperature", "age", "health")
 FIND_LIMIT = 1_000
+LARGE_GPUS, REUSE_SECONDS = 4_000, 0.5
+KEPT_DRAWINGS = 64
 NO_HALL, NO_RACK = "no hall", "no rack"  # names of what nodes are in that name none
 
 
@@ -36,11 +46,17 @@ class _Grid:
     Attributes:
         rows: Store's rows of the GPUs, cell after cell.
         starts: Where each cell begins in `rows`.
+        nodes: Node row of each GPU.
+        parts: Node rows of each cell, once each.
+        part_starts: Where each cell begins in `parts`.
     """
 
     layout: MapLayout
     rows: Rows
     starts: Rows
+    nodes: npt.NDArray[np.int32]
+    parts: npt.NDArray[np.int32]
+    part_starts: Rows
 
 
 class Maps:
@@ -61,6 +77,7 @@ class Maps:
         self._names = NodeNames(nodes)
         self._clock = clock
         self._grids: dict[tuple[str, str], _Grid] = {}
+        self._drawn: dict[MapRequest, tuple[float, SiteMap]] = {}  # and when
 
     # --- filters ---------------------------------------------------------------------------
 
@@ -111,15 +128,30 @@ class Maps:
     # --- maps ------------------------------------------------------------------------------
 
     def draw(self, request: MapRequest) -> SiteMap:
-        """Return a map as it is now."""
+        """Return a map as it is now; a large one that a console has just got is not drawn again."""
+        now = self._clock()
+        known = self._drawn.get(request)
+        if self._is_large and known is not None and now - known[0] < REUSE_SECONDS:
+            return known[1]
+        if len(self._drawn) >= KEPT_DRAWINGS:
+            self._drawn.clear()
+        drawn = self._draw(request, now)
+        self._drawn[request] = now, drawn
+        return drawn
+
+    @property
+    def _is_large(self) -> bool:
+        return self._store.gpus.row_count > LARGE_GPUS
+
+    def _draw(self, request: MapRequest, now: float) -> SiteMap:
         grid = self._grid(request.hall, request.rack)
         metric = request.metric or "power"
-        columns = self._columns()
+        ages = self._store.ages(now)
         known = metric in MAP_EXTRAS or metric in self._store.gpus.names
-        values = self._values(metric if known else "", grid, columns)
+        values = self._values(metric if known else "", grid, ages)
         figures = spread(values, grid.starts)
         part = "sum" if metric in SUMS else "max" if metric in MAXIMA else "median"
-        chosen, error = self._chosen(request.where, columns)
+        chosen, error = self._chosen(request.where)
         matches = chosen[grid.rows] if chosen is not None else None
         drawn: npt.NDArray[np.float64] = getattr(figures, part)
         return SiteMap(
@@ -129,45 +161,56 @@ class Maps:
             unit=MAP_EXTRAS.get(metric) or self._store.gpus.units.get(metric, ""),
             layout=grid.layout,
             values=drawn.astype("<f4").tobytes(),
-            states=self._states(grid, columns).tobytes(),
+            states=self._states(grid, ages).tobytes(),
             matching_counts=b"" if matches is None else _counts(matches, grid.starts),
             matching_gpu_count=0 if chosen is None else int(np.count_nonzero(chosen)),
             where_error=error,
-            roll_up=self._roll_up(metric, grid, values, matches, columns),
+            roll_up=self._rolled(request, metric)
+            or self._roll_up(metric, grid, values, matches, ages),
         )
 
-    def _chosen(
-        self, where: str, columns: StoreColumns
-    ) -> tuple[npt.NDArray[np.bool_] | None, str]:
+    def _chosen(self, where: str) -> tuple[npt.NDArray[np.bool_] | None, str]:
         if not where.strip():
             return None, ""
         try:
+            columns = self._columns()
             return select(parse_gpus(where), columns) & (columns.node_of >= 0), ""
         except MatchError as error:
             return None, str(error)
 
-    def _values(self, metric: str, grid: _Grid, columns: StoreColumns) -> npt.NDArray[np.float32]:
-        nodes = columns.node_of[grid.rows]
-        ages = columns.ages[nodes]
+    def _values(
+        self, metric: str, grid: _Grid, ages: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float32]:
         if metric == "age":
-            drawn: npt.NDArray[np.float32] = np.minimum(ages, 1e9).astype(np.float32)
-            return drawn
+            return np.minimum(ages, 1e9).astype(np.float32)[grid.nodes]
         if metric == "health":
-            return states(ages).astype(np.float32)
-        values = self._store.gpus.column(metric)[grid.rows]
-        return np.where(ages < GREY_SECONDS, _finite(values), np.float32(np.nan))
+            return states(ages).astype(np.float32)[grid.nodes]
+        values = _finite(self._store.gpus.column(metric)[grid.rows])
+        fresh = ages < GREY_SECONDS
+        return values if fresh.all() else np.where(fresh[grid.nodes], values, np.float32(np.nan))
 
-    def _states(self, grid: _Grid, columns: StoreColumns) -> npt.NDArray[np.int8]:
-        of_node = states(columns.ages)
+    def _states(self, grid: _Grid, ages: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
+        of_node = states(ages)
         failing = np.zeros(of_node.size, dtype=np.bool_)
         failing[self._nodes.failing_rows()] = True
-        nodes = columns.node_of[grid.rows]
-        if not nodes.size:
+        if not grid.parts.size:
             return np.zeros(0, dtype=np.int8)
-        oldest = np.maximum.reduceat(of_node[nodes], grid.starts)
-        fails = np.logical_or.reduceat(failing[nodes], grid.starts)
+        oldest = np.maximum.reduceat(of_node[grid.parts], grid.part_starts)
+        fails = np.logical_or.reduceat(failing[grid.parts], grid.part_starts)
         found: npt.NDArray[np.int8] = (oldest + fails * FAILING_STATE).astype(np.int8)
         return found
+
+    def _rolled(self, request: MapRequest, metric: str) -> RollUp | None:
+        """Return what the last tick has of a whole place, where that is shown and it is large."""
+        is_whole = not request.where.strip() and request.hall != NO_HALL
+        if not (is_whole and self._is_large and metric in ROLLED):
+            return None
+        kind = (
+            PlaceKind.RACK if request.rack else PlaceKind.HALL if request.hall else PlaceKind.SITE
+        )
+        name = request.rack or request.hall
+        places = self._roll_ups.places(kind, request.hall if request.rack else "", name)
+        return places[0].roll_up(metric) if len(places) == 1 else None
 
     def _roll_up(
         self,
@@ -175,21 +218,20 @@ class Maps:
         grid: _Grid,
         values: npt.NDArray[np.float32],
         matches: npt.NDArray[np.bool_] | None,
-        columns: StoreColumns,
+        ages: npt.NDArray[np.float64],
     ) -> RollUp | None:
         """Return the metric over what is shown, or what the filter meets of it."""
         if metric in MAP_EXTRAS or metric not in self._store.gpus.names:
             return None
-        rows = grid.rows
+        rows, nodes = grid.rows, grid.nodes
         if matches is not None:
-            rows, values = rows[matches], values[matches]
+            rows, nodes, values = rows[matches], nodes[matches], values[matches]
         unit, count = self._store.gpus.units[metric], int(rows.size)
         fresh = np.isfinite(values)
         reporting = int(np.count_nonzero(fresh))
         if not reporting:
             return RollUp(metric, unit, count)
         figures: Spread = spread(values, np.zeros(1, dtype=np.intp))
-        ages = columns.ages[columns.node_of[rows[fresh]]]
         return RollUp(
             metric,
             unit,
@@ -200,7 +242,7 @@ class Maps:
             float(figures.median[0]),
             float(figures.max[0]),
             float(figures.p99[0]),
-            float(ages.max()),
+            float(ages[nodes[fresh]].max()),
             tuple(
                 self._roll_ups.extreme(int(rows[place]), float(values[place]))
                 for place in self._worst(metric, rows, values)
@@ -223,17 +265,16 @@ class Maps:
 
     def _grid(self, hall: str, rack: str) -> _Grid:
         grid = self._grids.get((hall, rack))
-        if grid is None or grid.layout.revision != self._roll_ups.revision:
+        if grid is None or grid.layout.revision != self._store.place_revision:
             if len(self._grids) > 256:
                 self._grids.clear()
             grid = self._grids[hall, rack] = self._made(hall, rack)
         return grid
 
     def _made(self, hall: str, rack: str) -> _Grid:
-        store = self._store
-        rows = self._roll_ups.cells.order
+        store, revision = self._store, self._store.place_revision
+        rows = np.flatnonzero(store.node_of[: store.gpus.row_count] >= 0)
         nodes = store.node_of[rows]
-        rows, nodes = rows[nodes >= 0], nodes[nodes >= 0]  # nodes may be back with other GPUs
         halls, racks = store.hall_of[nodes], store.rack_of[nodes]
         if hall:
             in_hall = "" if hall == NO_HALL else hall
@@ -244,7 +285,8 @@ class Maps:
             rows, nodes = rows[inside], nodes[inside]
             halls, racks = halls[inside], racks[inside]
         if not rows.size:
-            return _Grid(MapLayout(self._roll_ups.revision), rows, np.zeros(0, dtype=np.intp))
+            none = np.zeros(0, dtype=np.intp)
+            return _Grid(MapLayout(revision), rows, none, nodes, nodes, none)
         by_name = self._ranking(store.racks.names)[racks]
         gpus = rows - store.first_of[nodes]
         if not hall:
@@ -258,13 +300,17 @@ class Maps:
         starts = np.concatenate((np.zeros(1, dtype=np.intp), changes))
         group_starts = np.flatnonzero(np.diff(outer[starts], prepend=outer[0] - 1))
         layout = MapLayout(
-            revision=self._roll_ups.revision,
+            revision=revision,
             group_names=tuple(self._names_at(rows[starts[group_starts]], hall, rack, outer=True)),
             group_sizes=tuple(np.diff(group_starts, append=starts.size).tolist()),
             cell_names=tuple(self._names_at(rows[starts], hall, rack, outer=False)),
             gpu_counts=tuple(np.diff(starts, append=rows.size).tolist()),
         )
-        return _Grid(layout, rows, starts)
+        nodes = store.node_of[rows]
+        is_part = np.diff(nodes, prepend=-1) != 0
+        is_part[starts] = True
+        parts = np.flatnonzero(is_part)
+        return _Grid(layout, rows, starts, nodes, nodes[parts], np.searchsorted(parts, starts))
 
     def _names_at(self, rows: Rows, hall: str, rack: str, *, outer: bool) -> list[str]:
         """Return the names of the groups or cells that begin with these rows."""
