@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from colossus_tui.hub.actions.drain import Drain
 from colossus_tui.hub.actions.engine import Engine
@@ -24,11 +25,16 @@ from colossus_tui.hub.config import HubConfig
 from colossus_tui.hub.console_service import ConsoleService
 from colossus_tui.hub.database import Database
 from colossus_tui.hub.events import Events
+from colossus_tui.hub.export.config import PrometheusConfig
 from colossus_tui.hub.gpus import RunGpuFigures
 from colossus_tui.hub.intake import Intake
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.links import Links
 from colossus_tui.hub.nodes import Nodes
+from colossus_tui.hub.peers.hand_on import SharedActions
+from colossus_tui.hub.peers.live import Peers, advertised
+from colossus_tui.hub.peers.merged import SharedConsole
+from colossus_tui.hub.peers.registry import HubRegistry
 from colossus_tui.hub.relay import Relay
 from colossus_tui.hub.relay_service import RelayService
 from colossus_tui.hub.runs.registry import Registry
@@ -38,6 +44,7 @@ from colossus_tui.hub.site.maps import Maps
 from colossus_tui.hub.site.rollups import RollUps
 from colossus_tui.hub.site.troubles import Troubles
 from colossus_tui.hub.status import Status
+from colossus_tui.hub.storage import open_storage
 from colossus_tui.hub.store import Store
 from colossus_tui.hub.views import Views
 
@@ -52,7 +59,8 @@ class Hub:
 
     def __init__(self, config: HubConfig) -> None:
         self._config = config
-        self._database = Database(config.state_dir / "hub" / "hub.sqlite3")
+        file = config.state_dir / "hub" / "hub.sqlite3"
+        self._database = Database(open_storage(config.store, config.hub_name, file))
         self._events = Events(self._database)
         self._journal = Journal(self._database)
         self._store = Store()
@@ -87,6 +95,9 @@ class Hub:
         self._admission = Admission()
         self._relays = RelayService(self._intake)
         self._status = Status(self._store, self._links, self._relays, self._relay)
+        self._peers: Peers | None = None
+        if self._database.hub:
+            self._peers = Peers(HubRegistry(self._database), self._registry, self._events)
         self._ticks = 0
 
     def _make_backends(self) -> dict[str, Backend]:
@@ -110,6 +121,7 @@ class Hub:
             + self._engine.revision
             + self._events.last_event_id
             + self._ticks
+            + (self._peers.revision if self._peers is not None else 0)
         )
 
     async def run(self) -> None:
@@ -128,11 +140,16 @@ class Hub:
             Limits(config.limits, self._roll_ups),
             self._drain.standing if self._drain.has_owner else None,
         )
+        make_console: Callable[..., ConsoleService] = ConsoleService
+        make_actions: Callable[..., ActionsService] = ActionsService
+        if self._peers is not None:
+            make_console = partial(SharedConsole, self._peers)
+            make_actions = partial(SharedActions, self._peers)
         server, port = await make_server(
             config,
             AgentService(self._intake, self._admission),
             self._relays,
-            ConsoleService(
+            make_console(
                 views,
                 self._registry,
                 self._events,
@@ -143,23 +160,35 @@ class Hub:
                 self._roll_ups,
                 self._status,
             ),
-            ActionsService(self._engine, self._gate, self._journal, config.tcp_role),
+            make_actions(self._engine, self._gate, self._journal, config.tcp_role),
         )
         if config.port_file is not None:
             config.port_file.write_text(f"{port}\n")
         LOG.info("hub=up listen=%s port=%s", ",".join(config.listen), port)
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._database.run(self._events.add))
                 tasks.create_task(self._tick())
                 tasks.create_task(self._engine.run())
+                if self._peers is not None:
+                    tasks.create_task(self._peers.run(advertised(config, port)))
                 if self._relay is not None:
                     tasks.create_task(self._relay.upstream.run())
+                if self._config.prometheus is not None:
+                    tasks.create_task(self._export(self._config.prometheus))
                 for backend in self._backends.values():
                     tasks.create_task(backend.discover())
         finally:
             await server.stop(STOP_GRACE_SECONDS)
             await self._flush(acknowledge=False)
             self._database.close()
+
+    async def _export(self, config: PrometheusConfig) -> None:
+        """Write figures to a Prometheus-compatible store."""
+        from colossus_tui.hub.export.exporter import Exporter  # its compression is an extra
+
+        store, nodes = self._store, self._nodes
+        await Exporter(config, store, nodes, self._roll_ups, self._events).run()
 
     async def _tick(self) -> None:
         """Once a second: account time, write what is new, then tell agents what is safe."""
@@ -198,6 +227,9 @@ class Hub:
         taken = self._relays.taken()
         await self._registry.flush()
         await self._events.flush()
+        await self._journal.flush()
+        if self._database.is_behind:
+            return  # agents and relays keep what they sent until it is on disk
         self._relays.acknowledge(taken)
         if self._relay is not None:
             self._relay.keep(received)

@@ -15,8 +15,10 @@ from colossus_tui.hub.config import (
     ROLES,
     ConfigError,
     HubConfig,
+    parse_advertised,
     parse_listen,
     parse_parents,
+    parse_store,
     read_file,
 )
 from colossus_tui.paths import hub_socket, state_dir
@@ -42,6 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="hand everything on to this hub; several with commas, in the order to try them",
     )
     parser.add_argument("--relay-name", metavar="NAME", help="for the parent; this machine's name")
+    parser.add_argument(
+        "--store",
+        metavar="ADDRESS",
+        help="postgresql://USER@HOST/DATABASE, shared with other hubs; a file of this hub's own",
+    )
+    parser.add_argument("--hub-name", metavar="NAME", help="among hubs; this machine's name")
+    parser.add_argument(
+        "--advertise", metavar="ADDRESS", help="where other hubs reach this one; as it listens"
+    )
     parser.add_argument("--port-file", metavar="FILE", help="write the TCP port there once up")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
 
@@ -62,6 +73,13 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
     relay_to = arguments.relay_to or values.get("relay_to", "")
     if not isinstance(relay_to, str):
         raise ConfigError(f"relay_to {relay_to!r}: must be text")
+    store = arguments.store or values.get("store", "")
+    hub_name = arguments.hub_name or values.get("hub_name") or socket.gethostname()
+    if not isinstance(hub_name, str) or not LABEL.fullmatch(hub_name):
+        raise ConfigError(f"hub_name {hub_name!r}: letters, digits, '.', '_' or '-'")
+    advertise = arguments.advertise or values.get("advertise", "")
+    if not isinstance(store, str) or not isinstance(advertise, str):
+        raise ConfigError("store and advertise: must be text")
     listen = arguments.listen or [default_listen]
     return HubConfig(
         listen=tuple(parse_listen(address) for address in listen),
@@ -72,11 +90,15 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
         lifeline=arguments.lifeline,
         relay_to=parse_parents(relay_to),
         relay_name=relay_name,
+        store=parse_store(store),
+        hub_name=hub_name,
+        advertise=parse_advertised(advertise),
         runs=values.get("runs", {}),
         rules=values.get("rules", ()),
         limits=values.get("limits", ()),
         slurm=values.get("slurm"),
         kubernetes=values.get("kubernetes"),
+        prometheus=values.get("prometheus"),
     )
 
 

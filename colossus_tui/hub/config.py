@@ -16,6 +16,8 @@ from colossus_tui.hub.backends.kubernetes import config as kubernetes
 from colossus_tui.hub.backends.kubernetes.config import KubernetesConfig
 from colossus_tui.hub.backends.slurm import config as slurm
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
+from colossus_tui.hub.export import config as prometheus
+from colossus_tui.hub.export.config import PrometheusConfig
 from colossus_tui.hub.site import limits
 from colossus_tui.hub.site.limits import LimitConfig
 
@@ -32,11 +34,15 @@ SETTINGS = (
     "tcp_role",
     "relay_to",
     "relay_name",
+    "store",
+    "hub_name",
+    "advertise",
     "runs",
     "rules",
     "limits",
     "slurm",
     "kubernetes",
+    "prometheus",
 )
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 
@@ -66,11 +72,15 @@ class HubConfig:
     lifeline: bool = False
     relay_to: tuple[str, ...] = ()  # parents, in the order in which to try them
     relay_name: str = ""
+    store: str = field(default="", repr=False)  # a PostgreSQL's address; "" for a file
+    hub_name: str = ""
+    advertise: str = ""  # where other hubs reach this one; "" for where it listens
     runs: Mapping[str, RunConfig] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     limits: tuple[LimitConfig, ...] = ()
     slurm: SlurmConfig | None = None
     kubernetes: KubernetesConfig | None = None
+    prometheus: PrometheusConfig | None = None
 
 
 def parse_listen(address: str) -> str:
@@ -117,6 +127,29 @@ def parse_parents(text: str) -> tuple[str, ...]:
         raise ConfigError(f"relay_to: {error}".replace("listen ", "", 1)) from None
 
 
+def parse_advertised(address: str) -> str:
+    """Return where other hubs reach this one; "" when nothing is said.
+
+    Raises:
+        ConfigError: It is malformed, or it leaves this machine, which needs TLS.
+    """
+    try:
+        return parse_listen(address) if address else ""
+    except ConfigError as error:
+        raise ConfigError(f"advertise: {error}".replace("listen ", "", 1)) from None
+
+
+def parse_store(address: str) -> str:
+    """Return the address of a shared database.
+
+    Raises:
+        ConfigError: It is none; what was given is not repeated, it may hold a password.
+    """
+    if address and not address.startswith(("postgresql://", "postgres://")):
+        raise ConfigError("store: give postgresql://USER@HOST/DATABASE, or nothing for a file")
+    return address
+
+
 def read_file(path: str) -> dict[str, Any]:
     """Return the checked settings of a file, by their names.
 
@@ -150,11 +183,14 @@ def read_file(path: str) -> dict[str, Any]:
             checked["slurm"] = slurm.parse(values["slurm"])
         if "kubernetes" in values:
             checked["kubernetes"] = kubernetes.parse(values["kubernetes"])
+        if "prometheus" in values:
+            checked["prometheus"] = prometheus.parse(values["prometheus"])
     except (
         rules.RuleError,
         limits.LimitError,
         slurm.SlurmConfigError,
         kubernetes.KubernetesConfigError,
+        prometheus.PrometheusConfigError,
     ) as error:
         raise ConfigError(f"config {path!r}: {error}") from None
     return values | checked

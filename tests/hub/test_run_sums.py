@@ -130,7 +130,8 @@ def test_a_table_of_many_ranks_says_what_their_batches_say(
         if step > newest.get(rank, 0):
             newest[rank] = step
             kept.append((rank, step))
-    parts, rest = [], kept
+    parts: list[list[tuple[int, int]]] = []
+    rest = kept
     for size in sizes:
         parts, rest = [*parts, rest[:size]], rest[size:]
     parts = [part for part in [*parts, rest] if part]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -13,8 +15,8 @@ from colossus_tui.hub import caller
 from colossus_tui.hub.actions.engine import Engine
 from colossus_tui.hub.actions.gate import Caller, Gate
 from colossus_tui.hub.backends.base import RefusalError
-from colossus_tui.hub.journal import Journal
-from colossus_tui.model import Action, ActionParameters, Verb
+from colossus_tui.hub.journal import Journal, UnjournaledError
+from colossus_tui.model import Action, ActionParameters, ActionStage, ActionState, Verb
 from colossus_tui.wire import from_proto, to_proto
 
 _UNKNOWN = "action_id: no such action"
@@ -82,7 +84,10 @@ class ActionsService(action_pb2_grpc.ActionsServicer):
             parameters=from_proto(ActionParameters, request.parameters),
         )
         who = self._caller(context, request.operator)
-        answer = await self._engine.submit(action, request.expected_generation, who)
+        try:
+            answer = await self._engine.submit(action, request.expected_generation, who)
+        except UnjournaledError as error:
+            answer = refused(action, who.operator, error)
         return action_pb2.SubmitResponse(action=to_proto(action_pb2.Action, answer))
 
     async def Cancel(
@@ -94,6 +99,8 @@ class ActionsService(action_pb2_grpc.ActionsServicer):
             action, why = await self._engine.cancel(request.action_id, who)
         except KeyError:
             await context.abort(grpc.StatusCode.NOT_FOUND, _UNKNOWN)
+        except UnjournaledError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return action_pb2.CancelResponse(
             action=to_proto(action_pb2.Action, action), refusal_detail=why
         )
@@ -107,6 +114,8 @@ class ActionsService(action_pb2_grpc.ActionsServicer):
             action, why = await self._engine.approve(request.action_id, who)
         except KeyError:
             await context.abort(grpc.StatusCode.NOT_FOUND, _UNKNOWN)
+        except UnjournaledError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return action_pb2.ApproveResponse(
             action=to_proto(action_pb2.Action, action), refusal_detail=why
         )
@@ -116,9 +125,12 @@ class ActionsService(action_pb2_grpc.ActionsServicer):
     ) -> AsyncIterator[action_pb2.WatchResponse]:
         """Follow one action to its end."""
         found = False
-        async for action in self._engine.watch(request.action_id):
-            found = True
-            yield action_pb2.WatchResponse(action=to_proto(action_pb2.Action, action))
+        try:
+            async for action in self._engine.watch(request.action_id):
+                found = True
+                yield action_pb2.WatchResponse(action=to_proto(action_pb2.Action, action))
+        except UnjournaledError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         if not found:
             await context.abort(grpc.StatusCode.NOT_FOUND, _UNKNOWN)
 
@@ -126,15 +138,36 @@ class ActionsService(action_pb2_grpc.ActionsServicer):
         self, request: action_pb2.ListRequest, context: _Context
     ) -> action_pb2.ListResponse:
         """The journal, newest first."""
-        del context
-        limit = min(request.limit, 500) if request.limit > 0 else 100
-        actions = self._journal.recent(
-            limit,
-            request.run_id,
-            open_only=request.open_only,
-            prefix=request.action_id_prefix,
-            parent_action_id=request.parent_action_id,
-        )
+        try:
+            actions = self._journal.recent(
+                list_limit(request),
+                request.run_id,
+                open_only=request.open_only,
+                prefix=request.action_id_prefix,
+                parent_action_id=request.parent_action_id,
+            )
+        except UnjournaledError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
         return action_pb2.ListResponse(
             actions=[to_proto(action_pb2.Action, action) for action in actions]
         )
+
+
+def list_limit(request: action_pb2.ListRequest) -> int:
+    """Return how many actions are asked for."""
+    return min(request.limit, 500) if request.limit > 0 else 100
+
+
+def refused(action: Action, operator: str, error: RefusalError) -> Action:
+    """Return the answer to an action that no journal knows: nothing of it was tried."""
+    now, detail = time.time_ns(), str(error)
+    return replace(
+        action,
+        operator=operator,
+        state=ActionState.REFUSED,
+        reason_code=error.code,
+        detail=detail,
+        requested_time_unix_ns=now,
+        updated_time_unix_ns=now,
+        stages=(ActionStage(now, ActionState.REFUSED, detail),),
+    )

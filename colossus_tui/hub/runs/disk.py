@@ -5,12 +5,19 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 
-from colossus_tui.hub.database import Database
+from colossus_tui.hub.database import Database, DatabaseAwayError
 from colossus_tui.hub.runs.history import StepPoint
 from colossus_tui.hub.runs.live import LiveRun
 
 LOG = logging.getLogger(__name__)
+UPSERT_STEP = (
+    "insert into steps (run_id, step, time_ns, loss, grad_norm, step_seconds, tokens, hub) "
+    "values (?, ?, ?, ?, ?, ?, ?, ?) on conflict (run_id, step, hub) do update set "
+    "time_ns = excluded.time_ns, loss = excluded.loss, grad_norm = excluded.grad_norm, "
+    "step_seconds = excluded.step_seconds, tokens = excluded.tokens"
+)
 
 
 class RunDisk:
@@ -26,7 +33,10 @@ class RunDisk:
             now: The hub's monotonic clock.
         """
         runs: dict[str, LiveRun] = {}
-        for run_id, body in self._database.fetch_now("select run_id, body from runs"):
+        hub = self._database.hub
+        for run_id, body in self._database.fetch_now(
+            "select run_id, body from runs where hub = ?", (hub,)
+        ):
             try:
                 run = LiveRun.from_json(run_id, body)
                 run.read_at = now
@@ -35,7 +45,8 @@ class RunDisk:
                 LOG.warning("run=%r state=damaged error=%r", run_id, error)
         for run_id, step, time_ns, *values, tokens in self._database.fetch_now(
             "select run_id, step, time_ns, loss, grad_norm, step_seconds, tokens from steps "
-            "order by run_id, step"
+            "where hub = ? order by run_id, step",
+            (hub,),
         ):
             if run_id in runs:
                 point = StepPoint(step, time_ns, *_nan(values), tokens)
@@ -43,7 +54,7 @@ class RunDisk:
         return runs
 
     async def write(self, runs: Iterable[LiveRun]) -> None:
-        """Write every run and its new steps."""
+        """Write every run and its new steps; these wait while the database is away."""
         kept = list(runs)
         for run in kept:
             points = run.history.take_unwritten()
@@ -54,25 +65,33 @@ class RunDisk:
         await self._write_states(kept)
 
     async def write_state(self, run: LiveRun) -> None:
-        """Write one run's state now; its steps wait for the next `write`."""
+        """Write one run's state now; its steps wait for the next `write`.
+
+        While the database is away, the state is written with the first `write` when it is back.
+        """
         await self._write_states([run])
 
     async def _write_states(self, runs: Iterable[LiveRun]) -> None:
-        await self._database.write(
-            "insert or replace into runs values (?, ?)",
-            [(run.run_id, run.state_json()) for run in runs],
-        )
+        if self._database.away:
+            return  # every run is written anew when it is back
+        hub = self._database.hub
+        with suppress(DatabaseAwayError):
+            await self._database.write(
+                "insert into runs (run_id, body, hub) values (?, ?, ?) "
+                "on conflict (run_id, hub) do update set body = excluded.body",
+                [(run.run_id, run.state_json(), hub) for run in runs],
+            )
 
     async def _rewrite(self, run: LiveRun) -> None:
         stride, top = run.history.stride, run.top_step
-        await self._database.write(
-            "delete from steps where run_id = ? and (step % ? != 0 or step > ?)",
-            [(run.run_id, stride, top)],
+        await self._database.keep(
+            "delete from steps where hub = ? and run_id = ? and (step % ? != 0 or step > ?)",
+            [(self._database.hub, run.run_id, stride, top)],
         )
 
     async def _write_steps(self, run_id: str, points: Iterable[StepPoint]) -> None:
-        await self._database.write(
-            "insert or replace into steps values (?, ?, ?, ?, ?, ?, ?)",
+        await self._database.keep(
+            UPSERT_STEP,
             [
                 (
                     run_id,
@@ -82,6 +101,7 @@ class RunDisk:
                     point.grad_norm,
                     point.step_seconds,
                     point.tokens,
+                    self._database.hub,
                 )
                 for point in points
             ],
@@ -89,6 +109,6 @@ class RunDisk:
 
 
 def _nan(row: Iterable[float | None]) -> tuple[float, float, float]:
-    """SQLite keeps NaN as null."""
+    """SQLite keeps NaN as null, PostgreSQL as it is."""
     loss, grad_norm, step_seconds = (math.nan if value is None else value for value in row)
     return loss, grad_norm, step_seconds
