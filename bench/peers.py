@@ -187,7 +187,6 @@ def _seen(stand: Stand, client: Client, node: int) -> float:
         first = view.node.gpus[0].metric("gpu_temperature") if view.node else None
         if first is not None and first.value == MARK:
             break
-    views.close()
     return time.perf_counter() - began
 
 

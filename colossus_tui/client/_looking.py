@@ -87,6 +87,26 @@ class Looking(Connection):
         answer = await self._call(self._console.GetHistory, request)
         return tuple(from_proto(Series, one) for one in answer.series)
 
+    async def place_history(
+        self,
+        kind: PlaceKind,
+        name: str,
+        series: Sequence[str],
+        *,
+        max_points: int = 0,
+        since_unix_ns: int = 0,
+    ) -> tuple[Series, ...]:
+        """Return series of the site, a hall or a run's GPUs, such as "power.sum"."""
+        request = console_pb2.GetHistoryRequest(
+            series=series,
+            max_points=max_points,
+            since_unix_ns=since_unix_ns,
+            place_kind=_kind(kind),
+            place_name=name,
+        )
+        answer = await self._call(self._console.GetHistory, request)
+        return tuple(from_proto(Series, one) for one in answer.series)
+
     async def site_map(self, request: MapRequest) -> SiteMap:
         """Return a map of the site, a hall or a rack, with its layout.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Generator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -96,7 +96,7 @@ class Client:
             future.cancel()
             raise
 
-    def _iterate(self, source: AsyncIterator[T]) -> Generator[T, None, None]:
+    def _iterate(self, source: AsyncIterator[T]) -> Iterator[T]:
         end = object()
 
         async def following() -> T | object:
@@ -152,6 +152,22 @@ class Client:
             self._client.history(run_id, series, max_points=max_points, since_unix_ns=since_unix_ns)
         )
 
+    def place_history(
+        self,
+        kind: PlaceKind,
+        name: str,
+        series: Sequence[str],
+        *,
+        max_points: int = 0,
+        since_unix_ns: int = 0,
+    ) -> tuple[Series, ...]:
+        """Return series of the site, a hall or a run's GPUs, such as "power.sum"."""
+        return self._run(
+            self._client.place_history(
+                kind, name, series, max_points=max_points, since_unix_ns=since_unix_ns
+            )
+        )
+
     def site_map(self, request: MapRequest) -> SiteMap:
         """Return a map of the site, a hall or a rack, with its layout."""
         return self._run(self._client.site_map(request))
@@ -180,7 +196,7 @@ class Client:
         max_points: int = 0,
         period: float = 1.0,
         map: MapRequest | None = None,
-    ) -> Generator[View, None, None]:
+    ) -> Iterator[View]:
         """Yield the view each time it changes, at most once a period, until the hub goes away."""
         return self._iterate(
             self._client.watch(
@@ -261,13 +277,13 @@ class Client:
         """Approve an action that needs more than one operator."""
         return self._run(self._client.approve(action_id))
 
-    def follow(self, action_id: str) -> Generator[Action, None, None]:
+    def follow(self, action_id: str) -> Iterator[Action]:
         """Yield an action each time it changes, until it has ended."""
         return self._iterate(self._client.follow(action_id))
 
     def follow_all(
         self, action_ids: Sequence[str], *, approval_timeout: float | None = None
-    ) -> Generator[Action, None, None]:
+    ) -> Iterator[Action]:
         """Yield any of these actions each time it changes, until all have ended."""
         return self._iterate(self._client.follow_all(action_ids, approval_timeout=approval_timeout))
 

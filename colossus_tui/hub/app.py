@@ -180,7 +180,7 @@ class Hub:
                     tasks.create_task(backend.discover())
         finally:
             await server.stop(STOP_GRACE_SECONDS)
-            await self._flush(acknowledge=False)
+            await self._flush()
             self._database.close()
 
     async def _export(self, config: PrometheusConfig) -> None:
@@ -207,7 +207,7 @@ class Hub:
             last = now
             if self._relay is not None:
                 self._relay.tick()
-            await self._flush(acknowledge=self._ticks % ACKNOWLEDGE_TICKS == 0)
+            await self._flush(self._ticks % ACKNOWLEDGE_TICKS)
             if now - expired > EXPIRE_SECONDS:
                 expired = now
                 await self._events.expire()
@@ -219,11 +219,18 @@ class Hub:
             if watts is not None:
                 run.history.add_rate("power_watts", time.time_ns(), watts)
 
-    async def _flush(self, *, acknowledge: bool) -> None:
-        """Write what is new; then agents and relays may forget what was taken in before."""
-        direct = self._links.direct_names() if acknowledge else ()
+    async def _flush(self, turn: int | None = None) -> None:
+        """Write what is new; then agents and relays may forget what was taken in before.
+
+        Args:
+            turn: Which share of the agents are told so now: all at once would be a burst.
+        """
         lows = self._nodes.sequences.low
-        received = {name: int(lows[self._nodes.records[name].rows.node_row]) for name in direct}
+        direct = self._links.direct_names() if turn is not None else ()
+        rows = {name: self._nodes.records[name].rows.node_row for name in direct}
+        received = {
+            name: int(lows[row]) for name, row in rows.items() if row % ACKNOWLEDGE_TICKS == turn
+        }
         taken = self._relays.taken()
         await self._registry.flush()
         await self._events.flush()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -112,11 +113,18 @@ def run(arguments: argparse.Namespace, default_listen: str) -> int:
     from colossus_tui.hub.database import DatabaseError
     from colossus_tui.hub.server import AddressInUseError
 
+    _allow_many_links()
     try:
         return asyncio.run(serve(configure(arguments, default_listen)))
     except (ConfigError, AddressInUseError, DatabaseError) as error:
         sys.stderr.write(f"colossus hub: {error}\n")
         return USAGE_ERROR
+
+
+def _allow_many_links() -> None:
+    """Let every agent have its descriptor: as many as the system allows this process at most."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

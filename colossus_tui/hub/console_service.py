@@ -188,6 +188,13 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         self, request: console_pb2.GetHistoryRequest, context: _Context
     ) -> console_pb2.GetHistoryResponse:
         """Values over time."""
+        kind = _KINDS.get(request.place_kind)
+        if kind is not None:
+            found = [self._past(kind, request, name) for name in list(request.series)[:16]]
+            return console_pb2.GetHistoryResponse(
+                header=self._header(context),
+                series=[to_proto(console_pb2.Series, one) for one in found],
+            )
         if request.run_id not in self._registry.runs:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"run_id: no run {request.run_id[:64]}")
         series = self._series(
@@ -196,6 +203,16 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         return console_pb2.GetHistoryResponse(
             header=self._header(context), series=[to_proto(console_pb2.Series, s) for s in series]
         )
+
+    def _past(self, kind: PlaceKind, request: console_pb2.GetHistoryRequest, name: str) -> Series:
+        unit, times, values = self._roll_ups.history(
+            kind, request.place_name, name, request.since_unix_ns
+        )
+        if request.max_points > 1 and len(times) > request.max_points:
+            last = len(times) - 1
+            places = [round(n * last / (request.max_points - 1)) for n in range(request.max_points)]
+            times, values = [times[at] for at in places], [values[at] for at in places]
+        return Series(name, unit, tuple(times), (-1,) * len(times), tuple(values))
 
     def _series(
         self, run_id: str, names: Any, max_points: int, since_unix_ns: int = 0

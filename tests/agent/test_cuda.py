@@ -127,6 +127,7 @@ def test_memory_that_does_not_come_back_is_told_and_tried_again(node: Node) -> N
     assert node.cuda_states() == ["running"] * 2
 
 
+@pytest.mark.waits
 def test_a_fuse_that_cannot_give_the_memory_back_says_so(node: Node) -> None:
     (node.states / "trouble").write_text(f"fail restore {node.pids[0]}\n")
     node.supervisor.freeze("r", 1.0, release_gpus=True)

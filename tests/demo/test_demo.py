@@ -130,7 +130,7 @@ def test_a_demo_that_is_kept_goes_on_and_is_taken_up_again(tmp_path: Path) -> No
         runs = json.loads(again.stdout)["runs"]
         assert {run["attempt"] for run in runs} == {1}
         before = {run["run_id"]: run["step"] for run in json.loads(kept.stdout)["runs"]}
-        assert all(run["step"] > before[run["run_id"]] for run in runs)
+        assert all(run["step"] > (before[run["run_id"]] or 0) for run in runs)
     finally:
         left = processes(tmp_path)
         for pid in left:

@@ -149,6 +149,7 @@ def test_memory_that_the_devices_still_see_undoes_the_freeze(site: Site) -> None
     site.goes_on()
 
 
+@pytest.mark.waits
 def test_the_fuse_restores_when_the_agent_is_gone(site: Site) -> None:
     site.hold()
     code, action = site.freeze("--fuse", "8")

@@ -298,5 +298,5 @@ def test_what_nobody_confirms_has_one_sentence_everywhere(
 
         end = client.wait(other.action_id, 40)
         assert end.detail == answer["action"]["detail"]
-        assert bare(end.detail) in bare(terminal.text)
+        terminal.until_that(lambda: bare(end.detail) in bare(terminal.text))
         assert end.detail.endswith("s; look at colossus-agent there")

@@ -64,6 +64,9 @@ def test_frames_of_many_nodes_reach_the_parent_through_a_relay_and_a_relay_of_it
         until(lambda: power() == pytest.approx(total), 20, message="the power of all nodes")
         wanted = [("h", "r0", 36), ("h", "r1", 36), ("h", "r2", 36), ("h", "r3", 32)]
         until(lambda: racks(parent) == wanted, message="the racks")
+        past = parent.ask(lambda client: client.place_history(PlaceKind.HALL, "h", ["power.sum"]))
+        assert past[0].unit == "W"
+        assert max(past[0].values) == pytest.approx(total)
         detail = parent.ask(lambda client: client.node("n07"))
         assert [gpu.gpu_uuid for gpu in detail.gpus] == ["GPU-0", "GPU-1"]
         agents[7].close()
@@ -117,6 +120,7 @@ def test_what_happened_while_the_parent_was_away_reaches_it_once(make: Make) -> 
         assert [one.message for one in events if one.kind == "gpu.xid"] == ["XID 79"]
 
 
+@pytest.mark.waits
 def test_an_agent_is_told_that_something_is_safe_only_when_the_parent_has_it(make: Make) -> None:
     parent = make("parent")
     relay = make("relay", to=parent)

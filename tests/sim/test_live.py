@@ -155,6 +155,7 @@ def test_a_hall_that_draws_more_than_its_contract_is_told_by_the_limits_name(
     assert (limit.name, limit.hall, limit.gpu_count) == (PLAN.limits[0].name, "hall-A", 1_600)
 
 
+@pytest.mark.waits
 def test_the_verbs_on_a_run_of_dozens_of_nodes_end_as_seen(live: LiveSite) -> None:
     run_id = "imagine-v2"
     live.start(run_id=run_id)

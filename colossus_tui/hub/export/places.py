@@ -50,7 +50,7 @@ class PlaceSeries:
     def _known(self) -> Sequence[str]:
         match self._kind:
             case PlaceKind.RUN:
-                return [run_id for run_id, _ in self._roll_ups.runs()]
+                return self._roll_ups.runs()
             case PlaceKind.HALL:
                 return tuple(self._store.halls.names)
         return ("",)

@@ -84,15 +84,23 @@ class Rolled:
     _low: float
     _step: float
 
-    def over(self, pairs: npt.NDArray[np.bool_]) -> Spread:
-        """Return the figures over some of the pairs together, as one group."""
+    def over(self, groups: npt.NDArray[np.bool_]) -> Spread:
+        """Return the figures over groups of pairs.
+
+        Args:
+            groups: [group, pair].
+        """
         spread = self.pairs
-        counts = self._histogram[pairs].sum(axis=0, keepdims=True)
-        reporting = np.array([spread.reporting[pairs].sum()])
-        known = spread.reporting[pairs] > 0
-        low = np.array([spread.min[pairs][known].min() if known.any() else np.nan])
-        high = np.array([spread.max[pairs][known].max() if known.any() else np.nan])
-        total = np.array([spread.sum[pairs][known].sum() if known.any() else np.nan])
+        known = spread.reporting > 0
+        members = groups.astype(np.float64)  # counts are below 2^53, so that this stays exact
+        counts = (members @ self._histogram.astype(np.float64)).astype(np.int64)
+        reporting = (members @ spread.reporting).astype(np.int64)
+        total: Reals = members @ np.where(known, spread.sum, 0.0)
+        some = groups & known
+        low: Reals = np.where(some, spread.min, np.inf).min(axis=1, initial=np.inf)
+        high: Reals = np.where(some, spread.max, -np.inf).max(axis=1, initial=-np.inf)
+        none = reporting == 0
+        total[none] = low[none] = high[none] = np.nan
         median, p99 = _quantiles(counts, reporting, self._low, self._step, low, high)
         return Spread(reporting, total, low, median, high, p99)
 

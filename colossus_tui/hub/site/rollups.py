@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from colossus_tui.hub.nodes import GREY_SECONDS, Nodes
 from colossus_tui.hub.site.cells import Cells, group
+from colossus_tui.hub.site.rings import Rings
 from colossus_tui.hub.site.rollup import HIGH, Pairs, Rolled, Spread, pair, roll
 from colossus_tui.hub.store import Floats, Rows, Store
 from colossus_tui.model import Extreme, Place, PlaceKind, RollUp
@@ -24,8 +27,31 @@ ROLLED = {
     "sm_clock": False,
     "memory_used": True,
 }
+# What the past keeps of each place.
+KEPT = {
+    "power": ("sum",),
+    "gpu_temperature": ("median", "max"),
+    "gpu_utilisation": ("median",),
+    "tensor_active": ("median",),
+    "sm_clock": ("median", "min"),
+    "memory_used": ("sum",),
+}
+# Of a large site, what changes slowly is not rolled up each tick.
+SLOW, SLOW_TICKS, LARGE_GPUS = ("memory_used",), 5, 50_000
 WORST = 8  # GPUs that are named
 GROUP_SHARE = 10.0  # grouping anew may take a tenth of the time
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Group:
+    """A hall, a run or the site, which pairs make it up."""
+
+    kind: PlaceKind
+    name: str
+    number: int  # row of `RollUps._spreads`
+    cells: Rows
+    nodes: Rows
+    gpu_count: int
 
 
 class RollUps:
@@ -46,10 +72,17 @@ class RollUps:
         self._grouped_at, self._grouping_seconds = -np.inf, 0.0
         self._ages: npt.NDArray[np.float64] = np.zeros(0)
         self._rolled: dict[str, Rolled] = {}
+        self._spreads: dict[str, Spread] = {}  # by metric; one row a group
+        self._groups: dict[tuple[PlaceKind, str], _Group] = {}
+        self._members: npt.NDArray[np.bool_] = np.zeros((0, 0), dtype=np.bool_)  # [group, pair]
+        self._places: dict[tuple[PlaceKind, str, str], list[Place]] = {}  # given out since
         self.cells: Cells = group(store)
         self._pairs: Pairs = pair(self.cells)
+        self._ticks, self._rolled_revision = 0, -1
+        self.rings = Rings()
         self.revision = 0
         self.seconds = 0.0
+        self._find_groups()
 
     def tick(self) -> None:
         """Roll everything up as it is now."""
@@ -58,12 +91,43 @@ class RollUps:
         self._ages = self._store.ages(self._clock())
         fresh = self._ages < GREY_SECONDS
         is_fresh = np.True_ if fresh.all() else fresh[self.cells.node_of]
+        is_due = (
+            self._ticks % SLOW_TICKS == 0
+            or self._rolled_revision != self.revision
+            or self._store.gpus.row_count < LARGE_GPUS
+        )
         self._rolled = {
-            metric: roll(self.cells, self._pairs, self._values(metric, is_fresh))
+            metric: self._rolled[metric]
+            if metric in SLOW and metric in self._rolled and not is_due
+            else roll(self.cells, self._pairs, self._values(metric, is_fresh))
             for metric in ROLLED
             if metric in self._store.gpus.names
         }
+        self._ticks, self._rolled_revision = self._ticks + 1, self.revision
+        self._spreads = {
+            metric: rolled.over(self._members) for metric, rolled in self._rolled.items()
+        }
+        self._places = {}
+        self._remember()
         self.seconds = time.perf_counter() - began
+
+    def _remember(self) -> None:
+        """Keep what a place's past is made of."""
+        names, values = [], []
+        for metric, parts in KEPT.items():
+            spread = self._spreads.get(metric)
+            for part in parts if spread is not None else ():
+                names += [f"{one.kind}/{one.name}/{metric}.{part}" for one in self._groups.values()]
+                values.append(getattr(spread, part))
+        if names:
+            self.rings.put(time.time_ns(), names, np.concatenate(values))
+
+    def history(
+        self, kind: PlaceKind, name: str, series: str, since_unix_ns: int
+    ) -> tuple[str, list[int], list[float]]:
+        """Return unit, times and values of a place's series, such as "power.sum"."""
+        unit = self._store.gpus.units.get(series.partition(".")[0], "")
+        return unit, *self.rings.series(f"{kind}/{name}/{series}", since_unix_ns)
 
     def _regroup(self) -> None:
         """Group anew when that has changed; while a site links, not each time."""
@@ -75,6 +139,7 @@ class RollUps:
         self._grouped = store.revision
         self.cells = group(store)
         self._pairs = pair(self.cells)
+        self._find_groups()
         self.revision += 1
         self._grouped_at, self._grouping_seconds = now, time.perf_counter() - began
 
@@ -89,46 +154,53 @@ class RollUps:
 
     def places(self, kind: PlaceKind, hall: str = "", name: str = "") -> list[Place]:
         """Return places of a kind with their roll-ups, by name."""
+        key = kind, hall, name
+        found = self._places.get(key)
+        if found is None:
+            found = self._places[key] = self._made(kind, hall, name)
+        return found
+
+    def _made(self, kind: PlaceKind, hall: str, name: str) -> list[Place]:
         if kind is PlaceKind.RACK:
             return self._racks(hall, name)
-        found = [
-            self._place(kind, place, chosen)
-            for place, chosen in self._groups(kind)
-            if name in ("", place)
-        ]
-        return sorted(found, key=lambda place: place.name)
+        return [self._place(one) for one in self._of_kind(kind) if name in ("", one.name)]
 
     def power(self, kind: PlaceKind, name: str) -> tuple[float | None, int, int]:
         """Return the power of a place, watts, its GPUs, and those whose power is in it."""
-        rolled = self._rolled.get("power")
-        chosen = next((pairs for place, pairs in self._groups(kind) if place == name), None)
-        if rolled is None or chosen is None:
+        one, spread = self._groups.get((kind, name)), self._spreads.get("power")
+        if spread is None or one is None:
             return None, 0, 0
-        count = int(self.cells.sizes[chosen[self._pairs.of_cell]].sum())
-        reporting = int(rolled.pairs.reporting[chosen].sum())
-        watts = float(np.nansum(rolled.pairs.sum[chosen]))
-        return (watts if reporting else None), count, reporting
+        reporting = int(spread.reporting[one.number])
+        watts = float(spread.sum[one.number])
+        return (watts if reporting else None), one.gpu_count, reporting
 
     def run(self, run_id: str) -> Place | None:
         """Return the roll-ups of a run's GPUs; None where it holds none."""
         return next(iter(self.places(PlaceKind.RUN, name=run_id)), None) if run_id else None
 
-    def _groups(self, kind: PlaceKind) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-        pairs, store = self._pairs, self._store
-        match kind:
-            case PlaceKind.SITE:
-                yield "", np.ones(pairs.hall.size, dtype=np.bool_)
-            case PlaceKind.HALL:
-                for code in np.unique(pairs.hall[pairs.hall >= 0]).tolist():
-                    yield store.halls.names[code], pairs.hall == code
-            case _:
-                for code in np.unique(pairs.run[pairs.run >= 0]).tolist():
-                    yield store.runs.names[code], pairs.run == code
+    def _of_kind(self, kind: PlaceKind) -> list[_Group]:
+        found = [one for one in self._groups.values() if one.kind is kind]
+        return sorted(found, key=lambda one: one.name)
 
-    def _place(self, kind: PlaceKind, name: str, pairs: npt.NDArray[np.bool_]) -> Place:
-        cells = np.flatnonzero(pairs[self._pairs.of_cell])
-        spreads = {metric: rolled.over(pairs) for metric, rolled in self._rolled.items()}
-        return self._built(kind, name, "", cells, spreads)
+    def _find_groups(self) -> None:
+        """Find the site, its halls and runs anew."""
+        pairs, store = self._pairs, self._store
+        chosen = {(PlaceKind.SITE, ""): np.ones(pairs.hall.size, dtype=np.bool_)}
+        for code in np.unique(pairs.hall[pairs.hall >= 0]).tolist():
+            chosen[PlaceKind.HALL, store.halls.names[code]] = pairs.hall == code
+        for code in np.unique(pairs.run[pairs.run >= 0]).tolist():
+            chosen[PlaceKind.RUN, store.runs.names[code]] = pairs.run == code
+        self._groups = {}
+        for number, ((kind, name), members) in enumerate(chosen.items()):
+            cells = np.flatnonzero(members[pairs.of_cell])
+            nodes = np.unique(self.cells.node_of[self.cells.rows_of(cells)]).astype(np.intp)
+            count = int(self.cells.sizes[cells].sum())
+            self._groups[kind, name] = _Group(kind, name, number, cells, nodes, count)
+        self._members = np.array(list(chosen.values()))
+
+    def _place(self, one: _Group) -> Place:
+        figures = {metric: (spread, one.number) for metric, spread in self._spreads.items()}
+        return self._built(one.kind, one.name, "", one.cells, one.nodes, figures)
 
     def _racks(self, hall: str, name: str) -> list[Place]:
         codes = self.cells.rack
@@ -141,8 +213,11 @@ class RollUps:
             if hall not in ("", in_hall) or name not in ("", rack):
                 continue
             cells = np.arange(first, end)
-            spreads = {metric: self._over(rolled, cells) for metric, rolled in self._rolled.items()}
-            found.append(self._built(PlaceKind.RACK, rack, in_hall, cells, spreads, worst=name))
+            figures = {m: (self._over(rolled, cells), 0) for m, rolled in self._rolled.items()}
+            nodes = np.unique(self.cells.node_of[self.cells.rows_of(cells)])
+            found.append(
+                self._built(PlaceKind.RACK, rack, in_hall, cells, nodes, figures, worst=name)
+            )
         return sorted(found, key=lambda place: (place.hall, place.name))
 
     def _over(self, rolled: Rolled, cells: Rows) -> Spread:
@@ -165,10 +240,10 @@ class RollUps:
         name: str,
         hall: str,
         cells: Rows,
-        spreads: dict[str, Spread],
+        nodes: npt.NDArray[Any],
+        figures: dict[str, tuple[Spread, int]],
         worst: str = "*",
     ) -> Place:
-        nodes = np.unique(self.cells.node_of[self.cells.rows_of(cells)])
         ages = self._ages[nodes]
         live = ages < GREY_SECONDS
         age = float(ages[live].max()) if live.any() else 0.0
@@ -180,15 +255,15 @@ class RollUps:
             reporting_node_count=int(np.count_nonzero(live)),
             gpu_count=int(self.cells.sizes[cells].sum()),
             roll_ups=tuple(
-                self._roll_up(metric, spread, cells, age, named=bool(worst))
-                for metric, spread in spreads.items()
+                self._roll_up(metric, spread, number, cells, age, named=bool(worst))
+                for metric, (spread, number) in figures.items()
             ),
         )
 
     def _roll_up(
-        self, metric: str, spread: Spread, cells: Rows, age: float, *, named: bool
+        self, metric: str, spread: Spread, number: int, cells: Rows, age: float, *, named: bool
     ) -> RollUp:
-        reporting = int(spread.reporting[0])
+        reporting = int(spread.reporting[number])
         unit, count = self._store.gpus.units[metric], int(self.cells.sizes[cells].sum())
         if not reporting:
             return RollUp(metric, unit, count)
@@ -197,24 +272,25 @@ class RollUps:
             unit,
             count,
             reporting,
-            float(spread.sum[0]),
-            float(spread.min[0]),
-            float(spread.median[0]),
-            float(spread.max[0]),
-            float(spread.p99[0]),
+            float(spread.sum[number]),
+            float(spread.min[number]),
+            float(spread.median[number]),
+            float(spread.max[number]),
+            float(spread.p99[number]),
             age,
             self.worst(metric, cells) if named else (),
         )
 
-    def runs(self) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-        """Yield every run that holds GPUs, with its pairs for `median` and `below`."""
-        return self._groups(PlaceKind.RUN)
+    def runs(self) -> list[str]:
+        """Return the runs that hold GPUs."""
+        return [one.name for one in self._of_kind(PlaceKind.RUN)]
 
-    def median(self, metric: str, pairs: npt.NDArray[np.bool_]) -> float | None:
-        """Return a metric's median over pairs; None where none reports."""
-        rolled = self._rolled.get(metric)
-        spread = rolled.over(pairs) if rolled is not None else None
-        return float(spread.median[0]) if spread is not None and spread.reporting[0] else None
+    def median(self, metric: str, run_id: str) -> float | None:
+        """Return a metric's median over a run's GPUs; None where none reports."""
+        spread, one = self._spreads.get(metric), self._groups.get((PlaceKind.RUN, run_id))
+        if spread is None or one is None or not spread.reporting[one.number]:
+            return None
+        return float(spread.median[one.number])
 
     def worst(self, metric: str, cells: Rows) -> tuple[Extreme, ...]:
         """Return the GPUs at the worse end, the worst first; idle ones are not the worst of all."""
@@ -225,10 +301,11 @@ class RollUps:
         rows, values = self._there(rolled, places)
         return tuple(map(self.extreme, rows.tolist(), values.tolist()))
 
-    def below(self, metric: str, pairs: npt.NDArray[np.bool_], limit: float) -> tuple[Rows, Floats]:
-        """Return the store's rows of GPUs with less of a metric, the lowest first; its values."""
+    def below(self, metric: str, run_id: str, limit: float) -> tuple[Rows, Floats]:
+        """Return the rows of a run's GPUs with less of a metric, the lowest first; its values."""
         rolled = self._rolled[metric]
-        cells = np.flatnonzero(pairs[self._pairs.of_cell] & (rolled.cells.min < limit))
+        cells = self._groups[PlaceKind.RUN, run_id].cells
+        cells = cells[rolled.cells.min[cells] < limit]
         places = self.cells.rows_of(cells)
         places = places[rolled.values[places] < limit]
         return self._there(rolled, places[np.argsort(rolled.values[places], kind="stable")])

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
 from colossus_tui.hub.runs.live import LiveRun
 from colossus_tui.hub.site.rollups import RollUps
 from colossus_tui.model import Alert, Extreme, RunState, Severity
 
-Chosen = npt.NDArray[np.bool_]
 SLOW_RATIO, SLOW_TICKS = 0.7, 3
 BUSY_RATIO = 0.5  # median utilisation below which a clock says nothing
 HANG_UTILISATION, HANG_POWER, HANG_SECONDS = 0.95, 0.5, 60.0
@@ -41,24 +37,24 @@ class Troubles:
     def tick(self, runs: Mapping[str, LiveRun], now: float) -> None:
         """Look at every run that has GPUs."""
         alerts, watched = {}, {}
-        for run_id, pairs in self._roll_ups.runs():
+        for run_id in self._roll_ups.runs():
             run = runs.get(run_id)
             if run is not None and run.state is RunState.RUNNING:
                 known = watched[run_id] = self._known.get(run_id) or _Known()
-                alerts[run_id] = (*self._slow(pairs, known), *self._hang(run, pairs, known, now))
+                alerts[run_id] = (*self._slow(run_id, known), *self._hang(run, known, now))
         self._known, self._alerts = watched, alerts
 
     def of(self, run_id: str) -> tuple[Alert, ...]:
         """Return what is so now of a run's GPUs."""
         return self._alerts.get(run_id, ())
 
-    def _slow(self, pairs: Chosen, known: _Known) -> list[Alert]:
-        clock = self._roll_ups.median("sm_clock", pairs)
-        busy = self._roll_ups.median("gpu_utilisation", pairs)
+    def _slow(self, run_id: str, known: _Known) -> list[Alert]:
+        clock = self._roll_ups.median("sm_clock", run_id)
+        busy = self._roll_ups.median("gpu_utilisation", run_id)
         if clock is None or busy is None or busy < BUSY_RATIO or clock <= 0:
             known.slow = {}
             return []
-        rows, clocks = self._roll_ups.below("sm_clock", pairs, SLOW_RATIO * clock)
+        rows, clocks = self._roll_ups.below("sm_clock", run_id, SLOW_RATIO * clock)
         found = dict(zip(rows.tolist(), clocks.tolist(), strict=True))  # the slowest first
         known.slow = {row: known.slow.get(row, 0) + 1 for row in found}
         slow = [row for row, ticks in known.slow.items() if ticks >= SLOW_TICKS]
@@ -70,15 +66,9 @@ class Troubles:
         text = f"{names}{more}: slower than {SLOW_RATIO:g} of the run's median clock"
         return [Alert(Severity.WARNING, "run.straggler", text)]
 
-    def _hang(
-        self,
-        run: LiveRun,
-        pairs: Chosen,
-        known: _Known,
-        now: float,
-    ) -> list[Alert]:
-        watts = self._roll_ups.median("power", pairs)
-        busy = self._roll_ups.median("gpu_utilisation", pairs)
+    def _hang(self, run: LiveRun, known: _Known, now: float) -> list[Alert]:
+        watts = self._roll_ups.median("power", run.run_id)
+        busy = self._roll_ups.median("gpu_utilisation", run.run_id)
         if watts is None or busy is None:
             return []
         usual, quiet = known.usual_watts, now - run.step_seen

@@ -1677,7 +1677,7 @@ Global___ListEventsResponse: _TypeAlias = ListEventsResponse  # noqa: Y015
 
 @_typing.final
 class GetHistoryRequest(_message.Message):
-    """Values of a run over time."""
+    """Values of a run or a place over time."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1685,15 +1685,27 @@ class GetHistoryRequest(_message.Message):
     SERIES_FIELD_NUMBER: _builtins.int
     MAX_POINTS_FIELD_NUMBER: _builtins.int
     SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    PLACE_KIND_FIELD_NUMBER: _builtins.int
+    PLACE_NAME_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """Run."""
+    """Run; empty where a place is asked for."""
     max_points: _builtins.int
     """At most so many points a series, thinned evenly; 0 for all that the hub keeps."""
     since_unix_ns: _builtins.int
-    """Only points of this time or later, Unix nanoseconds; 0 for all."""
+    """Only points of this time or later, Unix nanoseconds; 0 for all, of a place for its last 15 min.
+    A place has 15 min by the second, 6 h by 10 s and 7 d by the minute.
+    """
+    place_kind: _site_pb2.PlaceKind.ValueType
+    """The place's kind: site, hall or run."""
+    place_name: _builtins.str
+    """The place's name."""
     @_builtins.property
     def series(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Series: "loss", "grad_norm", "step_seconds", "tokens_per_second", "power_watts"."""
+        """Series: of a run "loss", "grad_norm", "step_seconds", "tokens_per_second", "power_watts"; of a
+        place's GPUs "power.sum", "gpu_temperature.median", "gpu_temperature.max",
+        "gpu_utilisation.median", "tensor_active.median", "sm_clock.median", "sm_clock.min",
+        "memory_used.sum".
+        """
 
     def __init__(
         self,
@@ -1702,10 +1714,12 @@ class GetHistoryRequest(_message.Message):
         series: _abc.Iterable[_builtins.str] | None = ...,
         max_points: _builtins.int = ...,
         since_unix_ns: _builtins.int = ...,
+        place_kind: _site_pb2.PlaceKind.ValueType = ...,
+        place_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_points", b"max_points", "run_id", b"run_id", "series", b"series", "since_unix_ns", b"since_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_points", b"max_points", "place_kind", b"place_kind", "place_name", b"place_name", "run_id", b"run_id", "series", b"series", "since_unix_ns", b"since_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
