@@ -6,10 +6,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-pytest_plugins = ["tests.hub_fixtures"]
+pytest_plugins = ["tests.hub_fixtures", "tests.order"]
 
 SITES = {"slurm", "actions", "kubernetes"}
+
+settings.register_profile("quick", max_examples=40)
+settings.register_profile("thorough", max_examples=1_000)
+settings.load_profile("quick")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -24,7 +24,7 @@ class KubernetesStand(Stand):
 
     name = "kubernetes"
     rest = "pending"
-    stride = 3
+    stride = 5
     absent: ClassVar[dict[str, str]] = {
         "start": "a run of Kubernetes begins with kubectl apply; the hub starts none",
         "freeze": "the kubelet would take stopped processes for dead and start them again",

@@ -23,7 +23,7 @@ class SlurmStand(Stand):
 
     name = "slurm"
     rest = "pending"
-    stride = 3
+    stride = 5
     absent: ClassVar[dict[str, str]] = {
         "start": "a run of Slurm begins with sbatch; the hub starts none"
     }

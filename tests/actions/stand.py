@@ -73,7 +73,7 @@ class Stand:
 
     name: ClassVar[str] = ""
     rest: ClassVar[str] = ""
-    stride: ClassVar[int] = 1
+    stride: ClassVar[int] = 3
     needs: ClassVar[dict[str, str]] = {"resume": "paused", "thaw": "frozen", "start": ""}
     absent: ClassVar[dict[str, str]] = {}
     without_a_rank: ClassVar[dict[str, tuple[str, ...]]] = {}

@@ -5,9 +5,8 @@ every cell it looks at: how the action ended; that an observed one has had its e
 that no process is left stopped and no control group frozen; that nothing holds the run; and that
 the run obeys the next action.
 
-Cells that make no sense are in `Stand.absent`, with the reason. By default a hub on a scheduler is
-killed at every third point of the journal or fewer (`Stand.stride`); `--every-point` kills it at
-each.
+Cells that make no sense are in `Stand.absent`, with the reason. By default a hub is killed at every
+third point of the journal or fewer (`Stand.stride`); `--every-point` kills it at each.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ BREAKS = st.builds(
 
 @pytest.mark.timeout(150)
 @settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 @given(
     ranks=st.integers(2, 4),

@@ -105,7 +105,7 @@ def test_a_save_is_timed_and_counts_in_no_step(folder: Path) -> None:
     assert math.isnan(late.save_seconds)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(bursts=st.lists(st.integers(0, 2 * layout.STEPS_CAPACITY + 5), max_size=6))
 def test_no_step_is_lost_unnoticed(
     bursts: list[int], tmp_path_factory: pytest.TempPathFactory
@@ -231,7 +231,7 @@ def test_links_and_pipes_are_no_pages(tmp_path: Path) -> None:
             page_of(tmp_path, rank)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(noise=st.binary(min_size=1, max_size=2048), offset=st.integers(8, layout.SIZE - 2048))
 def test_a_scribbled_page_is_read_without_a_crash(
     noise: bytes, offset: int, tmp_path_factory: pytest.TempPathFactory

@@ -31,7 +31,7 @@ UNITS = {
 }
 METRICS = tuple(UNITS)
 NOW = 1_000.0
-SITES = settings(max_examples=60, deadline=None)  # a machine may be busy
+SITES = settings(max_examples=30, deadline=None)  # a machine may be busy
 
 
 @dataclass(frozen=True)
