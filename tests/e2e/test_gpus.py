@@ -70,7 +70,7 @@ def test_trouble_of_one_gpu_is_visible_while_the_rest_updates(
                 ]
                 == [wanted] * 7
             ),
-            8,
+            20,
             message=f"{celsius} C on seven GPUs",
         )
 
