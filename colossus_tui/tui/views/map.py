@@ -173,7 +173,7 @@ def _notes(beside: Beside, cells: int) -> list[Line]:
         lines += wrapped(f"filter: {safe(site_map.where_error, 400)}", "warn", cells)
     elif beside.where and site_map.matching_counts:
         total = sum(site_map.layout.gpu_counts) if site_map.layout else 0
-        count = site_map.matching_gpu_count
+        count = sum(site_map.cell_matches())  # of what is shown, as the total is
         text = f"{number(count)} of {number(total)} GPUs match"
         lines.append(((text, "accent" if count else "warn"),))
     for note in beside.notes:
