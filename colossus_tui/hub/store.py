@@ -166,6 +166,9 @@ class Store:
         rack = self.racks.code(f"{hello.hall}/{hello.rack}" if hello.rack else "")
         if known is not None and known.gpu_count == kind.gpu_count:
             rows = NodeRows(known.node_row, known.first, kind)
+            if kind is not known.kind:  # what it no longer tells of must not pass for the present
+                self.gpus.values[:, rows.gpus] = np.nan
+                self.hosts.values[:, rows.node_row] = np.nan
             there = self.hall_of[rows.node_row], self.rack_of[rows.node_row]
             has_moved = there != (hall, rack)
         else:

@@ -112,6 +112,19 @@ def test_a_node_that_comes_back_keeps_its_rows_and_one_with_other_gpus_does_not_
     assert power[np.isfinite(power)].tolist() == [9]
 
 
+def test_a_column_that_a_node_no_longer_has_does_not_keep_its_last_value() -> None:
+    store = Store()
+    nodes = Nodes(store, lambda: 10.0)
+    record = nodes.admit(hello("a", 1, "power", "xid"))
+    store.put(record.rows, frame([[500, 79]]), 10.0)
+
+    again = nodes.admit(hello("a", 1, "power"))
+    store.put(again.rows, frame([[600]]), 11.0)
+
+    assert store.gpus.column("power").tolist() == [600]
+    assert np.isnan(store.gpus.column("xid")).all()
+
+
 @pytest.mark.parametrize(
     ("broken", "field"),
     [
