@@ -123,8 +123,11 @@ def parse_parents(text: str) -> tuple[str, ...]:
         raise ConfigError("relay_to: give unix:/path or 127.0.0.1:PORT, several with commas")
     try:
         return tuple(parse_listen(address) for address in addresses)
-    except ConfigError as error:
-        raise ConfigError(f"relay_to: {error}".replace("listen ", "", 1)) from None
+    except ConfigError:
+        raise ConfigError(
+            f"relay_to {text!r}: malformed, or it leaves this machine, which needs TLS; TLS is not "
+            "configured, so give unix:/path, 127.0.0.1:PORT or [::1]:PORT"
+        ) from None
 
 
 def parse_advertised(address: str) -> str:

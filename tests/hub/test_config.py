@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from colossus_tui.hub.config import ConfigError, parse_listen, read_file
+from colossus_tui.hub.config import ConfigError, parse_listen, parse_parents, read_file
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,13 @@ def test_a_journal_of_a_newer_hub_is_not_touched(tmp_path: Path) -> None:
 
     assert result.returncode == 2
     assert "newer hub" in result.stderr
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1:7717", "unix:relative", "unix:/a,nowhere", ","])
+def test_a_wrong_parent_is_named_with_the_remedy(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"relay_to.*give unix:/path"):
+        parse_parents(text)
+
+
+def test_several_parents_keep_their_order() -> None:
+    assert parse_parents("unix:/a, 127.0.0.1:7") == ("unix:/a", "127.0.0.1:7")
