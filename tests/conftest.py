@@ -25,9 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write tests/architecture/contract_baseline.json from the .proto files",
     )
     parser.addoption(
-        "--every-point",
+        "--thorough",
         action="store_true",
-        help="tests/actions: kill the hub at every journal point also on slow backends",
+        help="also what shows on another backend what one has shown, and every journal point",
     )
 
 
@@ -44,8 +44,12 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark whole sites; keep tests in one worker that share one: a module, a backend's matrix."""
+    if not config.getoption("--thorough"):
+        repeated = [item for item in items if _is_repeated(item)]
+        config.hook.pytest_deselected(items=repeated)
+        items[:] = [item for item in items if item not in set(repeated)]
     for item in items:
         if item.path.parent.name in SITES:
             item.add_marker(pytest.mark.site)
@@ -54,3 +58,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group(f"actions-{stand}"))
         elif "slurm" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def _is_repeated(item: pytest.Item) -> bool:
+    """Return whether another backend's test shows the same, for the hub alone decides it."""
+    if not hasattr(item, "callspec") or item.get_closest_marker("hub_decides") is None:
+        return False
+    return str(item.callspec.params.get("stand")) != "local"

@@ -13,15 +13,16 @@ def until(condition: Callable[[], T], timeout: float = 10.0, *, message: str = "
     """Call `condition` until it is truthy and return its value.
 
     Args:
-        condition: Read again about 50 times a second; what takes long is read less often, for the
-            rest of the machine has work to do meanwhile.
+        condition: Read again about 20 times a second; what takes long, or does not come for long,
+            is read less often, for the rest of the machine has work to do meanwhile.
         timeout: Seconds after which the test fails.
         message: What was waited for, for the failure's text.
 
     Raises:
         AssertionError: The condition stayed falsy for `timeout` seconds.
     """
-    deadline = time.monotonic() + timeout
+    start = time.monotonic()
+    deadline = start + timeout
     while True:
         began = time.monotonic()
         value = condition()
@@ -29,4 +30,4 @@ def until(condition: Callable[[], T], timeout: float = 10.0, *, message: str = "
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"after {timeout} s still waiting for {message or condition}")
-        time.sleep(max(0.02, 2 * (time.monotonic() - began)))
+        time.sleep(max(0.05, 2 * (time.monotonic() - began), (began - start) / 20))

@@ -8,14 +8,19 @@ import pty
 import select
 import struct
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pyte
 
+from tests import forks
+
+BIN = Path(sys.executable).parent
 _SIZE = ("COLUMNS", "LINES")  # a terminal tells its size itself
 
 
@@ -39,17 +44,23 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self._master, slave = pty.openpty()
         self.resize(columns, rows)
-        # Not by pty.fork: between fork and exec it runs Python, which the threads of gRPC break.
-        self._process = subprocess.Popen(
-            ["setsid", "--ctty", *argv],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={
-                **{name: environment[name] for name in environment if name not in _SIZE},
-                "TERM": "xterm-256color",
-            },
-        )
+        environment = {
+            **{name: environment[name] for name in environment if name not in _SIZE},
+            "TERM": "xterm-256color",
+        }
+        program, *arguments = argv
+        self._process: forks.Process | subprocess.Popen[bytes]
+        if program == str(BIN / "colossus"):
+            args = ("colossus_tui", *arguments)
+            self._process = forks.start_in_terminal(args, environment, slave)
+        else:  # not by pty.fork: before exec it runs Python, which the threads of gRPC break
+            self._process = subprocess.Popen(
+                ["setsid", "--ctty", *argv],
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                env=environment,
+            )
         self.pid = self._process.pid
         os.close(slave)
 

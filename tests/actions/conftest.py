@@ -85,7 +85,7 @@ def jobset() -> Iterator[Stand]:
 @pytest.fixture(params=["local", "slurm", "kubernetes", "jobset"])
 def stand(request: pytest.FixtureRequest) -> Stand:
     """Every backend in turn; JobSets, which differ little from Jobs, where all is asked for."""
-    if request.param == "jobset" and not request.config.getoption("--every-point"):
-        pytest.skip("JobSets are taken with --every-point only: they differ from Jobs little")
+    if request.param == "jobset" and not request.config.getoption("--thorough"):
+        pytest.skip("JobSets are taken with --thorough only: they differ from Jobs little")
     stand: Stand = request.getfixturevalue(request.param)
     return stand

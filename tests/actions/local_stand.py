@@ -79,7 +79,7 @@ class LocalStand(Stand):
             argv = (
                 *(sys.executable, "-m", "colossus_tui.demo.train", "--name", run_id),
                 *("--checkpoint-dir", str(self._folder(run_id)), "--checkpoint-seconds", "100000"),
-                *("--steps-per-second", "10"),
+                *("--steps-per-second", "5"),
             )
         return ActionParameters(spec=RunSpec(run_id, argv, rank_count=RANKS))
 

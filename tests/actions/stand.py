@@ -64,7 +64,7 @@ class Stand:
     """A site of one backend, with a run for every case.
 
     Attributes:
-        stride: Every how many journal points the hub is killed unless --every-point is given.
+        stride: Every how many journal points the hub is killed unless --thorough is given.
         needs: State that a case's run is brought to, where not running.
         rest: State from which a run without the hook is resumed.
         absent: Cases that this backend does not have, and why.

@@ -5,8 +5,9 @@ every cell it looks at: how the action ended; that an observed one has had its e
 that no process is left stopped and no control group frozen; that nothing holds the run; and that
 the run obeys the next action.
 
-Cells that make no sense are in `Stand.absent`, with the reason. By default a hub is killed at every
-third point of the journal or fewer (`Stand.stride`); `--every-point` kills it at each.
+Cells that make no sense are in `Stand.absent`, with the reason. By default what the hub decides
+before a backend hears of it is shown on one backend, and a hub is killed at every third point of
+the journal or fewer (`Stand.stride`); `--thorough` does all on each.
 """
 
 from __future__ import annotations
@@ -82,12 +83,13 @@ def test_an_agent_that_is_killed_midway_goes_on_where_it_was(stand: Stand, momen
     judge(stand, cells, dict.fromkeys(stand.cases(), ENDS))
 
 
+@pytest.mark.hub_decides
 @pytest.mark.timeout(600)
 def test_a_hub_that_is_killed_at_any_journal_point_finishes_or_says_that_it_cannot_tell(
     stand: Stand, pytestconfig: pytest.Config
 ) -> None:
     points = recorded(stand)
-    stride = 1 if pytestconfig.getoption("--every-point") else stand.stride
+    stride = 1 if pytestconfig.getoption("--thorough") else stand.stride
     for number in range(1, max(points.values()) + 1, stride):
         cells = [cell for cell in stand.prepare() if number <= points[cell.case]]
         stand.arm({cell.action_id: number for cell in cells})
@@ -128,6 +130,7 @@ def test_a_deadline_that_passes_leaves_nothing_undone_or_held(stand: Stand) -> N
     judge(stand, cells, dict.fromkeys(stand.cases(), ENDS))
 
 
+@pytest.mark.hub_decides
 def test_of_two_operators_at_once_one_acts_and_the_other_hears_of_it(stand: Stand) -> None:
     cells = stand.prepare()
     others = [Cell(cell.case, cell.run_id, cell.before, cell.parameters) for cell in cells]
@@ -146,6 +149,7 @@ def test_of_two_operators_at_once_one_acts_and_the_other_hears_of_it(stand: Stan
     judge(stand, first, {})
 
 
+@pytest.mark.hub_decides
 def test_the_same_id_twice_is_done_once(stand: Stand) -> None:
     cells = stand.prepare()
 

@@ -93,6 +93,7 @@ def test_memory_is_moved_before_the_stop_and_back_after_the_thaw(node: Node) -> 
     until(node.run)
 
 
+@pytest.mark.parametrize("node", ["stop signals"], indirect=True)  # how it stops is all one here
 @pytest.mark.parametrize("action", ["lock", "checkpoint"])
 def test_what_one_rank_could_not_do_is_undone_on_both(node: Node, action: str) -> None:
     (node.states / "trouble").write_text(f"fail {action} {node.pids[1]}\n")
@@ -114,6 +115,7 @@ def test_the_fuse_gives_the_memory_back(node: Node) -> None:
     until(node.run)
 
 
+@pytest.mark.parametrize("node", ["stop signals"], indirect=True)  # how it stops is all one here
 def test_memory_that_does_not_come_back_is_told_and_tried_again(node: Node) -> None:
     node.supervisor.freeze("r", 60, release_gpus=True)
     (node.states / "trouble").write_text(f"fail restore {node.pids[0]}\n")
@@ -141,6 +143,7 @@ def test_a_fuse_that_cannot_give_the_memory_back_says_so(node: Node) -> None:
     assert node.cuda_states() == ["checkpointed", "running"]
 
 
+@pytest.mark.parametrize("node", ["stop signals"], indirect=True)  # how it stops is all one here
 def test_a_process_that_ended_while_frozen_has_nothing_to_restore(node: Node) -> None:
     node.supervisor.freeze("r", 60, release_gpus=True)
     os.kill(node.pids[0], signal.SIGKILL)

@@ -208,7 +208,7 @@ def test_a_run_that_changes_after_it_was_shown_is_left_alone(
     ) as terminal:
         terminal.until("freeze 2 runs? [y/N]")
         agent.report(*changed)
-        until(lambda: hub.run_of("b")["attempt"] == 2)
+        until(lambda: hub.run_of("b").get("attempt") == 2)
         Answering(agent, runs=changed)
         terminal.press("y\r")
         assert terminal.wait() == 7

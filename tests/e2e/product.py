@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from colossus_tui.cli.output import plain
 from colossus_tui.client import Client, ColossusError
+from tests import forks
 from tests.support import until
 
 BIN = Path(sys.executable).parent
@@ -27,7 +28,7 @@ class Product:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.socket = folder / "hub.sock"
-        self.hub: subprocess.Popen[bytes] | None = None
+        self.hub: forks.Process | None = None
         self.agent: subprocess.Popen[bytes] | None = None
         self._client: Client | None = None
         self.environment = os.environ | {
@@ -55,9 +56,16 @@ class Product:
             os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
         return process
 
+    def _fork(self, name: str, *argv: str) -> forks.Process:
+        with (self.folder / f"{name}.out").open("ab") as output:
+            process = forks.start(argv, self.environment, output.fileno())
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
+        return process
+
     def start_hub(self, *arguments: str, program: Sequence[str] = ("colossus_tui.hub",)) -> None:
         """Start the hub and wait until it answers."""
-        self.hub = self._spawn("hub", *program, "--listen", self.address, *arguments)
+        self.hub = self._fork("hub", *program, "--listen", self.address, *arguments)
         until(self.answers, 20, message="the hub")
 
     def answers(self) -> bool:
@@ -83,20 +91,13 @@ class Product:
 
     def kill(self, name: str) -> None:
         """Send SIGKILL to "hub" or "agent" and reap it."""
-        process: subprocess.Popen[bytes] = getattr(self, name)
+        process: forks.Process | subprocess.Popen[bytes] = getattr(self, name)
         process.kill()
         process.wait()
 
     def cli(self, *arguments: str, timeout: float = 50) -> subprocess.CompletedProcess[str]:
         """Run the `colossus` command."""
-        return subprocess.run(
-            [str(BIN / "colossus"), *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        return forks.run(("colossus_tui", *arguments), self.environment, timeout)
 
     def json(self, *arguments: str) -> dict[str, Any]:
         """Run the command with --json and return its object."""

@@ -120,7 +120,9 @@ def hold(product: Product, driver: FakeNvml, run_id: str, gpu: int) -> list[str]
     pid = product.ranks(run_id)[0]["pid"]
     lines = [f"{gpu} set memory_used {9 * GIB}", f"{gpu} process {pid} {9 * GIB} compute"]
     driver.have(*lines)
-    until(lambda: product.run_of(run_id)["gpu_count"] == 1, 20, message="the GPU to be the run's")
+    until(
+        lambda: product.run_of(run_id).get("gpu_count") == 1, 20, message="the GPU to be the run's"
+    )
     return lines
 
 

@@ -83,7 +83,7 @@ def test_a_part_that_a_hub_heard_of_before_its_death_is_told_to_the_next(product
     product.start_hub()
     (product.folder / "save-1").touch()
 
-    until(lambda: product.run_of("t")["durable_step"] == 7, 20, message="the whole checkpoint")
+    until(lambda: product.run_of("t").get("durable_step") == 7, 20, message="the whole checkpoint")
 
 
 def test_a_killed_rank_is_shown_with_its_signal(product: Product) -> None:

@@ -61,5 +61,5 @@ def test_an_agent_that_begins_anew_goes_on_with_the_log(product: Product) -> Non
 def test_a_hook_is_believed_before_the_log(product: Product) -> None:
     product.train("hooked")
 
-    until(lambda: product.run_of("hooked")["step_source"] == "hook", 10, message="the source")
+    until(lambda: product.run_of("hooked").get("step_source") == "hook", 10, message="the source")
     assert "from its hook" in product.cli("show", "hooked").stdout

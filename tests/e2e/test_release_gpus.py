@@ -49,7 +49,7 @@ class Site:
             lines.append(f"{gpu} set memory_used {9 * GIB}")
             lines.append(f"{gpu} process {pid} {9 * GIB} compute")
         self.driver.have(*lines)
-        until(lambda: self.product.run_of("r")["gpu_count"] == 2, 20, message="two GPUs held")
+        until(lambda: self.product.run_of("r").get("gpu_count") == 2, 20, message="two GPUs held")
 
     def trouble(self, *lines: str) -> None:
         (self.states / "trouble").write_text("".join(f"{line}\n" for line in lines))

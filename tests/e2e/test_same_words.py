@@ -218,7 +218,7 @@ def test_a_run_that_has_changed_since_has_one_sentence_everywhere(
 ) -> None:
     def change(attempt: int) -> str:
         agent.report(*(with_hook(name) for name in RUNS[1:]), local_run("free", attempt=attempt))
-        until(lambda: hub.run_of("free")["attempt"] == attempt)
+        until(lambda: hub.run_of("free").get("attempt") == attempt)
         return f"attempt {attempt} (generation "
 
     with console(hub, hub.address, "free") as terminal:

@@ -150,8 +150,8 @@ def test_a_rank_at_the_agreed_step_waits_for_the_commit(folder: Path) -> None:
     commit = threading.Timer(
         0.2, lambda: page.write_order(order(1, layout.PHASE_COMMITTED, layout.VERB_CHECKPOINT))
     )
-    commit.start()
     began = time.monotonic()
+    commit.start()
 
     verdict = run.step(1)
 

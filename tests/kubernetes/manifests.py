@@ -9,6 +9,7 @@ from typing import Any
 
 Body = dict[str, Any]
 GPU = "nvidia.com/gpu"
+ENDLESS = 1_000_000  # steps
 
 
 def field(name: str, path: str) -> Body:
@@ -70,8 +71,9 @@ def jobset(name: str, pods: Body, replicas: int) -> Body:
 
 def training(name: str, folder: Path, steps: int) -> list[str]:
     """Return the command of a small real training."""
+    pace = 5 if steps == ENDLESS else 10  # many that wait cost what the machine has
     return [
         *(sys.executable, "-m", "colossus_tui.demo.train", "--name", name),
-        *("--checkpoint-dir", str(folder), "--seed", "7", "--steps-per-second", "10"),
+        *("--checkpoint-dir", str(folder), "--seed", "7", "--steps-per-second", str(pace)),
         *("--max-steps", str(steps), "--checkpoint-seconds", "1000"),
     ]

@@ -70,7 +70,7 @@ class KubernetesSite(Product):
         self,
         name: str,
         pods: int = 2,
-        steps: int = 1_000_000,
+        steps: int = manifests.ENDLESS,
         gpus: int = 4,
         labels: Mapping[str, str] | None = None,
     ) -> str:

@@ -164,7 +164,7 @@ def test_kueue_holds_lets_go_and_takes_another_class(site: KubernetesSite) -> No
     site.cli("stop", second, "--yes")
 
     assert late.returncode == 3, late.stdout + late.stderr
-    until(lambda: site.run_of(first)["attempt"] == 2, 20, message="the next attempt")
+    until(lambda: site.run_of(first).get("attempt") == 2, 20, message="the next attempt")
     site.wait_running(first)
 
 

@@ -12,6 +12,8 @@ from tests.e2e.product import Product
 from tests.slurm.cluster import SlurmCluster
 from tests.support import until
 
+ENDLESS = 1_000_000  # steps
+
 
 class SlurmSite(Product):
     """Hub and agents; the cluster outlives it, its jobs do not."""
@@ -60,7 +62,7 @@ class SlurmSite(Product):
         *arguments: str,
         ranks: int = 2,
         priority: str = "",
-        steps: int = 1_000_000,
+        steps: int = ENDLESS,
     ) -> str:
         """Submit a small real training, one rank a node; return its run once it has stepped.
 
@@ -77,13 +79,14 @@ class SlurmSite(Product):
         return name
 
     def submit_training(
-        self, name: str, *options: str, ranks: int = 2, steps: int = 1_000_000
+        self, name: str, *options: str, ranks: int = 2, steps: int = ENDLESS
     ) -> str:
         """Submit a small real training; return its run."""
         folder = self.folder / "checkpoints" / name
+        pace = 5 if steps == ENDLESS else 10  # many that wait cost what the machine has
         script = (
             f"exec srun {sys.executable} -m colossus_tui.demo.train --name {name} "
-            f"--checkpoint-dir {folder} --seed 7 --steps-per-second 10 --max-steps {steps} "
+            f"--checkpoint-dir {folder} --seed 7 --steps-per-second {pace} --max-steps {steps} "
             "--checkpoint-seconds 1000"
         )
         job = self.slurm.submit(

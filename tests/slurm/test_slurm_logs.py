@@ -60,8 +60,8 @@ def test_a_requeued_job_is_seen_again_in_an_output_that_goes_on(site: SlurmSite)
     resumed = site.cli("resume", run_id, "--yes", "--no-wait")
 
     assert resumed.returncode == 3, resumed.stdout + resumed.stderr
-    until(lambda: site.run_of(run_id)["attempt"] == 2, 60, message="the second attempt")
-    until(lambda: site.run_of(run_id)["step"], 60, message="a step of it")
+    until(lambda: site.run_of(run_id).get("attempt") == 2, 60, message="the second attempt")
+    until(lambda: site.run_of(run_id).get("step"), 60, message="a step of it")
     output = (site.slurm.folder / f"job-{job}.out").read_text()
     assert output.count("end of arguments") == 2
     site.wait_step(run_id, (site.run_of(run_id)["step"] or 0) + 20)
@@ -74,4 +74,4 @@ def test_the_last_steps_of_a_job_that_ends_are_seen(site: SlurmSite) -> None:
 
     site.wait_state(f"slurm-{job}", "completed", 60)
 
-    until(lambda: site.run_of(f"slurm-{job}")["step"] == 990, 10, message="the last step")
+    until(lambda: site.run_of(f"slurm-{job}").get("step") == 990, 10, message="the last step")

@@ -211,7 +211,7 @@ def test_ends_are_told_in_slurms_words(site: SlurmSite) -> None:
     site.wait_state(f"slurm-{bad}", "failed", 30)
     alerts = site.run_of(f"slurm-{bad}")["alerts"]
     assert "it ended with exit code 3 (NonZeroExitCode)" in [alert["message"] for alert in alerts]
-    until(lambda: site.run_of(requeued)["state"] == "pending", 30, message="its begin time")
+    until(lambda: site.run_of(requeued).get("state") == "pending", 30, message="its begin time")
     assert "BeginTime" in site.job_of(requeued)["reason"]
 
 

@@ -325,6 +325,7 @@ def test_an_idle_console_writes_little(hub: Product, agent: FakeAgent) -> None:
         assert len(terminal.output) - before < 4 * 3_000
 
 
+@pytest.mark.waits
 def test_a_terminal_that_takes_nothing_any_more_holds_no_console(
     hub: Product, agent: FakeAgent
 ) -> None:

@@ -121,6 +121,7 @@ class _Saved:
     def __init__(self) -> None:
         self.sizes = np.full(8, -2, dtype=np.int64)  # -2: not reported, -1: size not given
         self.count = 0  # of ranks that have reported
+        self.was_found = False  # some rank's part on disk, at one time
         self.on_disk = np.zeros(8, dtype=np.bool_)
         self.path = ""
         self.path_rank = -1  # the lowest that has reported
@@ -139,6 +140,7 @@ class _Saved:
         self.count += int(np.count_nonzero(self.sizes[np.unique(rows.ranks)] == -2))
         self.sizes[rows.ranks] = np.maximum(rows.sizes_bytes, -1)
         self.on_disk[rows.ranks] = rows.on_disk
+        self.was_found |= bool(rows.on_disk.any())
         self.time_unix_ns = max(self.time_unix_ns, int(rows.times_unix_ns.max()))
         lowest = int(rows.ranks.min())
         if self.path_rank < 0 or lowest <= self.path_rank:
@@ -189,8 +191,9 @@ class Checkpoints:
 
     def common_step(self, rank_count: int) -> int | None:
         """Return the step of the last checkpoint when it is the same for all ranks."""
-        if not self._saved or self._saved[max(self._saved)].count < rank_count:
-            return None  # not all have said a word of the newest
+        newest = max((step for step, saved in self._saved.items() if saved.was_found), default=None)
+        if newest is None or self._saved[newest].count < rank_count:
+            return None  # not all have said a word of the newest that some rank has
         step = self._ranks.common_checkpoint()
         whole = step in self._saved and self._ranks.saved_count() >= rank_count
         return step if whole else None

@@ -24,7 +24,8 @@ from colossus_tui.hub.runs.reports import Reports, is_bad_end
 from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.model import PriorityClass, RankExit, RunState
 
-HOOK_PATIENCE_SECONDS = 5.0  # how long a new attempt may take to show a hook
+HOOK_PATIENCE_SECONDS = 5.0  # how long a new attempt may take to show a hook,
+HOOKED_PATIENCE_SECONDS = 60.0  # and that of a run which had one: it may load libraries for long
 HANG_FACTOR = 5.0
 HANG_SECONDS = 120.0
 FORGOTTEN_SECONDS = 60.0  # longer than any agent waits before it links again
@@ -226,7 +227,8 @@ class LiveRun:
         if self.state in _INTENDED:
             return self.state, ""
         if self.state in (RunState.STARTING, RunState.RESUMING):
-            unhooked = now - self.attempt_seen > HOOK_PATIENCE_SECONDS and not self.is_hooked
+            patience = HOOK_PATIENCE_SECONDS if self.durable is None else HOOKED_PATIENCE_SECONDS
+            unhooked = now - self.attempt_seen > patience and not self.is_hooked
             if self.progress.last is None and not unhooked:
                 return self.state, ""
         return RunState.RUNNING, "ranks are alive"
