@@ -1,7 +1,7 @@
 # Everything runs in .venv, which `make setup` makes; nothing global is touched.
 PY := .venv/bin/python
 
-.PHONY: help setup demo run test lint format types bench lock protos pages clean
+.PHONY: help setup demo run test thorough lint format types bench lock protos pages clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -17,6 +17,9 @@ run: setup ## the console on this very machine
 
 test: setup ## format, lint, strict types, contracts, architecture and all tests
 	@scripts/check
+
+thorough: setup ## the same, on every backend and with the frameworks that the examples are for (half an hour)
+	@scripts/check --thorough
 
 lint: setup ## format check and lint only
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check .

@@ -1,4 +1,4 @@
-"""The blocking client: the asyncio client on an event loop of its own thread.
+"""The blocking client: the asyncio client on an event loop in a thread, one for all of a process.
 
 Every method takes and returns what the one of the same name in AsyncClient does; a test holds that.
 """
@@ -41,6 +41,47 @@ from colossus_tui.model import (
 T = TypeVar("T")
 
 
+class _Thread:
+    """The event loop of all blocking clients that are open, in a thread of its own.
+
+    One, because grpc wakes all loops of a process through one socket, and a loop that ends may take
+    the word that was for another with it (grpc/grpc#25364).
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._running: tuple[asyncio.AbstractEventLoop, threading.Thread] | None = None
+
+    def begin(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, for one more client."""
+        with self._lock:
+            if self._running is None:
+                loop = asyncio.new_event_loop()
+                thread = threading.Thread(
+                    target=loop.run_forever, name="colossus-client", daemon=True
+                )
+                thread.start()
+                self._running = loop, thread
+            self._users += 1
+            return self._running[0]
+
+    def end(self) -> None:
+        """Let go of the loop; it ends with its last client."""
+        with self._lock:
+            self._users -= 1
+            if self._users or self._running is None:
+                return
+            (loop, thread), self._running = self._running, None
+            asyncio.run_coroutine_threadsafe(settle(), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+
+_THREAD = _Thread()
+
+
 class Client:
     """Talks to one hub, blocking; use it as a context manager, or close it.
 
@@ -53,15 +94,12 @@ class Client:
     def __init__(
         self, address: str | None = None, *, timeout: float = 5.0, operator: str | None = None
     ) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="colossus-client", daemon=True
-        )
-        self._thread.start()
+        self._loop = _THREAD.begin()
+        self._is_open = True
         try:
             self._client = self._run(_make(address, timeout, operator))
         except BaseException:
-            self._end()
+            _THREAD.end()
             raise
         self.address = self._client.address
 
@@ -77,16 +115,13 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Close the channel and end the thread."""
-        if not self._loop.is_closed():
-            self._run(self._client.close())
-            self._run(settle())
-            self._end()
-
-    def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """Close the channel; calls under way are cancelled."""
+        if self._is_open:
+            self._is_open = False
+            try:
+                self._run(self._client.close())
+            finally:
+                _THREAD.end()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -107,7 +142,7 @@ class Client:
                 yield value  # type: ignore[misc]  # `end` is the only other object
         finally:
             close = getattr(source, "aclose", None)
-            if close is not None and not self._loop.is_closed():
+            if close is not None and self._is_open:
                 self._run(close())
 
     def runs(self) -> tuple[Run, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +14,8 @@ from colossus_tui.hub.runs.steps import StepRows
 from colossus_tui.hub.store import Rows
 
 FRAMES = 64  # in a batch
+FRAME_BATCHES = 16  # in a message, where so many wait
+FRAME_BYTES = 1 << 20  # with so many a message has enough
 _STEP_COLUMNS = (
     "ranks",
     "steps",
@@ -145,20 +148,30 @@ class Batches:
         return relay_link_pb2.RelayRequest(links=links).SerializeToString()
 
     def next_frames(self) -> bytes | None:
-        """Return up to FRAMES frames, or a batch that came as one."""
-        for key in self._ready:
-            batch = self._ready.pop(key)
-            self.frame_count -= len(batch.node_numbers) // 4
-            return relay_link_pb2.RelayRequest(frames=[batch]).SerializeToString()
-        for kind, frames in self._frames.items():
-            taken = dict(list(frames.items())[:FRAMES])
-            for number in taken:
-                del frames[number]
-            if not frames:
-                del self._frames[kind]
-            self.frame_count -= len(taken)
-            return relay_link_pb2.RelayRequest(frames=[_frames(taken)]).SerializeToString()
-        return None
+        """Return up to FRAME_BATCHES batches, those that came as one first."""
+        batches: list[relay_link_pb2.FrameBatch] = []
+        size = 0
+        while len(batches) < FRAME_BATCHES and size < FRAME_BYTES:
+            if self._ready:
+                batches.append(self._ready.pop(next(iter(self._ready))))
+            elif self._frames:
+                batches.append(self._next_of_a_kind())
+            else:
+                break
+            size += len(batches[-1].gpu_values)
+        if not batches:
+            return None
+        self.frame_count -= sum(len(batch.node_numbers) // 4 for batch in batches)
+        return relay_link_pb2.RelayRequest(frames=batches).SerializeToString()
+
+    def _next_of_a_kind(self) -> relay_link_pb2.FrameBatch:
+        kind, frames = next(iter(self._frames.items()))
+        taken = dict(itertools.islice(frames.items(), FRAMES))
+        for number in taken:
+            del frames[number]
+        if not frames:
+            del self._frames[kind]
+        return _frames(taken)
 
     def next_batch(self, *, replayed: bool) -> bytes | None:
         """Return the oldest batch of steps and messages that is not written to this link."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -16,7 +17,7 @@ from colossus_tui.hub.nodes import NodeRecord, Nodes
 from colossus_tui.hub.runs.checkpoints import CheckpointRows
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.runs.steps import StepRows
-from colossus_tui.hub.store import Rows, Store, vector
+from colossus_tui.hub.store import FrameError, Rows, Store, vector
 from colossus_tui.model import Event, Severity
 from colossus_tui.wire import from_proto
 
@@ -157,16 +158,36 @@ class Intake:
 
     # --- what relays bring -----------------------------------------------------------------
 
-    def take_frames(self, rows: Rows, batch: relay_link_pb2.FrameBatch) -> None:
-        """Take a batch of frames in.
+    def take_frames(self, rows: Rows, batches: Sequence[relay_link_pb2.FrameBatch]) -> None:
+        """Take batches of frames in.
+
+        Args:
+            rows: Of all their nodes in the store, batch after batch.
 
         Raises:
-            FrameError: An array has the wrong length.
+            FrameError: An array has the wrong length, or a batch has nodes of several kinds.
         """
-        sampled = vector("sample_times_unix_ns", batch.sample_times_unix_ns, np.int64, rows.size)
-        self._store.put_many(rows, sampled, batch.gpu_values, batch.host_values, self._clock())
+        sizes = [len(batch.node_numbers) // 4 for batch in batches]
+        if 0 in sizes:
+            raise FrameError("node_numbers: a batch of no node")
+        ends = list(itertools.accumulate(sizes))
+        firsts = [0, *ends[:-1]]
+        kinds = self._store.kind_of[rows[firsts]].tolist()
+        parts = zip(kinds, firsts, ends, batches, strict=True)
+        for _, group in itertools.groupby(parts, key=lambda part: part[0]):
+            same = list(group)
+            nodes = rows[same[0][1] : same[-1][2]]
+            times = b"".join([batch.sample_times_unix_ns for *_, batch in same])
+            self._store.put_many(
+                nodes,
+                vector("sample_times_unix_ns", times, np.int64, nodes.size),
+                b"".join([batch.gpu_values for *_, batch in same]),
+                b"".join([batch.host_values for *_, batch in same]),
+                self._clock(),
+            )
         if self._upward is not None:
-            self._upward.frames(rows, batch)
+            for first, end, batch in zip(firsts, ends, batches, strict=True):
+                self._upward.frames(rows[first:end], batch)
 
     def take_checkpoints(self, table: relay_link_pb2.CheckpointTable) -> None:
         """Take a table of checkpoints in; what comes twice changes nothing.

@@ -189,8 +189,9 @@ class RelayService(relay_link_pb2_grpc.RelayLinkServicer):
             return  # it had come, and its acknowledgement was lost with the link
         for link in request.links:
             self._take_link(relay, link)
-        for batch in request.frames:
-            self._intake.take_frames(relay.rows_of(batch.node_numbers), batch)
+        if request.frames:
+            numbers = b"".join([batch.node_numbers for batch in request.frames])
+            self._intake.take_frames(relay.rows_of(numbers), request.frames)
         for table in request.steps:
             self._intake.take_steps(table)
         for saved in request.checkpoints:

@@ -261,7 +261,8 @@ class Stand:
         if self.state(cell.run_id):
             for rank in self.detail(cell.run_id).ranks:
                 if rank.rank == 0 and rank.alive:
-                    os.kill(rank.pid, signal.SIGKILL)
+                    with suppress(ProcessLookupError):  # it went before the hub heard of it
+                        os.kill(rank.pid, signal.SIGKILL)
 
     def kill_new_rank(self, cell: Cell) -> None:
         """Kill a rank of the attempt that an action has begun, as soon as there is one."""

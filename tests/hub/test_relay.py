@@ -213,11 +213,24 @@ def test_only_the_newest_frame_of_a_node_waits() -> None:
             batches.frame(number, 0, agent_link_pb2.LinkRequest(frame=frame_))
 
     assert batches.frame_count == 70
-    bodies = [batches.next_frames() for _ in range(3)]
-    sizes = [
-        len(relay_link_pb2.RelayRequest.FromString(body).frames[0].node_numbers) // 4
-        for body in bodies
-        if body
-    ]
-    assert sizes == [64, 6]
+    request = relay_link_pb2.RelayRequest.FromString(batches.next_frames() or b"")
+    assert [len(batch.node_numbers) // 4 for batch in request.frames] == [64, 6]
     assert batches.frame_count == 0
+    assert batches.next_frames() is None
+
+
+@pytest.mark.parametrize(("size", "expected"), [(4, [16, 4]), (20_000, [1] * 20)])
+def test_a_message_of_frames_is_bounded_and_what_is_left_follows(
+    size: int, expected: list[int]
+) -> None:
+    batches = Batches()
+    for number in range(20 * 64):
+        frame_ = frame_pb2.Frame(gpu_values=bytes(size))
+        batches.frame(number, number % 2, agent_link_pb2.LinkRequest(frame=frame_))
+
+    bodies = list(itertools.takewhile(bool, iter(batches.next_frames, None)))
+
+    requests = [relay_link_pb2.RelayRequest.FromString(body) for body in bodies if body]
+    assert [len(request.frames) for request in requests] == expected
+    numbers = b"".join(batch.node_numbers for request in requests for batch in request.frames)
+    assert sorted(memoryview(numbers).cast("i")) == list(range(20 * 64))
