@@ -30,4 +30,4 @@ def until(condition: Callable[[], T], timeout: float = 10.0, *, message: str = "
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"after {timeout} s still waiting for {message or condition}")
-        time.sleep(max(0.05, 2 * (time.monotonic() - began), (began - start) / 20))
+        time.sleep(max(0.05, 2 * (time.monotonic() - began), min((began - start) / 20, 0.25)))

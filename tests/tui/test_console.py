@@ -326,6 +326,7 @@ def test_an_idle_console_writes_little(hub: Product, agent: FakeAgent) -> None:
 
 
 @pytest.mark.waits
+@pytest.mark.timeout(120)
 def test_a_terminal_that_takes_nothing_any_more_holds_no_console(
     hub: Product, agent: FakeAgent
 ) -> None:
@@ -340,7 +341,7 @@ def test_a_terminal_that_takes_nothing_any_more_holds_no_console(
                 seen[:] = [ticks, time.monotonic()]
             return time.monotonic() - seen[1] > 1.5
 
-        until(is_stuck, 30, message="a full terminal")
+        until(is_stuck, 60, message="a full terminal")
 
         os.kill(terminal.pid, signal.SIGHUP)
 

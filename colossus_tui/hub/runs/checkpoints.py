@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colossus_protos.v1 import relay_link_pb2, run_pb2
-from colossus_tui.hub.runs.ranks import RankTable, path_of, pattern_of
+from colossus_tui.hub.runs.ranks import GROWTH, RankTable, path_of, pattern_of
 from colossus_tui.hub.runs.steps import Integers, Reals, checked_ranks
 from colossus_tui.hub.store import vector
 from colossus_tui.model import Checkpoint, ResumePoint
@@ -131,7 +131,7 @@ class _Saved:
     def take(self, rows: CheckpointRows) -> None:
         needed = int(rows.ranks.max()) + 1
         if needed > self.sizes.size:
-            size = max(needed, int(self.sizes.size * 1.5))
+            size = max(needed, int(self.sizes.size * GROWTH) + 8)
             self.sizes, before = np.full(size, -2, dtype=np.int64), self.sizes
             self.sizes[: before.size] = before
             self.on_disk = np.append(

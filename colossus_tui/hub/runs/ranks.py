@@ -12,6 +12,7 @@ WINDOW = 20  # steps over which times and rates are taken
 STRAGGLER_RATIO = 0.7
 STRAGGLER_REPORTS = 3
 CHANGED_SHARE = 1 / 16  # of the ranks must have a new pace before the median is taken anew
+GROWTH = 1.125  # of a table that is full: much room is never used, and a site's ranks are many
 FEW = 512  # for so many the median is always that of now
 
 Ranks = npt.NDArray[np.int32]
@@ -59,7 +60,7 @@ class RankTable:
             return
         needed = int(ranks.max()) + 1
         if needed > self.known.size:
-            self._grow(max(needed, int(self.known.size * 1.5)))
+            self._grow(max(needed, int(self.known.size * GROWTH) + 8))
         if not self.known[ranks].all():
             self.known[ranks] = True
             self.count = int(np.count_nonzero(self.known))
