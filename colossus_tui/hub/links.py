@@ -53,6 +53,7 @@ class Links:
 
     def __init__(self) -> None:
         self._mailboxes: dict[str, Mailbox] = {}
+        self._direct: dict[str, None] = {}  # nodes whose agents are linked here
         self._questions: dict[str, _Question] = {}
 
     def open(self, mailbox: Mailbox) -> bool:
@@ -62,6 +63,9 @@ class Links:
         if before is not None:
             before.close()
         self._mailboxes[name] = mailbox
+        self._direct.pop(name, None)
+        if isinstance(mailbox, DirectMailbox):
+            self._direct[name] = None
         for question in self._questions.values():
             if name in question.waiting:
                 directive = question.directives[name]
@@ -73,6 +77,7 @@ class Links:
         if self._mailboxes.get(mailbox.node_name) is not mailbox:
             return False
         del self._mailboxes[mailbox.node_name]
+        self._direct.pop(mailbox.node_name, None)
         return True
 
     def linked(self, node_name: str) -> bool:
@@ -85,9 +90,7 @@ class Links:
 
     def direct_names(self) -> tuple[str, ...]:
         """Return the nodes whose agents are linked here."""
-        return tuple(
-            name for name, box in self._mailboxes.items() if isinstance(box, DirectMailbox)
-        )
+        return tuple(self._direct)
 
     def put(self, node_name: str, message: agent_link_pb2.LinkResponse) -> None:
         """Write a message to an agent if it is linked."""

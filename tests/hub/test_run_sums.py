@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import statistics
 import time
 import uuid
 from collections import defaultdict, deque
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -262,3 +265,42 @@ def test_a_resume_gives_each_node_the_points_of_its_own_ranks(hub: Product) -> N
         [(1, 2, "/1")],
     ]
     assert all(start.recorded and start.attempt == 2 for start in starts)
+
+
+class Frames:
+    """Stands for the nodes that are known: each node's row is its letter's, its frames' age too."""
+
+    def __init__(self) -> None:
+        self.known = ""
+
+    def rows_of(self, node_names: Sequence[str]) -> npt.NDArray[np.intp]:
+        return np.array(
+            [ord(name) if name in self.known else -1 for name in node_names], dtype=np.intp
+        )
+
+    def ages_of(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        return np.where(rows < 0, np.inf, rows.astype(np.float64))
+
+
+NODES = [chr(code) for code in range(ord("a"), ord("a") + 20)]
+
+
+@given(st.lists(st.tuples(st.sampled_from(NODES), st.none() | st.integers(0, 150)), max_size=60))
+def test_each_node_has_its_own_age_whoever_came_and_went(
+    moves: list[tuple[str, int | None]],
+) -> None:
+    reports, frames, last = Reports(), Frames(), dict[str, int]()
+    for name, received in moves:
+        if received is not None:
+            reports.put(name, NodeReport(run_pb2.LocalRun(), received))
+            last[name] = received
+        elif name in last:
+            reports.drop(name)
+            del last[name]
+        frames.known += name if received != 0 else ""  # a node may be known later, or never
+        ages = reports.ages(frames, 150.0)
+        assert dict(ages) == {
+            name: min(150.0 - at, ord(name) if name in frames.known else math.inf)
+            for name, at in last.items()
+        }
+        assert reports.names() == tuple(sorted(last))

@@ -47,14 +47,14 @@ class FrameAges(Protocol):
 class NodeAges(Mapping[str, float]):
     """How old the newest word of each of a run's nodes is, seconds."""
 
-    def __init__(
-        self, places: Mapping[str, int], names: Sequence[str], ages: npt.NDArray[np.float64]
-    ) -> None:
-        self._places = places
+    def __init__(self, names: tuple[str, ...], ages: npt.NDArray[np.float64]) -> None:
         self._names = names
+        self._places: dict[str, int] | None = None  # made when one is asked for
         self.ages = ages
 
     def __getitem__(self, node_name: str) -> float:
+        if self._places is None:
+            self._places = {name: place for place, name in enumerate(self._names)}
         return float(self.ages[self._places[node_name]])
 
     def __iter__(self) -> Iterator[str]:
@@ -69,7 +69,8 @@ class NodeAges(Mapping[str, float]):
 
     def older(self, seconds: float) -> list[str]:
         """Return those that are older, by name."""
-        return [self._names[place] for place in np.flatnonzero(self.ages > seconds).tolist()]
+        places = np.flatnonzero(self.ages > seconds).tolist()
+        return sorted(self._names[place] for place in places)
 
     def youngest(self, default: float) -> float:
         """Return the smallest."""
@@ -121,10 +122,12 @@ class Reports(Mapping[str, NodeReport]):
         self._ended: dict[str, None] = {}  # nodes with ranks that have ended
         self._ranks: list[tuple[str, run_pb2.LocalRank]] | None = None
         self._names: tuple[str, ...] | None = None
+        # By place: a node keeps its own, but for the last, which takes that of one that goes.
         self._places: dict[str, int] = {}
-        self._received: npt.NDArray[np.float64] = np.zeros(0)
-        self._rows: npt.NDArray[np.intp] = np.zeros(0, dtype=np.intp)
-        self._unplaced = True  # whether the store may know rows that are not in `_rows` yet
+        self._placed: list[str] = []
+        self._placed_now: tuple[str, ...] | None = None  # the same, which does not change
+        self._received: npt.NDArray[np.float64] = np.zeros(8)
+        self._rows: npt.NDArray[np.intp] = np.full(8, -1, dtype=np.intp)  # in the store, if known
 
     def __getitem__(self, node_name: str) -> NodeReport:
         return self._nodes[node_name]
@@ -154,10 +157,9 @@ class Reports(Mapping[str, NodeReport]):
         before, run = self._nodes.get(node_name), run or report.run
         if before is not None:
             self.sums.count(told or before.run, -1)
-            if self._names is not None:
-                self._received[self._places[node_name]] = report.received
         else:
-            self._names = None
+            self._place(node_name)
+        self._received[self._places[node_name]] = report.received
         self._nodes[node_name] = report
         self._ranks = None
         self._ended.pop(node_name, None)
@@ -172,16 +174,27 @@ class Reports(Mapping[str, NodeReport]):
         self.sums.count(self._nodes.pop(node_name).run, -1)
         self._fuses.pop(node_name, None)
         self._ended.pop(node_name, None)
-        self._ranks = self._names = None
+        self._ranks = self._names = self._placed_now = None
+        place, last = self._places.pop(node_name), self._placed.pop()
+        if last != node_name:
+            end = len(self._placed)
+            self._placed[place], self._places[last] = last, place
+            self._received[place], self._rows[place] = self._received[end], self._rows[end]
+
+    def _place(self, node_name: str) -> None:
+        place = self._places[node_name] = len(self._placed)
+        self._placed.append(node_name)
+        self._names = self._placed_now = None
+        if place >= self._rows.size:
+            more = self._rows.size // 2
+            self._received = np.append(self._received, np.zeros(more))
+            self._rows = np.append(self._rows, np.full(more, -1, dtype=np.intp))
+        self._rows[place] = -1
 
     def names(self) -> tuple[str, ...]:
         """Return the nodes, by name."""
         if self._names is None:
             self._names = tuple(sorted(self._nodes))
-            self._places = {name: place for place, name in enumerate(self._names)}
-            received = (self._nodes[name].received for name in self._names)
-            self._received = np.fromiter(received, np.float64, len(self._names))
-            self._unplaced = True
         return self._names
 
     def ages(self, frames: FrameAges, now: float) -> NodeAges:
@@ -189,12 +202,15 @@ class Reports(Mapping[str, NodeReport]):
 
         Agents report runs when they change, so a silent report is fresh while frames come.
         """
-        names = self.names()
-        if self._unplaced:
-            self._rows = frames.rows_of(names)
-            self._unplaced = bool((self._rows < 0).any())
-        ages = np.minimum(now - self._received, frames.ages_of(self._rows))
-        return NodeAges(self._places, names, ages)
+        count = len(self._placed)
+        rows = self._rows[:count]
+        unknown = np.flatnonzero(rows < 0)
+        if unknown.size:
+            rows[unknown] = frames.rows_of([self._placed[place] for place in unknown.tolist()])
+        ages = np.minimum(now - self._received[:count], frames.ages_of(rows))
+        if self._placed_now is None:
+            self._placed_now = tuple(self._placed)
+        return NodeAges(self._placed_now, ages)
 
     def ranks(self) -> list[tuple[str, run_pb2.LocalRank]]:
         """Return every reported rank with its node, in order; not to be changed."""
