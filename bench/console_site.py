@@ -32,7 +32,6 @@ BUDGETS = {
     "find_p95_ms": 200.0,
 }
 ARROWS = (b"\x1b[C", b"\x1b[B", b"\x1b[D", b"\x1b[A")
-SETTLE_SECONDS = 75.0
 FINDS = 20
 
 
@@ -136,7 +135,7 @@ def run(nodes: int, *, quick: bool) -> Figures:
     with tempfile.TemporaryDirectory(prefix="colossus-bench-") as folder:
         stand = site.Stand(Path(folder), nodes)
         try:
-            gpus = asyncio.run(_prepare(stand, SETTLE_SECONDS))
+            gpus = asyncio.run(_prepare(stand, site.SETTLE_SECONDS))
             busy, began = site.busy_seconds(), time.perf_counter()
             assert stand.sim is not None
             pids = stand.hub.pid, stand.sim.pid

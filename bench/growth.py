@@ -61,7 +61,7 @@ def measured(sizes: tuple[int, ...], seconds: float) -> list[Figures]:
     cores, megabytes = idle()
     found: list[Figures] = []
     for nodes in sizes:
-        settle = SETTLE_SECONDS + nodes / 2_048  # what the nodes tell a new link
+        settle = SETTLE_SECONDS + nodes / 1_024  # what the nodes tell a new link
         one = site.run(nodes, seconds, settle)
         core_us = (one.hub_cores - cores) * 1e6 / nodes
         kilobytes = (one.hub_mb - megabytes) * 1e3 / nodes

@@ -26,7 +26,7 @@ from colossus_tui.model import Hub, MapRequest
 NODES, GPUS = 137_500, 4
 SECONDS, QUICK_SECONDS = 300.0, 40.0
 LINK_SECONDS = 300.0
-SETTLE_SECONDS = 75.0  # the nodes say in this time what each new link is told
+SETTLE_SECONDS = 150.0  # the nodes say in this time what each new link is told
 WATCHED = 12  # nodes that consoles look at
 BUDGETS = {
     "lost_frames": 0,

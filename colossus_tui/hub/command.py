@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import ctypes
 import logging
 import resource
 import socket
@@ -25,6 +27,7 @@ from colossus_tui.hub.config import (
 from colossus_tui.paths import hub_socket, state_dir
 
 USAGE_ERROR = 2
+M_ARENA_MAX, ARENAS = -8, 2  # mallopt(3)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -103,6 +106,12 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
     )
 
 
+def _share_arenas() -> None:
+    """Let all threads share two of glibc's heaps: one each would keep what large messages took."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library has no such thing
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
+
+
 def run(arguments: argparse.Namespace, default_listen: str) -> int:
     """Serve; returns 0 after a signal, 1 after a failure, 2 for a wrong setting."""
     logging.basicConfig(
@@ -113,6 +122,7 @@ def run(arguments: argparse.Namespace, default_listen: str) -> int:
     from colossus_tui.hub.database import DatabaseError
     from colossus_tui.hub.server import AddressInUseError
 
+    _share_arenas()
     _allow_many_links()
     try:
         return asyncio.run(serve(configure(arguments, default_listen)))

@@ -18,7 +18,7 @@ from colossus_tui.hub.upstream import Upstream
 from colossus_tui.sim.reports import Checkpoints, Steps
 from colossus_tui.sim.simulation import Simulation, Tick
 
-REPORTED_A_TICK = 2_048  # nodes of the site that tell everything again; all at once are a storm
+REPORTED_A_TICK = 1_024  # nodes of the site that tell everything again; all at once are a storm
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -131,12 +131,13 @@ def roll(cells: Cells, pairs: Pairs, values: Floats) -> Rolled:
     Args:
         values: In the cells' order; NaN is not available or not fresh.
     """
-    by_cell = _spread(values, cells.starts, cells.widths)
+    is_whole = not np.isnan(values.sum())
+    by_cell = _spread(values, cells.starts, cells.widths, is_whole=is_whole)
     known = by_cell.reporting > 0
     low = float(by_cell.min[known].min()) if known.any() else 0.0
     high = float(by_cell.max[known].max()) if known.any() else 0.0
     step = (high - low) / BINS if high - low > FLAT else 0.0
-    histogram = _histogram(pairs, values, low, step)
+    histogram = _histogram(pairs, values, low, step, is_whole=is_whole)
     size = pairs.hall.size
     reporting = np.bincount(pairs.of_cell, by_cell.reporting, size).astype(np.int64)
     sums = np.bincount(pairs.of_cell, np.where(known, by_cell.sum, 0.0), size)
@@ -154,10 +155,13 @@ def spread(values: Floats, starts: Rows) -> Spread:
     """Return exact figures of groups of values that begin at these places."""
     sizes = np.diff(starts, append=values.size)
     widths = tuple((int(width), np.flatnonzero(sizes == width)) for width in np.unique(sizes))
-    return _spread(values, starts, widths)
+    return _spread(values, starts, widths, is_whole=not np.isnan(values.sum()))
 
 
-def _spread(values: Floats, starts: Rows, widths: tuple[tuple[int, Rows], ...]) -> Spread:
+def _spread(
+    values: Floats, starts: Rows, widths: tuple[tuple[int, Rows], ...], *, is_whole: bool
+) -> Spread:
+    """Return exact figures of groups; `is_whole` is whether every value is there."""
     count = starts.size
     reporting = np.zeros(count, dtype=np.int64)
     figures = np.full((5, count), np.nan)
@@ -167,12 +171,12 @@ def _spread(values: Floats, starts: Rows, widths: tuple[tuple[int, Rows], ...]) 
             matrix = values[begin[0] : begin[0] + members.size * width].reshape(-1, width)
         else:
             matrix = values[begin[:, None] + np.arange(width)]
-        present = ~np.isnan(matrix)
         ordered = np.sort(matrix, axis=1)  # NaN last
-        if present.all():
+        if is_whole:
             counts = np.full(members.size, width)
             sums = ordered.sum(axis=1, dtype=np.float64)
         else:
+            present = ~np.isnan(matrix)
             counts = present.sum(axis=1)
             sums = np.where(present, matrix, 0.0).sum(axis=1, dtype=np.float64)
         row, last = np.arange(members.size), np.maximum(counts - 1, 0)
@@ -188,15 +192,18 @@ def _spread(values: Floats, starts: Rows, widths: tuple[tuple[int, Rows], ...]) 
     return Spread(reporting, figures[0], figures[1], figures[2], figures[3], figures[4])
 
 
-def _histogram(pairs: Pairs, values: Floats, low: float, step: float) -> Integers:
+def _histogram(
+    pairs: Pairs, values: Floats, low: float, step: float, *, is_whole: bool
+) -> Integers:
     size = pairs.hall.size
     if not size:
         return np.zeros((0, BINS), dtype=np.int64)
     scale = np.float32(1.0 / step if step > 0 else 0.0)
-    scaled = (values - np.float32(low)) * scale
+    scaled = values - np.float32(low)
+    scaled *= scale
     base = pairs.base
-    known = ~np.isnan(scaled)
-    if not known.all():
+    if not is_whole:
+        known = ~np.isnan(scaled)
         scaled, base = scaled[known], base[known]
     np.minimum(scaled, np.float32(BINS - 1), out=scaled)
     bins = scaled.astype(np.intp)

@@ -148,7 +148,10 @@ class RollUps:
         column = self._store.gpus.column(metric)
         order = self.cells.order
         values = column[: order.size] if self.cells.is_plain else column[order]
-        return np.where(np.isfinite(values) & is_fresh, values, np.float32(np.nan))
+        known = np.isfinite(values) & is_fresh
+        if known.all():
+            return values.copy() if self.cells.is_plain else values
+        return np.where(known, values, np.float32(np.nan))
 
     # --- what is asked ---------------------------------------------------------------------
 
