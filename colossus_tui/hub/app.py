@@ -192,12 +192,13 @@ class Hub:
 
     async def _tick(self) -> None:
         """Once a second: account time, write what is new, then tell agents what is safe."""
-        last = time.monotonic()
-        expired = slept = last
+        last = expired = time.monotonic()
         while True:
-            await asyncio.sleep(self._config.tick_seconds)
+            wait = seconds_to_tick(time.time(), self._config.tick_seconds)
+            due = time.monotonic() + wait
+            await asyncio.sleep(wait)
             now = time.monotonic()
-            lag = now - slept - self._config.tick_seconds
+            lag = now - due
             self._store_power()
             self._roll_ups.tick()
             self._troubles.tick(self._registry.runs, now)
@@ -211,7 +212,6 @@ class Hub:
             if now - expired > EXPIRE_SECONDS:
                 expired = now
                 await self._events.expire()
-            slept = time.monotonic()
 
     def _store_power(self) -> None:
         for run_id, run in self._registry.runs.items():
@@ -243,6 +243,16 @@ class Hub:
             return
         for name, sequence in received.items():
             self._links.acknowledge(name, sequence)
+
+
+def seconds_to_tick(wall: float, period: float) -> float:
+    """Return the time to the next tick: half a period after agents measure, on the wall clock.
+
+    What they measured at a whole period is there by then, and no burst of it is under way. At least
+    half a period: a timer that fires a little early must not fire twice.
+    """
+    wait = period - (wall - period / 2) % period
+    return wait if wait >= period / 2 else wait + period
 
 
 async def serve(config: HubConfig) -> int:

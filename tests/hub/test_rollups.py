@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colossus_tui.hub.app import seconds_to_tick
 from colossus_tui.hub.nodes import GREY_SECONDS
 from colossus_tui.hub.site.rollup import BINS
 from colossus_tui.hub.site.rollups import GROUP_SHARE, ROLLED, WORST
@@ -320,3 +321,11 @@ def test_ages_are_those_at_the_tick() -> None:
     assert named(halls["A"].roll_up("power")) == RollUp("power", "W", 4)
     assert (halls["A"].reporting_node_count, halls["A"].node_count) == (0, 2)
     assert site.roll_ups.power(PlaceKind.HALL, "A") == (None, 4, 0)
+
+
+@pytest.mark.parametrize(
+    ("wall", "wait"),
+    [(100.5, 1.0), (100.75, 0.75), (100.499, 1.001), (100.1, 1.4), (100.0, 0.5)],
+)
+def test_ticks_fall_between_two_of_the_agents_and_never_twice(wall: float, wait: float) -> None:
+    assert seconds_to_tick(wall, 1.0) == pytest.approx(wait)
