@@ -15,7 +15,7 @@ demo: setup ## seven small real training runs and the console on them
 run: setup ## the console on this very machine
 	@.venv/bin/colossus
 
-test: setup ## format, lint, strict types, contracts, architecture and all tests
+test: setup ## format, lint, strict types, contracts, architecture and tests
 	@scripts/check
 
 thorough: setup ## the same, on every backend and with the frameworks that the examples are for (half an hour)

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from colossus_tui.client._async import AsyncClient
 from colossus_tui.client._connection import settle
+from colossus_tui.client.errors import ColossusError
 from colossus_tui.model import (
     Action,
     ActionParameters,
@@ -38,6 +40,7 @@ from colossus_tui.model import (
     View,
 )
 
+CLOSED = "the client is closed"
 T = TypeVar("T")
 
 
@@ -116,17 +119,23 @@ class Client:
 
     def close(self) -> None:
         """Close the channel; calls under way are cancelled."""
-        if self._is_open:
-            self._is_open = False
-            try:
-                self._run(self._client.close())
-            finally:
-                _THREAD.end()
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
+            asyncio.run_coroutine_threadsafe(self._client.close(), self._loop).result()
+        finally:
+            _THREAD.end()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._is_open:
+            work.close()
+            raise ColossusError(CLOSED)
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise ColossusError(CLOSED) from None
         except BaseException:
             future.cancel()
             raise

@@ -43,7 +43,6 @@ def test_every_verb_does_what_it_promises(stand: Stand) -> None:
     judge(stand, cells, {})
 
 
-@pytest.mark.hub_decides
 def test_without_a_hook_no_save_is_promised_and_the_rest_works(stand: Stand) -> None:
     cells = stand.prepare(hooked=False)
 
@@ -112,7 +111,6 @@ def recorded(stand: Stand) -> dict[str, int]:
     return {cell.case: point(stand.end(cell)) for cell in cells}
 
 
-@pytest.mark.hub_decides
 def test_a_deadline_that_passes_leaves_nothing_undone_or_held(stand: Stand) -> None:
     cells = stand.prepare()
     stand.stall()

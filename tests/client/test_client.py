@@ -91,6 +91,27 @@ def test_asyncio_serves_many_calls_at_once(hub: Product) -> None:
     assert asyncio.run(many()) == 50
 
 
+def test_clients_of_a_process_share_one_thread_which_ends_with_the_last(hub: Product) -> None:
+    def threads() -> list[str]:
+        return [one.name for one in threading.enumerate() if one.name == "colossus-client"]
+
+    hub.hang_up()
+    with Client(hub.address) as first:
+        second = Client(hub.address)
+        watched = second.watch(period=0.1)
+        next(watched)
+        assert len(threads()) == 1
+        second.close()
+        second.close()
+        with pytest.raises(ColossusError):
+            list(watched)
+        for _ in range(20):
+            assert first.site().gpu_count == 0
+        with pytest.raises(ColossusError):
+            second.site()
+    assert not threads()
+
+
 def test_what_is_not_there_is_said(hub: Product) -> None:
     with Client(hub.address) as client:
         with pytest.raises(NotFoundError, match="no run nobody"):

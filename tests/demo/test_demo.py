@@ -126,13 +126,11 @@ def test_a_demo_that_is_kept_goes_on_and_is_taken_up_again(tmp_path: Path) -> No
     try:
         pids = set(processes(tmp_path))
         assert pids
-        again = product.cli("demo", "--headless", "--for", "4", "--json", timeout=90)
+        again = product.cli("demo", "--headless", "--for", "8", "--json", timeout=90)
         runs = json.loads(again.stdout)["runs"]
         assert {run["attempt"] for run in runs} == {1}
         before = {run["run_id"]: run["step"] or 0 for run in json.loads(kept.stdout)["runs"]}
-        after = {run["run_id"]: run["step"] or 0 for run in runs}
-        assert all(after[run_id] >= step for run_id, step in before.items())
-        assert sum(after.values()) > sum(before.values())
+        assert all((run["step"] or 0) > before[run["run_id"]] for run in runs)
     finally:
         left = processes(tmp_path)
         for pid in left:

@@ -157,11 +157,16 @@ class Product:
 
     def wait_state(self, run_id: str, state: str, timeout: float = 30) -> None:
         """Wait until the hub shows the run in `state`."""
-        until(
-            lambda: self.run_of(run_id).get("state") == state,
-            timeout,
-            message=f"{run_id} to be {state}",
-        )
+        try:
+            until(
+                lambda: self.run_of(run_id).get("state") == state,
+                timeout,
+                message=f"{run_id} to be {state}",
+            )
+        except AssertionError as error:
+            said = (self.folder / "hub.out").read_text(errors="replace").splitlines()[-20:]
+            error.add_note("\n".join([str(self.run_of(run_id)), *said]))
+            raise
 
     def close(self) -> None:
         """End every run, then agent and hub."""

@@ -96,7 +96,7 @@ class KubernetesSite(Product):
     def wait_running(self, run_id: str, step: int = 1) -> None:
         """Wait until a run steps and Kubernetes has said that it runs."""
         self.wait_step(run_id, step)
-        self.wait_state(run_id, "running", 60)  # after what an earlier test left has gone
+        self.wait_state(run_id, "running")
         until(lambda: self.job_of(run_id)["state"] == "Running", 20, message="Kubernetes' word")
 
     def wait_reason(self, run_id: str, words: str) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from colossus_tui.model import (
     Action,
     ActionState,
+    Alert,
     BulkPreflight,
     Confirmation,
     Figure,
+    Header,
     Job,
     Node,
     NodeDetail,
@@ -20,7 +25,10 @@ from colossus_tui.model import (
     RunDetail,
     RunOutlook,
     RunState,
+    Severity,
+    Site,
     Verb,
+    View,
 )
 from colossus_tui.model.node import HostInventory
 from colossus_tui.text import width
@@ -34,6 +42,7 @@ from colossus_tui.tui.views.card import preflight_lines, progress_keys, progress
 from colossus_tui.tui.views.detail import run_lines
 from colossus_tui.tui.views.nodes import node_cells, node_columns, node_lines
 from colossus_tui.tui.views.runs import columns_for
+from colossus_tui.tui.views.site import Link, header
 from colossus_tui.tui.views.words import in_columns, wrapped
 
 HOSTILE = "\x1b[2J[bold red]boo[/]\r\n\u202e"
@@ -304,3 +313,29 @@ def test_a_runs_name_gets_the_room_that_it_needs() -> None:
     assert name_cells(80, "10t", "slurm-54664575") == 14
     assert name_cells(80, "x" * 63) == 18
     assert name_cells(200, "x" * 63) == 30
+
+
+@given(st.integers(1, 999_999), st.sampled_from(["viewer", "operator"]), st.booleans())
+def test_on_80_columns_what_is_wrong_is_in_the_header(nodes: int, role: str, linked: bool) -> None:
+    site = Site(
+        site_name="a",
+        node_count=nodes,
+        reporting_node_count=nodes,
+        gpu_count=8 * nodes,
+        reporting_gpu_count=8 * nodes,
+        power_watts=9e8,
+        power_basis="devices and hosts",
+        power_node_count=nodes,
+        age_seconds=75.0,
+        alerts=(Alert(Severity.CRITICAL, "site.power_limit", "over"),) * 123,
+    )
+    view = View(Header(role=role), site=site)
+
+    _, figures = header(view, Link(linked), "map", ASCII)
+
+    shown = "".join(text for text, _ in figures)[:80]
+    assert (not linked) == ("hub lost" in shown)
+    if linked:
+        assert "age 1m15s" in shown
+        assert "123 alerts" in shown
+        assert (role == "viewer") == ("viewer: looks, changes nothing" in shown)

@@ -131,7 +131,7 @@ def roll(cells: Cells, pairs: Pairs, values: Floats) -> Rolled:
     Args:
         values: In the cells' order; NaN is not available or not fresh.
     """
-    is_whole = not np.isnan(values.sum())
+    is_whole = _is_whole(values)
     by_cell = _spread(values, cells.starts, cells.widths, is_whole=is_whole)
     known = by_cell.reporting > 0
     low = float(by_cell.min[known].min()) if known.any() else 0.0
@@ -155,7 +155,11 @@ def spread(values: Floats, starts: Rows) -> Spread:
     """Return exact figures of groups of values that begin at these places."""
     sizes = np.diff(starts, append=values.size)
     widths = tuple((int(width), np.flatnonzero(sizes == width)) for width in np.unique(sizes))
-    return _spread(values, starts, widths, is_whole=not np.isnan(values.sum()))
+    return _spread(values, starts, widths, is_whole=_is_whole(values))
+
+
+def _is_whole(values: Floats) -> bool:
+    return not np.isnan(values.sum(dtype=np.float64))  # wild values may exceed float32 together
 
 
 def _spread(

@@ -48,24 +48,26 @@ def _figures(view: View, link: Link) -> Line:
     power = watts(site.power_watts)
     if site.power_watts is not None:
         power += f" ({site.power_basis}, {site.power_node_count}/{site.node_count} nodes)"
-    spans = [
-        (f" nodes {site.reporting_node_count}/{site.node_count}", "plain" if covered else "warn"),
+    nodes = f" nodes {site.reporting_node_count}/{site.node_count}"
+    figures = [
         (f"   GPUs {site.reporting_gpu_count}/{site.gpu_count}", "plain"),
         (f"   power {power}", "plain"),
         (f"   CPU {ratio(site.cpu_utilisation_ratio)}", "plain"),
     ]
-    if not link.linked:  # first, since it must be seen on a narrow terminal as well
+    spans = [(nodes, "plain" if covered else "warn")]
+    # What is wrong comes before the figures: it must be seen on a narrow terminal as well.
+    if not link.linked:
         away = duration(round(time.monotonic() - link.since))
         spans.insert(0, (f" hub lost {away} ago: figures are old  ", "bad"))
     elif site.age_seconds >= FRESH_SECONDS:
         spans.append((f"   age {duration(site.age_seconds)}", "warn"))
-    if view.header.role == "viewer":
-        spans.append(("   viewer: looks, changes nothing", "warn"))
     found = [alert for run in view.runs for alert in run.alerts] + list(site.alerts)
     alerts = sum(alert.severity is not Severity.INFO for alert in found)
     if alerts:
         spans.append((f"   {alerts} alert{'s' if alerts > 1 else ''}", "warn"))
-    return tuple(spans)
+    if view.header.role == "viewer":
+        spans.append(("   viewer: looks, changes nothing", "warn"))
+    return (*spans, *figures)
 
 
 def strip(
