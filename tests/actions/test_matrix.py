@@ -5,9 +5,9 @@ every cell it looks at: how the action ended; that an observed one has had its e
 that no process is left stopped and no control group frozen; that nothing holds the run; and that
 the run obeys the next action.
 
-Cells that make no sense are in `Stand.absent`, with the reason. By default what the hub decides
-before a backend hears of it is shown on one backend, and a hub is killed at every third point of
-the journal or fewer (`Stand.stride`); `--thorough` does all on each.
+Cells that make no sense are in `Stand.absent`, with the reason. By default the hub is killed
+on one backend only, at every third point of the journal or fewer (`Stand.stride`); `--thorough`
+does it on each, at every point.
 """
 
 from __future__ import annotations
@@ -130,7 +130,6 @@ def test_a_deadline_that_passes_leaves_nothing_undone_or_held(stand: Stand) -> N
     judge(stand, cells, dict.fromkeys(stand.cases(), ENDS))
 
 
-@pytest.mark.hub_decides
 def test_of_two_operators_at_once_one_acts_and_the_other_hears_of_it(stand: Stand) -> None:
     cells = stand.prepare()
     others = [Cell(cell.case, cell.run_id, cell.before, cell.parameters) for cell in cells]
@@ -149,7 +148,6 @@ def test_of_two_operators_at_once_one_acts_and_the_other_hears_of_it(stand: Stan
     judge(stand, first, {})
 
 
-@pytest.mark.hub_decides
 def test_the_same_id_twice_is_done_once(stand: Stand) -> None:
     cells = stand.prepare()
 
