@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import NoReturn, TypedDict
@@ -98,6 +99,7 @@ class Server:
     """The process that is forked, seen from the tests."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()  # who asks gets the answer to what it has asked
         self._here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with there:
             self._process = subprocess.Popen(
@@ -129,14 +131,16 @@ class Server:
         )
         ours, theirs = os.pipe()
         try:
-            socket.send_fds(self._here, [json.dumps(order).encode()], [*files, theirs])
-            (pid,) = _STATUS.unpack(self._here.recv(_STATUS.size))
+            with self._lock:
+                socket.send_fds(self._here, [json.dumps(order).encode()], [*files, theirs])
+                (pid,) = _STATUS.unpack(self._here.recv(_STATUS.size))
         finally:
             os.close(theirs)
         return Process(args, pid, ours)
 
 
 _servers: dict[int, Server] = {}
+_making = threading.Lock()
 
 
 def start(args: Sequence[str], environment: Mapping[str, str], output: int) -> Process:
@@ -180,11 +184,12 @@ def run(
 
 
 def _server() -> Server:
-    server = _servers.get(os.getpid())
-    if server is None:
-        server = _servers[os.getpid()] = Server()
-        atexit.register(server.close)
-    return server
+    with _making:
+        server = _servers.get(os.getpid())
+        if server is None:
+            server = _servers[os.getpid()] = Server()
+            atexit.register(server.close)
+        return server
 
 
 # --- in the process that is forked ---------------------------------------------------------

@@ -174,9 +174,23 @@ async def test_a_flood_of_directives_is_read_no_faster_than_it_is_carried_out(
         await eventually(link.directives.full)
         link.send(frame(1))
         await eventually(lambda: hub.bodies("frame"))
-        got = [await link.directives.get() for _ in range(3000)]
+        got = [await link.next_directive() for _ in range(3000)]
 
     assert [directive.directive_id for directive in got] == [str(n) for n in range(3000)]
+
+
+async def test_what_ranks_wait_for_goes_before_what_else_waits(hub: FakeHub) -> None:
+    async with linked(hub, Outbox(frame_limit=10)) as link:
+        await eventually(lambda: link.is_up)
+        hub.order(directive_pb2.Directive(directive_id="a", start_run=directive_pb2.StartRun()))
+        hub.order(directive_pb2.Directive(directive_id="b", freeze=directive_pb2.Freeze()))
+        for name in ("c", "d"):
+            commit = directive_pb2.CommitStep(agreement=1)
+            hub.order(directive_pb2.Directive(directive_id=name, commit_step=commit))
+        await eventually(lambda: link.directives.qsize() == 4)
+        got = [(await link.next_directive()).directive_id for _ in range(4)]
+
+    assert got == ["c", "d", "a", "b"]
 
 
 async def test_a_report_takes_the_place_of_one_that_waits(hub: FakeHub) -> None:

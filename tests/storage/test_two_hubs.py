@@ -50,6 +50,11 @@ class Hubs:
         """Return a run as a hub lists it."""
         return next((run for run in self.ask(Client.runs, name) if run.run_id == run_id), None)
 
+    def is_live(self, run_id: str, name: str = "a") -> bool:
+        """Return whether a hub has heard of a run from the other one, not from the database."""
+        run = self.run(run_id, name)
+        return run is not None and ", as of " not in run.label
+
     def act(self, verb: str, run_id: str) -> Any:
         """Ask A for an action and return it as it ended."""
         action = self.ask(lambda client: client.submit(verb, run_id))
@@ -74,6 +79,11 @@ def hubs(cluster: Cluster) -> Iterator[Hubs]:
             hubs.agents[name] = stack.enter_context(agent)
         until(lambda: hubs.run("third-b") and hubs.run("only-a", "b"), 20, message="the runs")
         until(lambda: hubs.run("both@hub-b"), 20, message="the run of one name")
+        until(lambda: hubs.is_live("third-b"), 20, message="hub B's own word")
+        until(lambda: hubs.is_live("only-a", "b"), 20, message="hub A's own word")
+        count = sum(map(len, RUNS.values()))
+        written = f"select count(*) from colossus.runs having count(*) = {count}"
+        until(lambda: cluster.query(written, shared), 20, message="all runs in the database")
         yield hubs
 
 
@@ -158,6 +168,7 @@ async def test_a_view_of_another_hubs_run(hubs: Hubs) -> None:
 def test_a_hub_that_is_killed_and_comes_back(hubs: Hubs) -> None:
     hubs.agents["b"].is_deaf = True
     begun = hubs.ask(lambda client: client.submit("stop", "fourth-b"))
+    assert begun.state is ActionState.ACCEPTED, begun.detail
     until(lambda: any(begun.action_id in one for one in hubs.agents["b"].obeyed), message="it")
     hubs.products["b"].kill("hub")
     hubs.agents["b"].is_deaf = False
