@@ -171,7 +171,7 @@ class Agent:
     async def _obey(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            directive = await self._link.directives.get()
+            directive = await self._link.next_directive()
             answer = await loop.run_in_executor(self._hand, self._directives.execute, directive)
             self._link.send(agent_link_pb2.LinkRequest(directive_result=answer))
             if answer.outcome != directive_pb2.DIRECTIVE_OUTCOME_REFUSED:

@@ -82,13 +82,18 @@ class Directives:
         partial.rename(self._path)
         self._line_count = len(self._answers)
 
-    def _append(self, entry: dict[str, Any]) -> None:
-        """Write a line that survives a crash; a full disk must not stop the order itself."""
+    def _append(self, entry: dict[str, Any], *, is_awaited: bool) -> None:
+        """Write a line that survives a crash; a full disk must not stop the order itself.
+
+        Ranks do not stand still for a disk: of an order that they wait for, a line survives the
+        agent's end. Should the whole machine go down, so do the ranks that it is about.
+        """
         try:
             with open(self._path, "a", encoding="utf-8", opener=_private) as file:
                 file.write(_line(entry))
                 file.flush()
-                os.fsync(file.fileno())
+                if not is_awaited:
+                    os.fsync(file.fileno())
             self._line_count += 1
             if self._line_count > 4 * self._kept_count:
                 self._rewrite()
@@ -113,10 +118,12 @@ class Directives:
             check(directive)
         except DirectiveError as error:
             return wire.result(directive, Outcome(REFUSED, str(error)))
-        self._append({"begun": directive.directive_id, "run_id": directive.run_id})
+        is_awaited = wire.is_awaited(directive)
+        begun = {"begun": directive.directive_id, "run_id": directive.run_id}
+        self._append(begun, is_awaited=is_awaited)
         answer = wire.result(directive, self._outcome(directive))
         self._answers[answer.directive_id] = answer
-        self._append(_entry(answer))
+        self._append(_entry(answer), is_awaited=is_awaited)
         return answer
 
     def _outcome(self, directive: directive_pb2.Directive) -> Outcome:

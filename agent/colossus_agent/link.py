@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import TypeAlias
 import grpc
 import grpc.aio
 
+from colossus_agent import wire
 from colossus_agent.outbox import Outbox
 from colossus_protos.v1 import agent_link_pb2, directive_pb2
 
@@ -86,7 +88,10 @@ class Link:
         self._wake = asyncio.Event()
         self._renew = False
         self._loss = ""
-        self.directives: asyncio.Queue[directive_pb2.Directive] = asyncio.Queue(DIRECTIVE_LIMIT)
+        self.directives: asyncio.PriorityQueue[tuple[bool, int, directive_pb2.Directive]] = (
+            asyncio.PriorityQueue(DIRECTIVE_LIMIT)
+        )
+        self._numbers = itertools.count()
         self.is_up = False
         self.count = 0  # of links there have been
 
@@ -100,6 +105,11 @@ class Link:
         if self.is_up:  # a new link starts with all reports
             self._reports[kind] = message
             self._wake.set()
+
+    async def next_directive(self) -> directive_pb2.Directive:
+        """Return what to carry out next: what ranks wait for, else the oldest."""
+        _, _, directive = await self.directives.get()
+        return directive
 
     def renew(self) -> None:
         """Link again, so that the hub gets a new Hello."""
@@ -217,7 +227,8 @@ class Link:
                 case "acknowledgement":
                     self._outbox.acknowledge(answer.acknowledgement.sequence)
                 case "directive":
-                    await self.directives.put(answer.directive)
+                    may_wait = not wire.is_awaited(answer.directive)
+                    await self.directives.put((may_wait, next(self._numbers), answer.directive))
                 case "welcome":  # a hub above a relay is new: it has to be told everything, too
                     self._reports = self._make_reports()
                     self.count += 1

@@ -29,7 +29,13 @@ _OUTCOMES = {
     for kind in (state.DONE, state.FAILED, state.REFUSED)
 }
 VERBS = {common_pb2.VERB_CHECKPOINT: "checkpoint", common_pb2.VERB_PAUSE: "pause"}
+_AWAITED = frozenset({"prepare_step", "ready_step", "commit_step", "abort_step"})
 TEXT_LIMIT = 1024
+
+
+def is_awaited(directive: directive_pb2.Directive) -> bool:
+    """Return whether ranks stand still until they hear of it: it goes before all others."""
+    return directive.WhichOneof("order") in _AWAITED
 
 
 def columns(table: Iterable[readings.Column]) -> list[frame_pb2.MetricColumn]:
