@@ -128,8 +128,11 @@ class _Vote:
             )
         )
         commit = directive_pb2.CommitStep(agreement=self._agreement)
-        answers = await self._ask("commit", ANSWER_SECONDS, commit_step=commit)
-        if answers.ok or (len(self._nodes) > 1 and not answers.refused):
+        # Alone, a node's ranks wait for this until their hold ends: until then it is worth asking.
+        alone = len(self._nodes) == 1
+        seconds = HOLD_SECONDS if alone else ANSWER_SECONDS
+        answers = await self._ask("commit", seconds, commit_step=commit)
+        if answers.ok or not (alone or answers.refused):
             return None  # who did not hear the commit acts when its hold ends
         raise ActionFailedError(
             ReasonCode.UNREACHABLE if answers.unreachable else ReasonCode.BACKEND_FAILED,
