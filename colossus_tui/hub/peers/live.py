@@ -134,6 +134,7 @@ class Peers:
         self._peers: dict[str, Peer] = {}
         self._actions: dict[str, tuple[str, Action]] = {}  # the others', the newest
         self._told: set[tuple[str, str]] = set()
+        self._met = asyncio.Event()  # a hub that has not been asked yet
         self.revision = 0
 
     # --- keeping up ------------------------------------------------------------------------
@@ -172,6 +173,7 @@ class Peers:
                 peer = Peer(row)
                 runs = await self.shared.runs(row.hub)
                 peer.runs = {run.run_id: to_proto(console_pb2.Run, run) for run in runs}
+                self._met.set()
             elif peer.row.address != row.address:
                 peer = peer.moved(row)
             peer.row = row
@@ -193,12 +195,15 @@ class Peers:
 
     async def _ask(self) -> None:
         while True:
+            self._met.clear()
             peers = list(self._peers.values())
             await asyncio.gather(*(peer.ask(self.shared.hub) for peer in peers))
             for peer in peers:
                 self._tell_twice(peer)
             self.revision += bool(peers)
-            await asyncio.sleep(ASK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ASK_SECONDS):
+                    await self._met.wait()
 
     def _tell_twice(self, peer: Peer) -> None:
         for run_id in peer.runs:
