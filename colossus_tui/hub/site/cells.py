@@ -10,6 +10,48 @@ import numpy.typing as npt
 from colossus_tui.hub.store import Rows, Store
 
 Integers = npt.NDArray[np.int64]
+PADDING = 8  # at most one in so many places of a block
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Cells of about one size as a matrix, so that one call looks at all of them.
+
+    Attributes:
+        cells: Their numbers.
+        width: The size of the largest.
+        first: Where they begin when they follow each other and are of one size; else -1.
+        places: [cell, width]; a smaller one is filled up with the place after all values.
+    """
+
+    cells: Rows
+    width: int
+    first: int
+    places: Rows
+
+
+def blocks(starts: Rows, sizes: Integers) -> tuple[Block, ...]:
+    """Return cells that follow each other as a few blocks."""
+    widths, counts = np.unique(sizes, return_counts=True)
+    values = widths * counts
+    found, last = [], widths.size - 1
+    while last >= 0:
+        width = int(widths[last])
+        size = np.cumsum(counts[last::-1]) * width
+        fits = (size - np.cumsum(values[last::-1])) * PADDING <= size
+        last -= int(np.flatnonzero(fits)[-1]) + 1
+        smaller = int(widths[last]) if last >= 0 else 0
+        cells = np.flatnonzero((sizes > smaller) & (sizes <= width))
+        found.append(_block(starts[cells], sizes[cells], cells, width, int(values.sum())))
+    return tuple(found)
+
+
+def _block(starts: Rows, sizes: Integers, cells: Rows, width: int, end: int) -> Block:
+    if (np.diff(starts, append=starts[-1] + sizes[-1]) == width).all():
+        return Block(cells, width, int(starts[0]), np.zeros((0, 0), dtype=np.intp))
+    offsets = np.arange(width)
+    places = np.where(offsets < sizes[:, None], starts[:, None] + offsets, end)
+    return Block(cells, width, -1, places.astype(np.intp))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,7 +65,7 @@ class Cells:
         starts: Where each cell begins in `order`.
         sizes: GPUs of each.
         hall, rack, run: Codes of each; -1 for none.
-        widths: Cells by size, each with their numbers.
+        blocks: The cells by size.
     """
 
     order: Rows
@@ -34,7 +76,7 @@ class Cells:
     hall: Integers
     rack: Integers
     run: Integers
-    widths: tuple[tuple[int, Rows], ...]
+    blocks: tuple[Block, ...]
 
     @property
     def count(self) -> int:
@@ -70,15 +112,15 @@ def group(store: Store) -> Cells:
     sizes = np.diff(starts, append=keys.size)
     ordered = rows[order]
     first = order[starts]
-    widths = tuple((int(width), np.flatnonzero(sizes == width)) for width in np.unique(sizes))
+    starts = starts.astype(np.intp)
     return Cells(
         order=ordered,
         is_plain=bool(ordered.size == count and (ordered == np.arange(count)).all()),
         node_of=node_of[ordered],
-        starts=starts.astype(np.intp),
+        starts=starts,
         sizes=sizes.astype(np.int64),
         hall=hall[first],
         rack=rack[first],
         run=run[first],
-        widths=widths,
+        blocks=blocks(starts, sizes),
     )

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from colossus_tui.hub.site.cells import Cells
+from colossus_tui.hub.site.cells import Block, Cells, Integers, blocks
 from colossus_tui.hub.store import Floats, Rows
 
 BINS = 1_000  # a quantile over many cells is exact to a thousandth of the metric's range
+STRIDE = BINS + 1  # the last is of what is not there
 HIGH = 0.99
 FLAT = 1e-30  # a smaller range is none: its bins are beyond float32
 Reals = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,7 @@ class Pairs:
     hall: Integers
     run: Integers
     of_cell: Rows
-    base: Rows
+    base: npt.NDArray[np.int32]
 
 
 def pair(cells: Cells) -> Pairs:
@@ -60,11 +60,11 @@ def pair(cells: Cells) -> Pairs:
     keys = np.stack((cells.hall, cells.run), axis=1)
     if not cells.count:
         empty = np.zeros(0, dtype=np.int64)
-        return Pairs(empty, empty, empty.astype(np.intp), empty.astype(np.intp))
+        return Pairs(empty, empty, empty.astype(np.intp), empty.astype(np.int32))
     found, of_cell = np.unique(keys, axis=0, return_inverse=True)
     of_cell = of_cell.ravel()
-    base = np.repeat(of_cell * BINS, cells.sizes)
-    return Pairs(found[:, 0], found[:, 1], of_cell, base.astype(np.intp))
+    base = np.repeat((of_cell * STRIDE).astype(np.int32), cells.sizes)
+    return Pairs(found[:, 0], found[:, 1], of_cell, base)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,13 +131,15 @@ def roll(cells: Cells, pairs: Pairs, values: Floats) -> Rolled:
     Args:
         values: In the cells' order; NaN is not available or not fresh.
     """
-    is_whole = _is_whole(values)
-    by_cell = _spread(values, cells.starts, cells.widths, is_whole=is_whole)
+    missing = np.flatnonzero(np.isnan(values))
+    by_cell, lower = _spread(values, missing, cells.starts, cells.blocks)
     known = by_cell.reporting > 0
-    low = float(by_cell.min[known].min()) if known.any() else 0.0
-    high = float(by_cell.max[known].max()) if known.any() else 0.0
+    # No median of cells is below the lowest of theirs, and no 99th percentile above the highest,
+    # so that a single wild value does not make the bins of all others wide.
+    low = float(lower[known].min()) if known.any() else 0.0
+    high = float(by_cell.p99[known].max()) if known.any() else 0.0
     step = (high - low) / BINS if high - low > FLAT else 0.0
-    histogram = _histogram(pairs, values, low, step, is_whole=is_whole)
+    histogram = _histogram(pairs, values, missing, low, step)
     size = pairs.hall.size
     reporting = np.bincount(pairs.of_cell, by_cell.reporting, size).astype(np.int64)
     sums = np.bincount(pairs.of_cell, np.where(known, by_cell.sum, 0.0), size)
@@ -153,66 +155,62 @@ def roll(cells: Cells, pairs: Pairs, values: Floats) -> Rolled:
 
 def spread(values: Floats, starts: Rows) -> Spread:
     """Return exact figures of groups of values that begin at these places."""
-    sizes = np.diff(starts, append=values.size)
-    widths = tuple((int(width), np.flatnonzero(sizes == width)) for width in np.unique(sizes))
-    return _spread(values, starts, widths, is_whole=_is_whole(values))
-
-
-def _is_whole(values: Floats) -> bool:
-    return not np.isnan(values.sum(dtype=np.float64))  # wild values may exceed float32 together
+    sizes = np.diff(starts, append=values.size).astype(np.int64)
+    return _spread(values, np.flatnonzero(np.isnan(values)), starts, blocks(starts, sizes))[0]
 
 
 def _spread(
-    values: Floats, starts: Rows, widths: tuple[tuple[int, Rows], ...], *, is_whole: bool
-) -> Spread:
-    """Return exact figures of groups; `is_whole` is whether every value is there."""
+    values: Floats, missing: Rows, starts: Rows, matrices: tuple[Block, ...]
+) -> tuple[Spread, Reals]:
+    """Return exact figures of groups, and the lower median of each."""
     count = starts.size
-    reporting = np.zeros(count, dtype=np.int64)
+    if not count:
+        none = np.zeros(0)
+        return Spread(np.zeros(0, dtype=np.int64), none, none, none, none, none), none
+    present, filled = np.ones(values.size, dtype=np.bool_), values
+    if missing.size:
+        filled = values.copy()
+        present[missing], filled[missing] = False, 0.0
+    reporting = np.add.reduceat(present, starts, dtype=np.int64)
+    sums: Reals = np.add.reduceat(filled, starts, dtype=np.float64)
+    sums[reporting == 0] = np.nan
+    padded = np.append(values, np.float32(np.nan))
     figures = np.full((5, count), np.nan)
-    for width, members in widths:
-        begin = starts[members]
-        if (np.diff(begin) == width).all():  # one after the other: nothing has to be gathered
-            matrix = values[begin[0] : begin[0] + members.size * width].reshape(-1, width)
+    for block in matrices:
+        if block.first < 0:
+            ordered = padded[block.places]
+            ordered.sort(axis=1)  # NaN last
         else:
-            matrix = values[begin[:, None] + np.arange(width)]
-        ordered = np.sort(matrix, axis=1)  # NaN last
-        if is_whole:
-            counts = np.full(members.size, width)
-            sums = ordered.sum(axis=1, dtype=np.float64)
-        else:
-            present = ~np.isnan(matrix)
-            counts = present.sum(axis=1)
-            sums = np.where(present, matrix, 0.0).sum(axis=1, dtype=np.float64)
-        row, last = np.arange(members.size), np.maximum(counts - 1, 0)
-        lower, upper = last // 2, np.minimum(counts // 2, last)
+            end = block.first + block.cells.size * block.width
+            ordered = np.sort(values[block.first : end].reshape(-1, block.width), axis=1)
+        counts, row = reporting[block.cells], np.arange(block.cells.size)
+        last = np.maximum(counts - 1, 0)
         high = np.maximum(np.ceil(HIGH * counts).astype(np.intp) - 1, 0)
-        middles = ordered[row, lower].astype(np.float64) + ordered[row, upper]
-        reporting[members] = counts
-        figures[0, members] = np.where(counts > 0, sums, np.nan)
-        figures[1, members] = ordered[:, 0]
-        figures[2, members] = middles / 2
-        figures[3, members] = ordered[row, last]
-        figures[4, members] = ordered[row, high]
-    return Spread(reporting, figures[0], figures[1], figures[2], figures[3], figures[4])
+        lower, upper = ordered[row, last // 2], ordered[row, np.minimum(counts // 2, last)]
+        figures[0, block.cells] = ordered[:, 0]
+        figures[1, block.cells] = (lower.astype(np.float64) + upper) / 2
+        figures[2, block.cells] = ordered[row, last]
+        figures[3, block.cells] = ordered[row, high]
+        figures[4, block.cells] = lower
+    low, median, top, p99, lowers = figures
+    return Spread(reporting, sums, low, median, top, p99), lowers
 
 
-def _histogram(
-    pairs: Pairs, values: Floats, low: float, step: float, *, is_whole: bool
-) -> Integers:
+def _histogram(pairs: Pairs, values: Floats, missing: Rows, low: float, step: float) -> Integers:
+    """Return how many values of each pair are in each bin; the outer ones take what is beyond."""
     size = pairs.hall.size
-    if not size:
-        return np.zeros((0, BINS), dtype=np.int64)
-    scale = np.float32(1.0 / step if step > 0 else 0.0)
-    scaled = values - np.float32(low)
-    scaled *= scale
-    base = pairs.base
-    if not is_whole:
-        known = ~np.isnan(scaled)
-        scaled, base = scaled[known], base[known]
-    np.minimum(scaled, np.float32(BINS - 1), out=scaled)
-    bins = scaled.astype(np.intp)
-    bins += base
-    return np.bincount(bins, minlength=size * BINS).reshape(size, BINS)
+    if step > 0:
+        with np.errstate(over="ignore"):  # what is beyond float32 is beyond the last bin
+            scaled = values - np.float32(low)
+            scaled *= np.float32(1.0 / step)
+        np.clip(scaled, np.float32(0), np.float32(BINS - 1), out=scaled)
+    else:
+        scaled = np.zeros_like(values)
+    scaled[missing] = BINS
+    bins = scaled.astype(np.int32)
+    bins += pairs.base
+    counts = np.bincount(bins, minlength=size * STRIDE).reshape(size, STRIDE)
+    return np.ascontiguousarray(counts[:, :BINS])
 
 
 def _quantiles(

@@ -145,13 +145,10 @@ class RollUps:
 
     def _values(self, metric: str, is_fresh: npt.NDArray[np.bool_] | np.bool_) -> Floats:
         """Return a copy, which stays as of the tick; what is no number is not available."""
-        column = self._store.gpus.column(metric)
-        order = self.cells.order
-        values = column[: order.size] if self.cells.is_plain else column[order]
-        known = np.isfinite(values) & is_fresh
-        if known.all():
-            return values.copy() if self.cells.is_plain else values
-        return np.where(known, values, np.float32(np.nan))
+        column, order = self._store.gpus.column(metric), self.cells.order
+        values = column[: order.size].copy() if self.cells.is_plain else column[order]
+        values[np.flatnonzero(~(np.isfinite(values) & is_fresh))] = np.nan
+        return values
 
     # --- what is asked ---------------------------------------------------------------------
 
