@@ -21,7 +21,7 @@ from colossus_tui.hub.runs.checkpoints import CheckpointRows, SavedPaths
 from colossus_tui.hub.runs.history import StepPoint
 from colossus_tui.hub.runs.progress import Progress
 from colossus_tui.hub.runs.ranks import WINDOW, path_of, pattern_of
-from colossus_tui.hub.runs.reports import NodeReport, Reports
+from colossus_tui.hub.runs.reports import Reports
 from colossus_tui.hub.runs.steps import StepRows
 from colossus_tui.model import ActionState, ResumePoint
 from tests.e2e.product import Product
@@ -59,7 +59,7 @@ def test_sums_over_nodes_are_those_of_their_last_reports(
     reports, last = Reports(), dict[str, run_pb2.LocalRun]()
     for name, run in moves:
         if run is not None:
-            reports.put(name, NodeReport(run, 0.0))
+            reports.put(name, run, 0.0)
             last[name] = run
         elif name in last:
             reports.drop(name)
@@ -292,7 +292,7 @@ def test_each_node_has_its_own_age_whoever_came_and_went(
     reports, frames, last = Reports(), Frames(), dict[str, int]()
     for name, received in moves:
         if received is not None:
-            reports.put(name, NodeReport(run_pb2.LocalRun(), received))
+            reports.put(name, run_pb2.LocalRun(), received)
             last[name] = received
         elif name in last:
             reports.drop(name)

@@ -8,7 +8,6 @@ import pytest
 
 from colossus_protos.v1 import run_pb2
 from colossus_tui.hub.runs.live import LiveRun
-from colossus_tui.hub.runs.reports import NodeReport
 from colossus_tui.hub.runs.steps import StepRows
 from colossus_tui.model import RunState
 
@@ -31,7 +30,7 @@ def live(*sources: str) -> LiveRun:
     run = LiveRun("r", state=RunState.RUNNING, rank_count=8, step_seen=100.0)
     for index, source in enumerate(sources):
         local = run_pb2.LocalRun(run_id="r", attempt=1, step_source=source)
-        run.nodes.put(f"n{index}", NodeReport(local, 100.0))
+        run.nodes.put(f"n{index}", local, 100.0)
     return run
 
 

@@ -46,8 +46,8 @@ class RankTable:
         self.checkpoint_step = np.full(8, -1, dtype=np.int64)
         self._loss = np.full(8, np.nan)
         self._window = np.full((8, WINDOW), np.nan, dtype=np.float32)
-        self._written = np.zeros(8, dtype=np.int64)  # step times ever put into the window
-        self._pace = np.full(8, np.nan)
+        self._written = np.zeros(8, dtype=np.int32)  # step times ever put into the window
+        self._pace = np.full(8, np.nan, dtype=np.float32)
         self._slow = np.zeros(8, dtype=np.int16)
         self._pattern = np.full(8, -1, dtype=np.int32)
         self._patterns: dict[str, int] = {}
@@ -97,14 +97,14 @@ class RankTable:
         self._changed += ranks.size
         self._pace[ranks] = self._medians(ranks)
 
-    def _medians(self, ranks: Ranks) -> Reals:
+    def _medians(self, ranks: Ranks) -> npt.NDArray[np.float32]:
         counts = np.minimum(self._written[ranks], WINDOW)
         ordered = np.sort(self._window[ranks], axis=1)  # NaN last
         row = np.arange(ranks.size)
-        middles = (ordered[row, (counts - 1) // 2] + ordered[row, counts // 2]) / 2
-        found: Reals = middles.astype(np.float64)
-        found[found <= 0] = np.nan  # too short to be told from nothing
-        return found
+        middles: npt.NDArray[np.float32] = ordered[row, (counts - 1) // 2]
+        middles = (middles + ordered[row, counts // 2]) / np.float32(2)
+        middles[middles <= 0] = np.nan  # too short to be told from nothing
+        return middles
 
     def mark_stragglers(self, ranks: Ranks) -> None:
         """Look whether ranks that have just reported are slower than STRAGGLER_RATIO allows."""

@@ -18,7 +18,7 @@ from colossus_tui.hub.database import Database
 from colossus_tui.hub.runs.checkpoints import CheckpointRows
 from colossus_tui.hub.runs.disk import RunDisk
 from colossus_tui.hub.runs.live import LiveRun, rank_exit
-from colossus_tui.hub.runs.reports import FrameAges, NodeAges, NodeReport
+from colossus_tui.hub.runs.reports import FrameAges, NodeAges
 from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.hub.runs.steps import StepRows
 from colossus_tui.hub.runs.summary import RunGpus, summarise
@@ -134,12 +134,11 @@ class Registry:
             return
         if local.attempt > run.attempt:
             run.begin_attempt(local.attempt, now)
-        before = run.nodes.get(node_name)
-        if before is None:
+        told = run.nodes.get(node_name)
+        if told is None:
             run.attempt_seen = run.attempt_seen or now
-        told = before.run if before else None
         self._forget_seen(run, told)
-        run.nodes.put(node_name, NodeReport(local, now), local, told)
+        run.nodes.put(node_name, local, now, told)
         run.rank_count = max(run.nodes.sums.ranks, local.rank_count, 1)
         run.command, run.label = run.command or local.command[:1024], run.label or local.label[:256]
         run.output_tail = local.output_tail[:4096] or run.output_tail
@@ -169,7 +168,7 @@ class Registry:
                 self._note(run, Severity.CRITICAL, "run.rank_ended", detail, rank=rank.rank)
 
     def _lose(self, run: LiveRun, node_name: str) -> None:
-        self._forget_seen(run, run.nodes[node_name].run)
+        self._forget_seen(run, run.nodes[node_name])
         run.nodes.drop(node_name)
         vanished = run.backend == "local" and not run.nodes
         if vanished and not run.state.is_over and run.state is not RunState.PAUSED:

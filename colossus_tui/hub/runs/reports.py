@@ -19,21 +19,6 @@ from colossus_protos.v1 import run_pb2
 T = TypeVar("T")
 
 
-class NodeReport:
-    """What one node last said of the run; kept encoded, for there are a hundred thousand."""
-
-    __slots__ = ("_body", "received")
-
-    def __init__(self, run: run_pb2.LocalRun, received: float) -> None:
-        self._body = run.SerializeToString()
-        self.received = received  # hub's monotonic clock
-
-    @property
-    def run(self) -> run_pb2.LocalRun:
-        """Its word; a copy."""
-        return run_pb2.LocalRun.FromString(self._body)
-
-
 class FrameAges(Protocol):
     """How old the newest frames of nodes are."""
 
@@ -112,12 +97,12 @@ class Sums:
         return ended > 0
 
 
-class Reports(Mapping[str, NodeReport]):
-    """The newest report of each node."""
+class Reports(Mapping[str, run_pb2.LocalRun]):
+    """The newest report of each node, kept encoded, for there are a hundred thousand."""
 
     def __init__(self) -> None:
         self.sums = Sums()
-        self._nodes: dict[str, NodeReport] = {}
+        self._bodies: dict[str, bytes] = {}
         self._fuses: dict[str, int] = {}
         self._ended: dict[str, None] = {}  # nodes with ranks that have ended
         self._ranks: list[tuple[str, run_pb2.LocalRank]] | None = None
@@ -129,38 +114,37 @@ class Reports(Mapping[str, NodeReport]):
         self._received: npt.NDArray[np.float64] = np.zeros(8)
         self._rows: npt.NDArray[np.intp] = np.full(8, -1, dtype=np.intp)  # in the store, if known
 
-    def __getitem__(self, node_name: str) -> NodeReport:
-        return self._nodes[node_name]
+    def __getitem__(self, node_name: str) -> run_pb2.LocalRun:
+        return run_pb2.LocalRun.FromString(self._bodies[node_name])
 
     def __contains__(self, node_name: object) -> bool:
-        return node_name in self._nodes
+        return node_name in self._bodies
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._nodes)
+        return iter(self._bodies)
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self._bodies)
 
     def put(
         self,
         node_name: str,
-        report: NodeReport,
-        run: run_pb2.LocalRun | None = None,
+        run: run_pb2.LocalRun,
+        received: float,
         told: run_pb2.LocalRun | None = None,
     ) -> None:
         """Take a node's report in the place of the one before.
 
         Args:
-            run: The report's own, where it is at hand.
-            told: That of the one before, where it is at hand.
+            received: When it came, on the hub's monotonic clock.
+            told: The one before, where it is at hand.
         """
-        before, run = self._nodes.get(node_name), run or report.run
-        if before is not None:
-            self.sums.count(told or before.run, -1)
+        if node_name in self._bodies:
+            self.sums.count(told or self[node_name], -1)
         else:
             self._place(node_name)
-        self._received[self._places[node_name]] = report.received
-        self._nodes[node_name] = report
+        self._received[self._places[node_name]] = received
+        self._bodies[node_name] = run.SerializeToString()
         self._ranks = None
         self._ended.pop(node_name, None)
         if self.sums.count(run, 1):
@@ -171,7 +155,8 @@ class Reports(Mapping[str, NodeReport]):
 
     def drop(self, node_name: str) -> None:
         """Forget a node."""
-        self.sums.count(self._nodes.pop(node_name).run, -1)
+        self.sums.count(self[node_name], -1)
+        del self._bodies[node_name]
         self._fuses.pop(node_name, None)
         self._ended.pop(node_name, None)
         self._ranks = self._names = self._placed_now = None
@@ -194,7 +179,7 @@ class Reports(Mapping[str, NodeReport]):
     def names(self) -> tuple[str, ...]:
         """Return the nodes, by name."""
         if self._names is None:
-            self._names = tuple(sorted(self._nodes))
+            self._names = tuple(sorted(self._bodies))
         return self._names
 
     def ages(self, frames: FrameAges, now: float) -> NodeAges:
@@ -215,13 +200,12 @@ class Reports(Mapping[str, NodeReport]):
     def ranks(self) -> list[tuple[str, run_pb2.LocalRank]]:
         """Return every reported rank with its node, in order; not to be changed."""
         if self._ranks is None:
-            found = [(name, rank) for name, node in self._nodes.items() for rank in node.run.ranks]
-            self._ranks = sorted(found, key=lambda item: item[1].rank)
+            self._ranks = self.ranks_on(self)
         return self._ranks
 
     def ranks_on(self, node_names: Iterable[str]) -> list[tuple[str, run_pb2.LocalRank]]:
         """Return the reported ranks of some nodes, in order."""
-        found = [(name, rank) for name in node_names for rank in self._nodes[name].run.ranks]
+        found = [(name, rank) for name in node_names for rank in self[name].ranks]
         return sorted(found, key=lambda item: item[1].rank)
 
     def ended(self) -> list[tuple[str, run_pb2.LocalRank]]:

@@ -50,7 +50,7 @@ class _Group:
     name: str
     number: int  # row of `RollUps._spreads`
     cells: Rows
-    nodes: Rows
+    nodes: npt.NDArray[np.int32]
     gpu_count: int
 
 
@@ -193,7 +193,7 @@ class RollUps:
         self._groups = {}
         for number, ((kind, name), members) in enumerate(chosen.items()):
             cells = np.flatnonzero(members[pairs.of_cell])
-            nodes = np.unique(self.cells.node_of[self.cells.rows_of(cells)]).astype(np.intp)
+            nodes = np.unique(self.cells.node_of[self.cells.rows_of(cells)])
             count = int(self.cells.sizes[cells].sum())
             self._groups[kind, name] = _Group(kind, name, number, cells, nodes, count)
         self._members = np.array(list(chosen.values()))
