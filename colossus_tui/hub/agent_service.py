@@ -7,6 +7,7 @@ import logging
 import re
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -38,14 +39,15 @@ class AgentService(agent_link_pb2_grpc.AgentLinkServicer):
         self, request_iterator: AsyncIterator[agent_link_pb2.LinkRequest], context: _Context
     ) -> AsyncIterator[agent_link_pb2.LinkResponse]:
         """One agent's stream, until either side closes it."""
-        hello = await self._greeted(request_iterator, context)
+        del request_iterator  # reading from the context saves a generator's turn a message
+        hello = await self._greeted(context)
         mailbox = DirectMailbox(hello.node_name)
         try:
             record, last = self._intake.link(hello, mailbox)
         except FrameError as error:
             self._refuse(hello.node_name, f"hello.{error}")
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"hello.{error}")
-        reader = asyncio.create_task(self._read(request_iterator, record, mailbox))
+        reader = asyncio.create_task(self._read(context, record, mailbox))
         try:
             yield welcome(last)
             while (message := await mailbox.queue.get()) is not None:
@@ -56,19 +58,15 @@ class AgentService(agent_link_pb2_grpc.AgentLinkServicer):
             reader.cancel()
             self._intake.unlink(record, mailbox)
 
-    async def _greeted(
-        self, requests: AsyncIterator[agent_link_pb2.LinkRequest], context: _Context
-    ) -> frame_pb2.Hello:
-        try:
+    async def _greeted(self, context: _Context) -> frame_pb2.Hello:
+        first = None
+        with suppress(TimeoutError):
             async with asyncio.timeout(HELLO_SECONDS):
-                first = await anext(aiter(requests), None)
-        except TimeoutError:
-            first = None
-        if first is None or not first.HasField("hello"):
+                first = await context.read()
+        if not isinstance(first, agent_link_pb2.LinkRequest) or not first.HasField("hello"):
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT, "hello: must be the first message of a link"
             )
-        assert first is not None
         if not NODE_NAME.fullmatch(first.hello.node_name):
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -80,14 +78,9 @@ class AgentService(agent_link_pb2_grpc.AgentLinkServicer):
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         return first.hello
 
-    async def _read(
-        self,
-        requests: AsyncIterator[agent_link_pb2.LinkRequest],
-        record: NodeRecord,
-        mailbox: DirectMailbox,
-    ) -> None:
+    async def _read(self, context: _Context, record: NodeRecord, mailbox: DirectMailbox) -> None:
         try:
-            async for message in requests:
+            while isinstance(message := await context.read(), agent_link_pb2.LinkRequest):
                 self._intake.take(record, message)
         except FrameError as error:
             self._refuse(record.node_name, f"frame.{error}")

@@ -51,7 +51,7 @@ from colossus_tui.hub.views import Views
 LOG = logging.getLogger(__name__)
 STOP_GRACE_SECONDS = 1.0
 EXPIRE_SECONDS = 3_600.0
-ACKNOWLEDGE_TICKS = 5  # a message to each agent each second would cost it a tenth of its time
+ACKNOWLEDGE_TICKS = 10  # a message to each agent each second would cost it a tenth of its time
 
 
 class Hub:
@@ -226,11 +226,8 @@ class Hub:
             turn: Which share of the agents are told so now: all at once would be a burst.
         """
         lows = self._nodes.sequences.low
-        direct = self._links.direct_names() if turn is not None else ()
-        rows = {name: self._nodes.records[name].rows.node_row for name in direct}
-        received = {
-            name: int(lows[row]) for name, row in rows.items() if row % ACKNOWLEDGE_TICKS == turn
-        }
+        direct = self._links.direct_names()[turn::ACKNOWLEDGE_TICKS] if turn is not None else ()
+        received = {name: int(lows[self._nodes.records[name].rows.node_row]) for name in direct}
         taken = self._relays.taken()
         await self._registry.flush()
         await self._events.flush()

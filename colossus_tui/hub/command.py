@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import ctypes
+import gc
 import logging
 import resource
 import socket
@@ -28,6 +29,8 @@ from colossus_tui.paths import hub_socket, state_dir
 
 USAGE_ERROR = 2
 M_ARENA_MAX, ARENAS = -8, 2  # mallopt(3)
+# Objects that came and did not go, gc.set_threshold: frames of ten thousand links are no garbage.
+COLLECT_AFTER = (50_000, 20, 20)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,6 +115,12 @@ def _share_arenas() -> None:
         ctypes.CDLL(None).mallopt(M_ARENA_MAX, ARENAS)
 
 
+def _collect_seldom() -> None:
+    """Look for cycles once many objects have come: a third of a processor went into it else."""
+    gc.freeze()  # what was loaded stays
+    gc.set_threshold(*COLLECT_AFTER)
+
+
 def run(arguments: argparse.Namespace, default_listen: str) -> int:
     """Serve; returns 0 after a signal, 1 after a failure, 2 for a wrong setting."""
     logging.basicConfig(
@@ -123,6 +132,7 @@ def run(arguments: argparse.Namespace, default_listen: str) -> int:
     from colossus_tui.hub.server import AddressInUseError
 
     _share_arenas()
+    _collect_seldom()
     _allow_many_links()
     try:
         return asyncio.run(serve(configure(arguments, default_listen)))
