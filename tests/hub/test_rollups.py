@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from colossus_tui.hub.app import seconds_to_tick
 from colossus_tui.hub.nodes import GREY_SECONDS
+from colossus_tui.hub.site.cells import PADDING, blocks
 from colossus_tui.hub.site.rollup import BINS
 from colossus_tui.hub.site.rollups import GROUP_SHARE, ROLLED, WORST
 from colossus_tui.model import Extreme, Place, PlaceKind, RollUp
@@ -258,6 +259,50 @@ def test_quantiles_over_thousands_of_gpus_are_within_a_thousandth_of_the_range()
             tolerance = (whole[one.metric][-1] - whole[one.metric][0]) / BINS
             assert one.median == pytest.approx(statistics.median(values), abs=tolerance)
             assert one.p99 == pytest.approx(p99(values), abs=tolerance)
+
+
+@pytest.mark.parametrize("usual", [(500.0, 700.0), (600.0, 600.0)])
+def test_a_wild_figure_leaves_the_quantiles_of_all_others_as_fine_as_they_were(
+    usual: tuple[float, float],
+) -> None:
+    rng = np.random.default_rng(1)
+    site = SmallSite()
+    for number in range(60):
+        site.admit(f"n{number:03}", 8, "h", f"r{number // 20}")
+        site.tell(f"n{number:03}", power=rng.uniform(*usual, 8).tolist())
+    site.tell("n007", power=[3e38, *[600.0] * 7])
+    site.tell("n008", power=[-3e38, *[600.0] * 7])
+    site.tick()
+
+    values = fresh(site.gpus(), "power")
+    power = named(site.roll_ups.places(PlaceKind.SITE)[0].roll_up("power"))
+    within = (usual[1] - usual[0]) / BINS + 1e-3
+    assert power.median == pytest.approx(statistics.median(values), abs=within)
+    assert power.p99 == pytest.approx(p99(values), abs=within)
+    assert (power.min, power.max) == (values[0], values[-1])
+
+
+@SITES
+@given(st.lists(st.integers(1, 40), max_size=60))
+def test_blocks_hold_each_cell_once_and_little_else(sizes: list[int]) -> None:
+    starts = np.cumsum([0, *sizes])[:-1].astype(np.intp)
+    values = np.arange(sum(sizes) + 1)
+    found = blocks(starts, np.array(sizes, dtype=np.int64))
+
+    assert sorted(cell for block in found for cell in block.cells) == list(range(len(sizes)))
+    for block in found:
+        if block.first >= 0:
+            end = block.first + block.cells.size * block.width
+            matrix = values[block.first : end].reshape(-1, block.width)
+        else:
+            matrix = values[block.places]
+        padding = 0
+        for cell, row in zip(block.cells, matrix, strict=True):
+            begin, size = int(starts[cell]), sizes[cell]
+            assert row[:size].tolist() == list(range(begin, begin + size))
+            assert set(row[size:].tolist()) <= {sum(sizes)}
+            padding += block.width - size
+        assert padding * PADDING <= matrix.size
 
 
 def test_the_site_is_grouped_anew_only_when_something_moved() -> None:

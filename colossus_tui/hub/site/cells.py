@@ -47,7 +47,7 @@ def blocks(starts: Rows, sizes: Integers) -> tuple[Block, ...]:
 
 
 def _block(starts: Rows, sizes: Integers, cells: Rows, width: int, end: int) -> Block:
-    if (np.diff(starts, append=starts[-1] + sizes[-1]) == width).all():
+    if (sizes == width).all() and (np.diff(starts) == width).all():
         return Block(cells, width, int(starts[0]), np.zeros((0, 0), dtype=np.intp))
     offsets = np.arange(width)
     places = np.where(offsets < sizes[:, None], starts[:, None] + offsets, end)
