@@ -108,11 +108,25 @@ class Database:
                 return await self.write(statement, kept)
             except DatabaseAwayError:
                 pass
+            except DatabaseError:
+                await self._keep_each(statement, kept)
+                return None
         self._waiting.extend((statement, row) for row in kept)
         while len(self._waiting) > WAITING_ROWS:
             self._waiting.popleft()
             self._lost += 1
         return None
+
+    async def _keep_each(self, statement: str, rows: Sequence[Row]) -> None:
+        """Write rows one by one; one that cannot be is left out, and does not end the hub."""
+        for row in rows:
+            try:
+                await self._in_thread(self._write, statement, [row])
+            except DatabaseAwayError:
+                self._waiting.append((statement, row))
+            except DatabaseError as error:
+                self._lost += 1
+                LOG.error("row=refused statement=%r detail=%r", statement[:60], str(error))
 
     def _check(self) -> None:
         if self._away:
@@ -148,8 +162,6 @@ class Database:
     async def run(self, tell: Callable[[Event], None]) -> None:
         """Look after the connection until cancelled; say once when it goes and when it is back."""
         self._patience = self._storage.patience_seconds
-        if self._patience is None:
-            return
         told = False
         while True:
             await asyncio.sleep(RETRY_SECONDS)
@@ -183,6 +195,11 @@ class Database:
             rows.append(self._waiting.popleft()[1])
         try:
             await self._in_thread(self._write, statement, rows)
+        except DatabaseAwayError:
+            self._waiting.extendleft((statement, row) for row in reversed(rows))
+            raise
+        except DatabaseError:
+            await self._keep_each(statement, rows)
         except BaseException:
             self._waiting.extendleft((statement, row) for row in reversed(rows))
             raise

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import resource
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from colossus_tui.hub.database import Database, DatabaseError
+from colossus_tui.hub.database import Database, DatabaseAwayError, DatabaseError
 from colossus_tui.hub.events import Events
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.runs.disk import RunDisk
@@ -22,6 +25,7 @@ from colossus_tui.hub.storage import postgres
 from colossus_tui.hub.storage.postgres import PostgresStorage
 from colossus_tui.model import Action, ActionState, Event, Verb
 from tests.storage.cluster import Cluster
+from tests.support import until
 
 Open = Callable[[], Database]
 FIRST_VERSION = """
@@ -122,6 +126,47 @@ async def test_runs_and_their_steps_are_read_back(reopen: Open) -> None:
     assert losses.steps == (1, 2, 3)
     assert losses.values == (1.5, 1.5, 1.5)
     assert not norms.values
+
+
+async def test_a_row_that_cannot_be_written_costs_no_other(reopen: Open) -> None:
+    disk = RunDisk(reopen())
+    run = LiveRun("r")
+    for step, tokens in ((1, 7), (2, 2**64), (3, 9)):
+        run.history.add(StepPoint(step, step * 10**9, 1.5, math.nan, 0.5, tokens))
+
+    await disk.write([run])
+
+    read = RunDisk(reopen()).read(0.0)["r"]
+    assert read.history.series("loss", 0, 0).steps == (1, 3)
+
+
+async def test_a_disk_that_is_full_for_a_while_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "hub.sqlite3"
+    database = Database(path)
+    told: list[Event] = []
+    watch = asyncio.create_task(database.run(told.append))
+    disk, run = RunDisk(database), LiveRun("r")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_096, hard))  # no file may grow beyond that
+        for step in range(100):
+            run.history.add(StepPoint(step, step * 10**9, 1.5, math.nan, 0.5, 7))
+        await disk.write([run])
+        assert database.away
+        with pytest.raises(DatabaseAwayError):
+            await Journal(database).write(action("action-1"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    back = partial(until, lambda: not database.is_behind and len(told) == 2, 20)
+    await asyncio.to_thread(back, message="the disk to take it")
+    await disk.write_state(run)
+    watch.cancel()
+    database.close()
+
+    assert [event.kind for event in told] == ["database.away", "database.back"]
+    again = Database(path)
+    assert len(RunDisk(again).read(0.0)["r"].history.series("loss", 0, 0).steps) == 100
+    again.close()
 
 
 async def test_two_hubs_keep_apart_what_is_theirs(shared: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from colossus_tui.hub.storage.base import DatabaseError, Row
+from colossus_tui.hub.storage.base import DatabaseAwayError, DatabaseError, Row
 
 SCHEMA_VERSION = 2
 # The key's columns come first: SQLite 3.40 calls a table without row ids damaged otherwise.
@@ -56,9 +56,13 @@ class SqliteStorage:
         Raises:
             DatabaseError: It is damaged or of a newer version.
         """
+        self.close()
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, isolation_level=None)
-        self._path.chmod(0o600)
+        try:
+            connection = sqlite3.connect(self._path, isolation_level=None)
+            self._path.chmod(0o600)
+        except (sqlite3.Error, OSError) as error:
+            raise DatabaseError(f"{self._path}: {error}") from None
         try:
             connection.execute("pragma journal_mode = wal")
             connection.execute("pragma synchronous = full")
@@ -82,15 +86,25 @@ class SqliteStorage:
         return self._opened().execute(statement, parameters).fetchall()
 
     def write(self, statement: str, rows: Sequence[Row]) -> None:
-        """Write rows in one transaction."""
+        """Write rows in one transaction.
+
+        Raises:
+            DatabaseAwayError: The disk is full or does not answer.
+            DatabaseError: A row cannot be written.
+        """
         connection = self._opened()
-        connection.execute("begin immediate")
         try:
+            connection.execute("begin immediate")
             connection.executemany(statement, rows)
-        except BaseException:
-            connection.execute("rollback")
+            connection.execute("commit")
+        except BaseException as error:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            if isinstance(error, sqlite3.OperationalError):
+                raise DatabaseAwayError(f"{self._path}: {error}") from None
+            if isinstance(error, sqlite3.Error | OverflowError):
+                raise DatabaseError(f"{self._path}: {error}") from None
             raise
-        connection.execute("commit")
 
     def abort(self) -> None:
         """Do nothing: a file on this machine is waited for."""
