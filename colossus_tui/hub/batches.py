@@ -28,6 +28,8 @@ _STEP_COLUMNS = (
 _SAVED_COLUMNS = ("ranks", "steps", "times_unix_ns", "sizes_bytes", "on_disk", "save_seconds")
 T = TypeVar("T", relay_link_pb2.StepTable, relay_link_pb2.CheckpointTable)
 BYTE_LIMIT = 256 * 1024 * 1024
+BATCH_BYTES = 1 << 20
+LARGEST_BYTES = 3 << 20  # a parent takes 4 MiB in a message: what is larger would never pass
 
 
 class _Batch(NamedTuple):
@@ -71,6 +73,21 @@ class Batches:
     def link(self, number: int, hello: Any) -> None:
         """Note that a node came, or that it went when there is no Hello."""
         self._links.append(relay_link_pb2.NodeLink(node_number=number, hello=hello))
+        self._forget_frames(number)
+
+    def _forget_frames(self, number: int) -> None:
+        """Drop what waits of a node's frames: after a new Hello they may have another shape."""
+        for kind in [kind for kind, frames in self._frames.items() if number in frames]:
+            del self._frames[kind][number]
+            if not self._frames[kind]:
+                del self._frames[kind]
+            self._give_up(1)
+        for key in [key for key in self._ready if number in np.frombuffer(key, dtype=np.intp)]:
+            self._give_up(len(self._ready.pop(key).node_numbers) // 4)
+
+    def _give_up(self, frames: int) -> None:
+        self.frame_count -= frames
+        self.replaced_frames += frames
 
     def frame(self, number: int, kind: int, message: agent_link_pb2.LinkRequest) -> None:
         """Note a node's newest frame."""
@@ -184,15 +201,42 @@ class Batches:
         return header.SerializeToString() + batch.body
 
     def _number(self) -> None:
-        """Make one batch of all steps and messages that wait."""
+        """Make one batch of all steps and messages that wait, or several of what is large."""
         if not (self._steps or self._saved or self._messages):
             return
-        body = relay_link_pb2.RelayRequest(
+        whole = relay_link_pb2.RelayRequest(
             steps=[_joined(parts, _STEP_COLUMNS) for parts in self._steps.values()],
             checkpoints=[_joined(parts, _SAVED_COLUMNS) for parts in self._saved.values()],
             messages=self._messages,
-        ).SerializeToString()
+        )
         self._steps, self._saved, self._messages = {}, {}, []
+        if whole.ByteSize() <= BATCH_BYTES:
+            self._append(whole.SerializeToString())
+            return
+        bodies = [
+            *(relay_link_pb2.RelayRequest(steps=[one]).SerializeToString() for one in whole.steps),
+            *(
+                relay_link_pb2.RelayRequest(checkpoints=[one]).SerializeToString()
+                for one in whole.checkpoints
+            ),
+            *(
+                relay_link_pb2.RelayRequest(messages=[one]).SerializeToString()
+                for one in whole.messages
+            ),
+        ]
+        together = b""  # one body after the other is one message with all of their parts
+        for body in bodies:
+            if len(body) > LARGEST_BYTES:
+                self.dropped_batches += 1
+            elif together and len(together) + len(body) > BATCH_BYTES:
+                self._append(together)
+                together = body
+            else:
+                together += body
+        if together:
+            self._append(together)
+
+    def _append(self, body: bytes) -> None:
         self.last_batch += 1
         self._waiting.append(_Batch(self.last_batch, body))
         self._bytes += len(body)

@@ -98,7 +98,9 @@ class RelayService(relay_link_pb2_grpc.RelayLinkServicer):
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self._relays: dict[str, _Relay] = {}  # by relay instance
-        self._last: dict[str, int] = {}  # last batch of each instance, also of those not linked now
+        # Of each instance, also of those not linked now: the last batch, and the last on disk.
+        self._last: dict[str, int] = {}
+        self._kept: dict[str, int] = {}
 
     def taken(self) -> dict[str, int]:
         """Return the last batch taken in from each relay that is linked."""
@@ -115,6 +117,7 @@ class RelayService(relay_link_pb2_grpc.RelayLinkServicer):
     def acknowledge(self, taken: dict[str, int]) -> None:
         """Tell the relays what the hub has on disk."""
         for instance, batch in taken.items():
+            self._kept[instance] = batch
             if relay := self._relays.get(instance):
                 relay.acknowledge(batch)
 
@@ -131,7 +134,9 @@ class RelayService(relay_link_pb2_grpc.RelayLinkServicer):
         try:
             yield relay_link_pb2.RelayResponse(
                 welcome=relay_link_pb2.RelayWelcome(
-                    hub_version=__version__, last_batch=last, sent_time_unix_ns=time.time_ns()
+                    hub_version=__version__,
+                    last_batch=self._kept.get(hello.instance_id, -1),
+                    sent_time_unix_ns=time.time_ns(),
                 )
             )
             while not reader.done():

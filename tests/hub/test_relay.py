@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from colossus_protos.v1 import agent_link_pb2, common_pb2, frame_pb2, relay_link_pb2, run_pb2
@@ -203,6 +204,52 @@ def test_a_new_link_brings_what_the_parent_does_not_have_in_order(parent_has: in
     again = list(itertools.takewhile(bool, iter(lambda: batches.next_batch(replayed=True), 0)))
     assert len(again) == 7 - max(parent_has, 0)
     assert batches.oldest_batch == max(parent_has, 0) + 1
+
+
+def test_what_waits_goes_in_batches_that_a_parent_takes() -> None:
+    batches = Batches()
+    for number, size in enumerate((700_000, 700_000, 100, 5_000_000, 2_000_000, 100)):
+        event = common_pb2.Event(kind="k", message="x" * size)
+        batches.message(0, agent_link_pb2.LinkRequest(sequence=number + 1, event=event))
+
+    bodies = list(itertools.takewhile(bool, iter(lambda: batches.next_batch(replayed=False), 0)))
+
+    assert max(len(body) for body in bodies if body) < 4 << 20
+    requests = [relay_link_pb2.RelayRequest.FromString(body) for body in bodies if body]
+    assert [request.batch for request in requests] == list(range(1, len(requests) + 1))
+    told = [one.message.sequence for request in requests for one in request.messages]
+    assert told == [1, 2, 3, 5, 6]
+    assert batches.dropped_batches == 1
+
+
+def test_no_frame_of_before_follows_a_new_hello() -> None:
+    batches = Batches()
+    for number in range(3):
+        batches.frame(number, 0, agent_link_pb2.LinkRequest(frame=frame_pb2.Frame()))
+    together = relay_link_pb2.FrameBatch(node_numbers=np.array([7, 8], dtype="<i4").tobytes())
+    batches.frames(np.array([7, 8], dtype=np.intp), together)
+
+    batches.link(1, hello("n"))
+    batches.link(8, hello("m"))
+
+    request = relay_link_pb2.RelayRequest.FromString(batches.next_frames() or b"")
+    told = b"".join(batch.node_numbers for batch in request.frames)
+    assert sorted(memoryview(told).cast("i")) == [0, 2]
+    assert (batches.frame_count, batches.replaced_frames) == (0, 3)
+
+
+def test_a_bad_word_of_one_node_ends_no_link_but_its_own(make: Make) -> None:
+    parent = make("parent")
+    relay = make("relay", to=parent)
+    with FakeAgent(relay.address) as good, FakeAgent(relay.address) as bad:
+        good.greet(hello("good"))
+        good.report(local_run("r"))
+        bad.greet(hello("bad"))
+        batch = run_pb2.StepBatch(run_id="r", attempt=1, rank=-1, steps=[1], losses=[])
+        bad.send(step_batch=batch)
+        assert "times_unix_ns: 0 values, but 1 steps" in str(bad.refusal().details())
+        good.until_acknowledged(good.send(event=common_pb2.Event(kind="k", message="heard")))
+    until(lambda: any(event.message == "heard" for event in parent.ask(Client.events)), 10)
 
 
 def test_only_the_newest_frame_of_a_node_waits() -> None:
