@@ -281,10 +281,11 @@ class Nodes:
         while True:
             wait = self._due[0][0] - time.monotonic() if self._due else 1.0
             for descriptor, _ in self._epoll.poll(max(wait, 0)):
-                if descriptor:
-                    self._hear(self._by_fd[descriptor])
-                elif not self._told():
-                    return
+                if not descriptor:
+                    if not self._told():
+                        return
+                elif (node := self._by_fd.get(descriptor)) is not None:  # else just told to close
+                    self._hear(node)
             now = time.monotonic()
             while self._due and self._due[0][0] <= now:
                 heapq.heappop(self._due)[2](now)
