@@ -64,4 +64,15 @@ def test_memory_is_bounded_whatever_there_is() -> None:
 
     points = sum(size for _, size in LEVELS)
     assert rings.byte_count == points * SERIES_LIMIT * 4
-    assert rings.series("2-5", 0) == ([], [])
+    assert rings.series("0-5", 0) == ([], [])  # its place was taken
+    assert rings.series("1-5", 0) == ([], [])  # all places were taken just before
+    assert rings.series("2-5", 0) == ([2], [1.0])
+
+
+def test_runs_that_come_after_thousands_have_a_past_too() -> None:
+    rings = Rings()
+    for number in range(3 * SERIES_LIMIT // 8):
+        rings.put(number, ["site", *(f"{number}-{part}" for part in range(7))], np.ones(8))
+
+    assert rings.series(f"{number}-3", 0) == ([number], [1.0])
+    assert len(rings.series("site", 0)[0]) > 700

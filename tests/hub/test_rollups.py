@@ -18,7 +18,7 @@ from colossus_tui.hub.nodes import GREY_SECONDS
 from colossus_tui.hub.site.cells import PADDING, blocks
 from colossus_tui.hub.site.rollup import BINS
 from colossus_tui.hub.site.rollups import GROUP_SHARE, ROLLED, WORST
-from colossus_tui.model import Extreme, Place, PlaceKind, RollUp
+from colossus_tui.model import Extreme, MapRequest, Place, PlaceKind, RollUp
 from tests.sim.rolled import METRICS, MOVES, NOW, SITES, UNITS, Move, NaiveGpu, SmallSite, told
 
 TICKS = st.integers(-1, 13)
@@ -179,6 +179,21 @@ def test_places_are_chosen_by_hall_and_name() -> None:
     assert chosen(PlaceKind.HALL, name="nowhere") == []
     assert chosen(PlaceKind.RUN) == [("", "x", 3)]
     assert chosen(PlaceKind.SITE) == [("", "", 6)]
+
+
+def test_a_rack_is_called_as_its_nodes_call_it_whatever_is_in_its_name() -> None:
+    site = SmallSite()
+    site.admit("a", 2, "h", "row1/r7")
+    site.admit("b", 2, "h/row1", "r7")
+    site.tell("a", power=[100.0, 300.0])
+    site.tick()
+
+    racks = site.roll_ups.places(PlaceKind.RACK)
+    assert [(rack.hall, rack.name) for rack in racks] == [("h", "row1/r7"), ("h/row1", "r7")]
+    assert len(site.roll_ups.places(PlaceKind.RACK, "h")) == 1
+    layout = site.maps.draw(MapRequest(hall="h")).layout
+    assert layout is not None
+    assert layout.group_names == ("row1/r7",)
 
 
 def test_a_site_without_a_node_has_an_empty_roll_up() -> None:

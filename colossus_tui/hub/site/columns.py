@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colossus_tui.hub.nodes import GREY_SECONDS, LOST_SECONDS, STALE_SECONDS, Nodes
-from colossus_tui.hub.store import Store
+from colossus_tui.hub.store import APART, Store
 from colossus_tui.model import Freshness
 from colossus_tui.model.match import GPU_FIELDS, NumberField
 
@@ -86,7 +86,7 @@ class StoreColumns:
             "hall": lambda: (self._halls[self.node_of], self._store.halls.names),
             "rack": lambda: (
                 self._racks[self.node_of],
-                [name.rpartition("/")[2] for name in self._store.racks.names],
+                [name.rpartition(APART)[2] for name in self._store.racks.names],
             ),
             "product": lambda: (self._products, self._store.products.names),
             "health": lambda: (states(self.ages)[self.node_of] - 1, _STATES),

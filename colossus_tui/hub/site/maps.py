@@ -14,7 +14,7 @@ from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.site.columns import NodeNames, StoreColumns, states
 from colossus_tui.hub.site.rollup import Spread, spread
 from colossus_tui.hub.site.rollups import ROLLED, WORST, RollUps
-from colossus_tui.hub.store import Names, Rows, Store
+from colossus_tui.hub.store import APART, Names, Rows, Store
 from colossus_tui.hub.where import select
 from colossus_tui.model import (
     Found,
@@ -82,7 +82,9 @@ class Maps:
     # --- filters ---------------------------------------------------------------------------
 
     def _columns(self) -> StoreColumns:
-        classes = {run.run_id: run.priority_class.value for run in self._registry.runs.values()}
+        classes = {
+            run.run_id: run.priority_class.value for run in list(self._registry.runs.values())
+        }
         return StoreColumns(self._store, self._names.get(), classes, self._clock())
 
     def find(self, where: str, limit: int, order: str) -> Found:
@@ -192,7 +194,8 @@ class Maps:
     def _states(self, grid: _Grid, ages: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
         of_node = states(ages)
         failing = np.zeros(of_node.size, dtype=np.bool_)
-        failing[self._nodes.failing_rows()] = True
+        rows = self._nodes.failing_rows()
+        failing[rows[rows < failing.size]] = True  # nodes may have come since the ages were taken
         if not grid.parts.size:
             return np.zeros(0, dtype=np.int8)
         oldest = np.maximum.reduceat(of_node[grid.parts], grid.part_starts)
@@ -280,7 +283,7 @@ class Maps:
             in_hall = "" if hall == NO_HALL else hall
             inside = halls == _code(store.halls, in_hall)
             if rack:
-                in_rack = "" if rack == NO_RACK else f"{in_hall}/{rack}"
+                in_rack = "" if rack == NO_RACK else f"{in_hall}{APART}{rack}"
                 inside &= racks == _code(store.racks, in_rack)
             rows, nodes = rows[inside], nodes[inside]
             halls, racks = halls[inside], racks[inside]
@@ -322,7 +325,7 @@ class Maps:
             return [self._nodes.by_row[node].node_name for node in nodes.tolist()]
         if hall or not outer:
             codes, names = store.rack_of[nodes], store.racks.names
-            return [names[c].rpartition("/")[2] if c >= 0 else NO_RACK for c in codes.tolist()]
+            return [names[c].rpartition(APART)[2] if c >= 0 else NO_RACK for c in codes.tolist()]
         codes, names = store.hall_of[nodes], store.halls.names
         return [names[code] if code >= 0 else NO_HALL for code in codes.tolist()]
 

@@ -57,6 +57,8 @@ class Rings:
             for ticks, size in LEVELS
         ]
         self._tick = 0
+        self._placed: list[str] = []  # the same by place
+        self._named = np.zeros(SERIES_LIMIT, dtype=np.int64)  # when each was last
         self._sums = np.zeros((len(LEVELS), 0))
         self._counts = np.zeros((len(LEVELS), 0), dtype=np.int64)
 
@@ -66,7 +68,11 @@ class Rings:
         return sum(level.points.nbytes for level in self._levels)
 
     def put(self, time_unix_ns: int, names: Sequence[str], values: Reals) -> None:
-        """Keep a value of each series at this tick; series beyond SERIES_LIMIT are left out."""
+        """Keep a value of each series at this tick.
+
+        Of more than SERIES_LIMIT, those of now take the place of those that were; more than that of
+        now are left out.
+        """
         row = np.full(self._width(names), np.nan)
         kept = [place for place, name in enumerate(names) if name in self._names]
         row[[self._names[names[place]] for place in kept]] = values[kept]
@@ -85,8 +91,13 @@ class Rings:
     def _width(self, names: Sequence[str]) -> int:
         """Make room for new series; return how many there are."""
         for name in names:
-            if name not in self._names and len(self._names) < SERIES_LIMIT:
-                self._names[name] = len(self._names)
+            if name not in self._names:
+                if len(self._names) < SERIES_LIMIT:
+                    self._names[name] = len(self._names)
+                    self._placed.append(name)
+                elif not self._take_over(name):
+                    break
+            self._named[self._names[name]] = self._tick
         count = len(self._names)
         if count > self._sums.shape[1]:
             wide = -(-count // SERIES_STEP) * SERIES_STEP
@@ -96,6 +107,18 @@ class Rings:
             self._sums = np.pad(self._sums, ((0, 0), (0, added)))
             self._counts = np.pad(self._counts, ((0, 0), (0, added)))
         return count
+
+    def _take_over(self, name: str) -> bool:
+        """Give a series the place of the one that was named the longest ago, if not just now."""
+        oldest = int(self._named.argmin())
+        if self._named[oldest] >= self._tick - 1:
+            return False
+        del self._names[self._placed[oldest]]
+        self._names[name], self._placed[oldest] = oldest, name
+        self._sums[:, oldest], self._counts[:, oldest] = 0.0, 0
+        for level in self._levels:
+            level.points[:, oldest] = np.nan
+        return True
 
     def series(self, name: str, since_unix_ns: int) -> tuple[list[int], list[float]]:
         """Return times and values of a series, oldest first, of the finest points that reach back.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,23 +85,29 @@ class Rolled:
     _low: float
     _step: float
 
-    def over(self, groups: npt.NDArray[np.bool_]) -> Spread:
+    def over(self, members: Rows, starts: Rows) -> Spread:
         """Return the figures over groups of pairs.
 
         Args:
-            groups: [group, pair].
+            members: Pairs of each group, group after group; none is empty, unless all are.
+            starts: Where each group begins in it.
         """
-        spread = self.pairs
-        known = spread.reporting > 0
-        members = groups.astype(np.float64)  # counts are below 2^53, so that this stays exact
-        counts = (members @ self._histogram.astype(np.float64)).astype(np.int64)
-        reporting = (members @ spread.reporting).astype(np.int64)
-        total: Reals = members @ np.where(known, spread.sum, 0.0)
-        some = groups & known
-        low: Reals = np.where(some, spread.min, np.inf).min(axis=1, initial=np.inf)
-        high: Reals = np.where(some, spread.max, -np.inf).max(axis=1, initial=-np.inf)
-        none = reporting == 0
-        total[none] = low[none] = high[none] = np.nan
+        spread, known = self.pairs, self.pairs.reporting > 0
+        if not members.size:
+            none = np.full(starts.size, np.nan)
+            return Spread(np.zeros(starts.size, dtype=np.int64), none, none, none, none, none)
+
+        def each(ufunc: np.ufunc, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            found: npt.NDArray[Any] = ufunc.reduceat(values[members], starts, axis=0)
+            return found
+
+        counts: Integers = each(np.add, self._histogram)
+        reporting: Integers = each(np.add, spread.reporting)
+        total: Reals = each(np.add, np.where(known, spread.sum, 0.0))
+        low: Reals = each(np.minimum, np.where(known, spread.min, np.inf))
+        high: Reals = each(np.maximum, np.where(known, spread.max, -np.inf))
+        absent = reporting == 0
+        total[absent] = low[absent] = high[absent] = np.nan
         median, p99 = _quantiles(counts, reporting, self._low, self._step, low, high)
         return Spread(reporting, total, low, median, high, p99)
 
@@ -134,8 +141,8 @@ def roll(cells: Cells, pairs: Pairs, values: Floats) -> Rolled:
     missing = np.flatnonzero(np.isnan(values))
     by_cell, lower = _spread(values, missing, cells.starts, cells.blocks)
     known = by_cell.reporting > 0
-    # No median of cells is below the lowest of theirs, and no 99th percentile above the highest,
-    # so that a single wild value does not make the bins of all others wide.
+    # No median of cells is below the lowest of theirs, and no 99th percentile above the highest:
+    # in cells of more than a hundred a single wild value does not widen the bins of all others.
     low = float(lower[known].min()) if known.any() else 0.0
     high = float(by_cell.p99[known].max()) if known.any() else 0.0
     step = (high - low) / BINS if high - low > FLAT else 0.0

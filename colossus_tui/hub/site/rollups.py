@@ -15,7 +15,7 @@ from colossus_tui.hub.nodes import GREY_SECONDS, Nodes
 from colossus_tui.hub.site.cells import Cells, group
 from colossus_tui.hub.site.rings import Rings
 from colossus_tui.hub.site.rollup import HIGH, Pairs, Rolled, Spread, pair, roll
-from colossus_tui.hub.store import Floats, Rows, Store
+from colossus_tui.hub.store import APART, Floats, Rows, Store
 from colossus_tui.model import Extreme, Place, PlaceKind, RollUp
 
 # What is rolled up, and whether its larger end is the worse.
@@ -74,7 +74,8 @@ class RollUps:
         self._rolled: dict[str, Rolled] = {}
         self._spreads: dict[str, Spread] = {}  # by metric; one row a group
         self._groups: dict[tuple[PlaceKind, str], _Group] = {}
-        self._members: npt.NDArray[np.bool_] = np.zeros((0, 0), dtype=np.bool_)  # [group, pair]
+        self._members: Rows = np.zeros(0, dtype=np.intp)  # pairs, group after group
+        self._starts: Rows = np.zeros(0, dtype=np.intp)  # where each group begins in them
         self._places: dict[tuple[PlaceKind, str, str], list[Place]] = {}  # given out since
         self.cells: Cells = group(store)
         self._pairs: Pairs = pair(self.cells)
@@ -105,7 +106,8 @@ class RollUps:
         }
         self._ticks, self._rolled_revision = self._ticks + 1, self.revision
         self._spreads = {
-            metric: rolled.over(self._members) for metric, rolled in self._rolled.items()
+            metric: rolled.over(self._members, self._starts)
+            for metric, rolled in self._rolled.items()
         }
         self._places = {}
         self._remember()
@@ -185,18 +187,24 @@ class RollUps:
     def _find_groups(self) -> None:
         """Find the site, its halls and runs anew."""
         pairs, store = self._pairs, self._store
-        chosen = {(PlaceKind.SITE, ""): np.ones(pairs.hall.size, dtype=np.bool_)}
-        for code in np.unique(pairs.hall[pairs.hall >= 0]).tolist():
-            chosen[PlaceKind.HALL, store.halls.names[code]] = pairs.hall == code
-        for code in np.unique(pairs.run[pairs.run >= 0]).tolist():
-            chosen[PlaceKind.RUN, store.runs.names[code]] = pairs.run == code
+        chosen = {(PlaceKind.SITE, ""): np.arange(pairs.hall.size)}
+        for kind, codes, known in (
+            (PlaceKind.HALL, pairs.hall, store.halls),
+            (PlaceKind.RUN, pairs.run, store.runs),
+        ):
+            for code, members in _by_code(codes):
+                chosen[kind, known.names[code]] = members
+        by_pair = dict(_by_code(pairs.of_cell))
         self._groups = {}
         for number, ((kind, name), members) in enumerate(chosen.items()):
-            cells = np.flatnonzero(members[pairs.of_cell])
+            cells = np.concatenate([by_pair[one] for one in members.tolist()] or [pairs.of_cell])
+            cells.sort()
             nodes = np.unique(self.cells.node_of[self.cells.rows_of(cells)])
             count = int(self.cells.sizes[cells].sum())
             self._groups[kind, name] = _Group(kind, name, number, cells, nodes, count)
-        self._members = np.array(list(chosen.values()))
+        sizes = [members.size for members in chosen.values()]
+        self._members = np.concatenate(list(chosen.values()))
+        self._starts = np.cumsum([0, *sizes[:-1]])
 
     def _place(self, one: _Group) -> Place:
         figures = {metric: (spread, one.number) for metric, spread in self._spreads.items()}
@@ -209,7 +217,7 @@ class RollUps:
         for first, end in itertools.pairwise([*firsts, codes.size]):
             if codes[first] < 0:
                 continue
-            in_hall, _, rack = self._store.racks.names[codes[first]].rpartition("/")
+            in_hall, _, rack = self._store.racks.names[codes[first]].rpartition(APART)
             if hall not in ("", in_hall) or name not in ("", rack):
                 continue
             cells = np.arange(first, end)
@@ -329,3 +337,13 @@ class RollUps:
             rank=int(store.rank_of[row]),
             age_seconds=min(float(self._ages[node]), 1e9) if node < self._ages.size else 0.0,
         )
+
+
+def _by_code(codes: npt.NDArray[np.integer]) -> list[tuple[int, Rows]]:
+    """Return each code that is there with its places; -1 is none."""
+    order = np.argsort(codes, kind="stable")
+    order = order[np.searchsorted(codes[order], 0) :]
+    if not order.size:
+        return []
+    starts = np.flatnonzero(np.diff(codes[order], prepend=-1))
+    return list(zip(codes[order[starts]].tolist(), np.split(order, starts[1:]), strict=True))

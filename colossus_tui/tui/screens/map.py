@@ -211,7 +211,7 @@ class MapScreen(TypedScreen):
             return
         self._note = ""
         cursor = self._heat.cursor
-        at = found.index(cursor) + step if cursor in found else min(step - 1, 0)
+        at = found.index(cursor) + step if cursor in found else min(step, 0)
         self._heat.go(found[at % len(found)])
 
     def action_open(self) -> None:

@@ -166,7 +166,7 @@ def node_lines(detail: NodeDetail, gpu_index: int, cells: int, glyphs: Glyphs) -
 def _host(detail: NodeDetail, cells: int) -> list[Line]:
     pairs = [
         (
-            value.name.replace("_", " "),
+            safe(value.name.replace("_", " "), 40),
             measured(value.value, value.unit)
             if value.value is not None
             else f"n/a ({value.missing or 'not yet'})",
@@ -240,7 +240,7 @@ def _one_gpu(gpu: Gpu, cells: int) -> list[Line]:
         elif value.value is None and value.missing is not None:
             old = f", {duration(value.age_seconds)} old" if value.age_seconds >= 0 else ""
             text = f"{value.missing}{old}" if value.missing != "unsupported" else "n/a"
-        pairs.append((value.name.replace("_", " "), text))
+        pairs.append((safe(value.name.replace("_", " "), 40), text))
     lines += _in_columns(pairs, cells)
     lines += [
         (
