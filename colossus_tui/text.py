@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 NOT_AVAILABLE = "n/a"
 TEXT_LIMIT = 1_024
+UNIT_CELLS = 16
 _KINDS_REMOVED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -160,7 +161,10 @@ def clock(unix_ns: int) -> str:
 
 
 def measured(value: float | None, unit: str) -> str:
-    """Return a value of a metric with its unit, as the contracts name units."""
+    """Return a value of a metric with its unit, as the contracts name units.
+
+    A unit that they do not name is a node's own word.
+    """
     if value is None or not math.isfinite(value):
         return NOT_AVAILABLE
     match unit:
@@ -191,7 +195,7 @@ def measured(value: float | None, unit: str) -> str:
         case "GPU·h" | "rank·h":
             return hours(value, unit)
         case _:
-            return f"{significant(value)} {unit}"
+            return f"{significant(value)} {safe(unit, UNIT_CELLS)}"
 
 
 def ranges(numbers: Sequence[int], limit: int = 8) -> str:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from colossus_protos.v1 import common_pb2, frame_pb2
 from colossus_tui.hub.sequences import Sequences
 from colossus_tui.hub.store import Kind, NodeRows, Store
-from colossus_tui.model import Freshness
+from colossus_tui.model import RUN_ID, Freshness
 
 GREY_SECONDS = 5.0
 STALE_SECONDS = 15.0
@@ -78,7 +78,7 @@ class NodeRecord:
         ranks = [-1] * self.rows.gpu_count
         named: dict[str, None] = {}
         for process in report.processes:
-            if process.run_id:
+            if RUN_ID.fullmatch(process.run_id):
                 run_id = sys.intern(process.run_id)
                 named[run_id] = None
                 for gpu in process.gpu_indices:
@@ -186,7 +186,7 @@ class Nodes:
 
     def failing_rows(self) -> npt.NDArray[np.intp]:
         """Return the rows of nodes with a sensor that should give a value and gives none."""
-        rows = [self.records[name].rows.node_row for name in self.failing]
+        rows = [self.records[name].rows.node_row for name in tuple(self.failing)]
         return np.array(sorted(rows), dtype=np.intp)
 
     def ages_of(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:

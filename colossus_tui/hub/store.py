@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,10 @@ from colossus_protos.v1 import frame_pb2
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
-COLUMN_LIMIT = 256
+COLUMN_LIMIT = 256  # of a node, and of all nodes together
+COLUMN_NAME = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")
+UNIT_BYTES = 16
+APART = "\0"  # between hall and rack in the name of a rack's code
 GPU_LIMIT = 1024  # on a node
 UUID_BYTES = 96
 GROWTH = 1.25  # of a table that is full: twice as large would cost a site's memory again
@@ -84,10 +88,14 @@ class _Columns:
         self.row_count = 0
 
     def columns(self, table: Sequence[frame_pb2.MetricColumn]) -> Rows:
-        for column in table:
-            if column.name not in self.names:
-                self.names[column.name] = len(self.names)
-                self.units[column.name] = column.unit
+        fresh = [column for column in table if column.name not in self.names]
+        if len(self.names) + len(fresh) > COLUMN_LIMIT:
+            raise FrameError(
+                f"columns: {fresh[0].name} is one too many; all nodes together have {COLUMN_LIMIT}"
+            )
+        for column in fresh:
+            self.names[column.name] = len(self.names)
+            self.units[column.name] = column.unit
         missing = len(self.names) - self.values.shape[0]
         if missing:
             blank = np.full((missing, self.values.shape[1]), np.nan, dtype=np.float32)
@@ -163,7 +171,7 @@ class Store:
         if any(len(uuid) > UUID_BYTES for uuid in uuids):
             raise FrameError(f"gpus.gpu_uuid: at most {UUID_BYTES} bytes")
         hall = self.halls.code(hello.hall)
-        rack = self.racks.code(f"{hello.hall}/{hello.rack}" if hello.rack else "")
+        rack = self.racks.code(f"{hello.hall}{APART}{hello.rack}" if hello.rack else "")
         if known is not None and known.gpu_count == kind.gpu_count:
             rows = NodeRows(known.node_row, known.first, kind)
             if kind is not known.kind:  # what it no longer tells of must not pass for the present
@@ -201,6 +209,11 @@ class Store:
             names = [column.name for column in table]
             if len(set(names)) != len(names) or len(names) > COLUMN_LIMIT:
                 raise FrameError(f"{field}: at most {COLUMN_LIMIT} columns, each named once")
+            for column in table:
+                if not COLUMN_NAME.fullmatch(column.name):
+                    raise FrameError(f"{field}.name: 1 to 64 letters, digits and _.:/-")
+                if not (column.unit.isprintable() and len(column.unit.encode()) <= UNIT_BYTES):
+                    raise FrameError(f"{field}.unit: at most {UNIT_BYTES} printable bytes")
         count = len(hello.gpus)
         if count > GPU_LIMIT:
             raise FrameError(f"gpus: at most {GPU_LIMIT} on a node")

@@ -38,6 +38,7 @@ from colossus_tui.model.node import (
 )
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.run import (
+    RUN_ID,
     Badput,
     Checkpoint,
     Job,
@@ -65,6 +66,7 @@ from colossus_tui.model.view import Header, Hub, LinkedRelay, Site, View
 
 __all__ = [
     "END_STATES",
+    "RUN_ID",
     "Action",
     "ActionParameters",
     "ActionStage",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -10,6 +11,8 @@ from colossus_tui.model.event import Alert, Event
 from colossus_tui.model.node import Gpu
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.site import Place
+
+RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")  # a run's name, on every backend
 
 
 class RunState(StrEnum):

@@ -147,11 +147,42 @@ def test_a_matrix_of_the_wrong_size_names_the_field(broken: frame_pb2.Frame, fie
         (hello("a", 1, "power", "power"), "gpu_columns"),
         (hello("a", 1, *(f"c{n}" for n in range(257))), "gpu_columns"),
         (hello("a", 1025, "power"), "gpus"),
+        (hello("a", 1, "\x1b]0;x\x07"), "gpu_columns.name"),
+        (hello("a", 1, ""), "gpu_columns.name"),
+        (
+            frame_pb2.Hello(host_columns=[frame_pb2.MetricColumn(name="n", unit="\x1b[2J")]),
+            "host_columns.unit",
+        ),
+        (
+            frame_pb2.Hello(host_columns=[frame_pb2.MetricColumn(name="n", unit="x" * 17)]),
+            "host_columns.unit",
+        ),
     ],
 )
 def test_an_unusable_hello_names_the_field(bad: frame_pb2.Hello, field: str) -> None:
     with pytest.raises(FrameError, match=field):
         Nodes(Store()).admit(bad)
+
+
+def test_all_nodes_together_have_a_bounded_number_of_columns() -> None:
+    nodes = Nodes(Store())
+    nodes.admit(hello("a", 1, *(f"c{n}" for n in range(200))))
+    nodes.admit(hello("b", 1, *(f"c{n}" for n in range(50, 256))))
+
+    with pytest.raises(FrameError, match="c256 is one too many"):
+        nodes.admit(hello("c", 1, "c1", "c256"))
+
+    nodes.admit(hello("c", 1, "c1", "c255"))
+
+
+def test_a_name_that_is_no_runs_holds_no_gpu() -> None:
+    store = Store()
+    record = Nodes(store).admit(hello("a", 1, "power"))
+    process = frame_pb2.ProcessSample(pid=1, run_id="\x1b[2J", gpu_indices=[0])
+
+    holders, ranks = record.take_processes(frame_pb2.ProcessReport(processes=[process]))
+
+    assert (holders, ranks, record.run_ids) == ([""], [-1], ())
 
 
 def test_thousands_of_nodes_fit() -> None:

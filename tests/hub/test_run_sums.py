@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,10 +20,12 @@ from colossus_protos.v1 import directive_pb2, frame_pb2, run_pb2
 from colossus_tui.client import Client
 from colossus_tui.hub.runs.checkpoints import CheckpointRows, SavedPaths
 from colossus_tui.hub.runs.history import StepPoint
+from colossus_tui.hub.runs.live import LiveRun
 from colossus_tui.hub.runs.progress import Progress
-from colossus_tui.hub.runs.ranks import WINDOW, path_of, pattern_of
+from colossus_tui.hub.runs.ranks import WINDOW, RankTable, path_of, pattern_of
 from colossus_tui.hub.runs.reports import Reports
-from colossus_tui.hub.runs.steps import StepRows
+from colossus_tui.hub.runs.steps import RANK_LIMIT, TOKEN_LIMIT, StepRows
+from colossus_tui.hub.store import FrameError
 from colossus_tui.model import ActionState, ResumePoint
 from tests.e2e.product import Product
 from tests.fakes.fake_agent import FakeAgent, hello, local_run
@@ -112,6 +115,74 @@ def test_the_pace_of_all_ranks_is_that_of_each_ones_last_steps(
         assert progress.newest_step == max(steps.values(), default=None)
         known = {rank: one.step for rank in range(5) if (one := progress.ranks.get(rank))}
         assert known == steps
+
+
+def step(rank: int = 0, step: int = 1, **changes: Sequence[float]) -> run_pb2.StepBatch:
+    columns = {
+        "times_unix_ns": [0],
+        "losses": [1.0],
+        "grad_norms": [1.0],
+        "tokens": [1],
+        "step_seconds": [1.0],
+    }
+    return run_pb2.StepBatch(rank=rank, steps=[step], **(columns | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("batch", "field"),
+    [
+        (step(rank=-3), "rank -3"),
+        (step(rank=2**31 - 2), "rank 2147483646"),
+        (step(step=-1), "steps"),
+        (step(step=2**60), "steps"),
+        (step(losses=[]), "losses: 0 values, but 1 steps"),
+        (step(tokens=[1, 2]), "tokens: 2 values, but 1 steps"),
+    ],
+)
+def test_steps_that_cannot_be_are_refused_by_the_fields_name(
+    batch: run_pb2.StepBatch, field: str
+) -> None:
+    with pytest.raises(FrameError, match=field):
+        StepRows.of_batch(batch)
+
+
+@pytest.mark.parametrize("changes", [{"rank": -1}, {"rank": 2**30}, {"step": -1}, {"step": 2**60}])
+def test_a_checkpoint_that_cannot_be_is_refused(changes: dict[str, int]) -> None:
+    with pytest.raises(FrameError, match=next(iter(changes))):
+        CheckpointRows.of_report(run_pb2.CheckpointReport(**changes))  # type: ignore[arg-type]
+
+
+def test_sums_of_the_wildest_tokens_fit_a_message() -> None:
+    progress = Progress()
+    whole = [
+        point
+        for rank in range(4)
+        for point in progress.add_steps(StepRows.of_batch(step(rank, tokens=[2**63 - 1])), 4)
+    ]
+
+    assert [point.tokens for point in whole] == [4 * TOKEN_LIMIT]
+    assert TOKEN_LIMIT * RANK_LIMIT < 2**63
+
+
+@pytest.mark.parametrize("number", ["1e300", "1" + "0" * 400, "NaN", "-1", "true", '"x"'])
+def test_facts_that_no_number_can_hold_are_left_out(number: str) -> None:
+    run = LiveRun("r")
+
+    run.merge_facts('{"target_steps": %s, "target_tokens": 5}' % number, {})  # noqa: UP031
+
+    assert run.facts["target_tokens"] == 5.0
+    assert run.facts.get("target_steps", 1.0) == 1.0
+
+
+def test_a_straggler_is_one_however_long_it_is_slow() -> None:
+    table = RankTable()
+    ranks = np.arange(4, dtype=np.int32)
+    table.meet(ranks)
+    table.finish(ranks, 1, np.ones(4), np.array([1.0, 1.0, 1.0, 9.0]))
+    for _ in range(40_000):
+        table.mark_stragglers(ranks)
+
+    assert table.stragglers() == [3]
 
 
 @given(

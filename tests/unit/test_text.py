@@ -89,3 +89,8 @@ def test_no_number_breaks_a_screen(value: float) -> None:
     for unit in ("W", "B", "ratio", "s", "C", "count", "mask", "GPU·h", "step", "MHz", ""):
         shown = text.measured(value, unit)
         assert shown == "n/a" or any(character.isdigit() for character in shown)
+
+
+def test_a_unit_of_a_nodes_own_is_made_harmless() -> None:
+    assert text.measured(5.0, "\x1b]0;x\x07" + "y" * 100).isprintable()
+    assert len(text.measured(5.0, "y" * 100)) < 30

@@ -11,6 +11,7 @@ from colossus_tui.hub.actions.rules import Rule, forbids
 from colossus_tui.hub.backends.base import RefusalError
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.model import (
+    RUN_ID,
     ActionParameters,
     Confirmation,
     PriorityClass,
@@ -20,7 +21,6 @@ from colossus_tui.model import (
 )
 
 ACTION_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 LARGE_GPU_COUNT = 10_000
 LARGE_WATTS = 5e6

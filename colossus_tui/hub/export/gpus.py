@@ -13,7 +13,7 @@ from colossus_tui.hub.export.names import gpu_names, rack_names
 from colossus_tui.hub.export.write_request import label, raw_label
 from colossus_tui.hub.nodes import GREY_SECONDS, Nodes
 from colossus_tui.hub.site.columns import NodeNames
-from colossus_tui.hub.store import Floats, Store
+from colossus_tui.hub.store import APART, Floats, Store
 
 Codes = npt.NDArray[np.int32]
 Reals = npt.NDArray[np.float64]
@@ -137,7 +137,7 @@ class GpuSeries:
     def _labels(self, now: Identities, things: npt.NDArray[np.intp]) -> list[bytes]:
         """Return the labels of some GPUs, in the order of the labels' names."""
         count = things.size
-        racks = [name.rpartition("/")[2] for name in now.rack_names]
+        racks = [name.rpartition(APART)[2] for name in now.rack_names]
         highest = int(now.gpu[things].max(initial=0))
         columns: dict[str, Iterable[bytes]] = {
             "gpu": _named("gpu", [str(number) for number in range(highest + 1)], now.gpu[things]),
@@ -178,7 +178,7 @@ class RackSeries:
         return self._family.advance(self._values(sight, count), unix_ms)
 
     def _labels(self, name: str) -> bytes:
-        hall, _, rack = name.rpartition("/")
+        hall, _, rack = name.rpartition(APART)
         return thing_labels({"hall": hall, "rack": rack}, self._extra)
 
     def _values(self, sight: Sight, count: int) -> Reals:

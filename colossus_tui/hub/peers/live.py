@@ -172,7 +172,9 @@ class Peers:
             if peer is None:
                 peer = Peer(row)
                 runs = await self.shared.runs(row.hub)
-                peer.runs = {run.run_id: to_proto(console_pb2.Run, run) for run in runs}
+                for run in runs:
+                    with suppress(ValueError):  # a number that no message holds
+                        peer.runs[run.run_id] = to_proto(console_pb2.Run, run)
                 self._met.set()
             elif peer.row.address != row.address:
                 peer = peer.moved(row)

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from colossus_protos.v1 import relay_link_pb2, run_pb2
 from colossus_tui.hub.runs.ranks import GROWTH, RankTable, path_of, pattern_of
-from colossus_tui.hub.runs.steps import Integers, Reals, checked_ranks
+from colossus_tui.hub.runs.steps import Integers, Reals, checked_rank, checked_ranks, checked_steps
 from colossus_tui.hub.store import vector
 from colossus_tui.model import Checkpoint, ResumePoint
 
 KEPT = 64
+SIZE_LIMIT = 1 << 43  # of a part, bytes: the sum over all ranks fits 64 bits
 KEPT_PARTS = 1 << 22  # over all kept checkpoints: a giant run keeps fewer
 
 
@@ -47,9 +48,9 @@ class CheckpointRows:
             table.run_id,
             table.attempt,
             ranks,
-            vector("steps", table.steps, np.int64, size),
+            checked_steps(vector("steps", table.steps, np.int64, size)),
             vector("times_unix_ns", table.times_unix_ns, np.int64, size),
-            vector("sizes_bytes", table.sizes_bytes, np.int64, size),
+            np.clip(vector("sizes_bytes", table.sizes_bytes, np.int64, size), -1, SIZE_LIMIT),
             vector("on_disk", table.on_disk, np.int8, size) != 0,
             vector("save_seconds", table.save_seconds, np.float64, size),
             table.path_pattern,
@@ -57,14 +58,18 @@ class CheckpointRows:
 
     @classmethod
     def of_report(cls, report: run_pb2.CheckpointReport) -> CheckpointRows:
-        """Take up what one rank's agent says."""
+        """Take up what one rank's agent says.
+
+        Raises:
+            FrameError: The rank or the step is out of range.
+        """
         return cls(
             report.run_id,
             report.attempt,
-            np.array([report.rank], dtype=np.int32),
-            np.array([report.step], dtype=np.int64),
+            np.array([checked_rank(report.rank)], dtype=np.int32),
+            checked_steps(np.array([report.step], dtype=np.int64)),
             np.array([report.time_unix_ns], dtype=np.int64),
-            np.array([report.size_bytes], dtype=np.int64),
+            np.clip(np.array([report.size_bytes], dtype=np.int64), -1, SIZE_LIMIT),
             np.array([report.on_disk], dtype=np.bool_),
             np.array([report.save_seconds], dtype=np.float64),
             pattern_of(report.path, report.rank),

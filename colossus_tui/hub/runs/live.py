@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from colossus_tui.model import PriorityClass, RankExit, RunState
 
 HOOK_PATIENCE_SECONDS = 5.0  # how long a new attempt may take to show a hook,
 HOOKED_PATIENCE_SECONDS = 60.0  # and that of a run which had one: it may load libraries for long
+FACT_LIMIT = 1e18  # of a target or a size, as a loop states it: fits 64 bits
 HANG_FACTOR = 5.0
 HANG_SECONDS = 120.0
 FORGOTTEN_SECONDS = 60.0  # longer than any agent waits before it links again
@@ -180,7 +180,7 @@ class LiveRun:
             stated = {}
         for name in RUN_FACTS:
             value = stated.get(name) if isinstance(stated, dict) else None
-            if isinstance(value, int | float) and math.isfinite(value) and value > 0:
+            if isinstance(value, int | float) and 0 < value <= FACT_LIMIT:
                 self.facts[name] = float(value)
         self.facts |= configured
 

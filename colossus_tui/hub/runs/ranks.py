@@ -48,7 +48,7 @@ class RankTable:
         self._window = np.full((8, WINDOW), np.nan, dtype=np.float32)
         self._written = np.zeros(8, dtype=np.int32)  # step times ever put into the window
         self._pace = np.full(8, np.nan, dtype=np.float32)
-        self._slow = np.zeros(8, dtype=np.int16)
+        self._slow = np.zeros(8, dtype=np.int16)  # reports in a row, to STRAGGLER_REPORTS
         self._pattern = np.full(8, -1, dtype=np.int32)
         self._patterns: dict[str, int] = {}
         self._median: float | None = None
@@ -112,7 +112,7 @@ class RankTable:
         if median is None or self.count < 2:
             return
         slow = median / self._pace[ranks] < STRAGGLER_RATIO  # false for NaN
-        self._slow[ranks] = np.where(slow, self._slow[ranks] + 1, 0)
+        self._slow[ranks] = np.where(slow, np.minimum(self._slow[ranks] + 1, STRAGGLER_REPORTS), 0)
 
     def median_seconds(self) -> float | None:
         """Return the median rank's step time, seconds."""

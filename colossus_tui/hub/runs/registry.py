@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.hub.runs.steps import StepRows
 from colossus_tui.hub.runs.summary import RunGpus, summarise
 from colossus_tui.model import (
+    RUN_ID,
     Event,
     PriorityClass,
     Run,
@@ -31,8 +31,8 @@ from colossus_tui.model import (
     Severity,
 )
 
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 RUN_LIMIT = 10_000
+INT64_MAX = (1 << 63) - 1
 PARKED_RUNS, PARKED_MESSAGES = 64, 256
 MISSING_NOTES = 8  # of one report: a lost filesystem is one trouble, not a thousand
 TOGETHER_SECONDS = 0.02  # what changes within it is looked at once
@@ -195,7 +195,7 @@ class Registry:
             run.grad_norm = point.grad_norm if math.isfinite(point.grad_norm) else None
             if point.step > run.top_step:
                 run.top_step = point.step
-                run.tokens += point.tokens
+                run.tokens = min(run.tokens + point.tokens, INT64_MAX)
         self._update_state(run)
         self._changed(run)
 

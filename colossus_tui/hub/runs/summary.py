@@ -25,6 +25,7 @@ from colossus_tui.model import (
 
 SPARKLINE_POINTS = 60
 LIVE_SECONDS = 5.0
+FAR_SECONDS = 100 * 365.25 * 86_400.0
 # Which end of a metric an operator looks at first.
 SPREADS = (
     ("gpu_temperature", "max"),
@@ -157,11 +158,16 @@ def _eta(run: LiveRun, tokens_per_second: float | None) -> int:
         return 0
     target, median = run.facts.get("target_steps"), run.progress.step_seconds(0.5)
     if target and median and run.step is not None:
-        return time.time_ns() + int(max(target - run.step, 0) * median * 1e9)
+        return _in(max(target - run.step, 0) * median)
     target = run.facts.get("target_tokens")
     if target and tokens_per_second:
-        return time.time_ns() + int(max(target - run.tokens, 0) / tokens_per_second * 1e9)
+        return _in(max(target - run.tokens, 0) / tokens_per_second)
     return 0
+
+
+def _in(seconds: float) -> int:
+    """Return the time so many seconds from now; 0, which is not known, beyond a century."""
+    return time.time_ns() + int(seconds * 1e9) if seconds < FAR_SECONDS else 0
 
 
 def _native_priority(run: LiveRun, job: Job | None) -> str:
