@@ -18,7 +18,7 @@ from colossus_tui.hub.events import Events
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.site.maps import Maps, UnknownMetricError
-from colossus_tui.hub.site.rollups import RollUps
+from colossus_tui.hub.site.rollups import RegroupedError, RollUps
 from colossus_tui.hub.status import Status
 from colossus_tui.hub.views import Views, brief
 from colossus_tui.model import Header, MapRequest, PlaceKind, Series, SiteMap
@@ -28,6 +28,8 @@ from colossus_tui.wire import from_proto, to_proto
 _Context = grpc.aio.ServicerContext[Any, Any]
 MIN_PERIOD_SECONDS = 0.1
 EVENT_LIMIT, ACTION_LIMIT = 200, 100
+RACKS_AT_ONCE = 32  # take some 20 ms
+REGROUPED_TIMES = 3
 _KINDS = {site_pb2.PlaceKind.Value(f"PLACE_KIND_{kind.name}"): kind for kind in PlaceKind}
 
 
@@ -165,11 +167,27 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         if kind is None:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "kind: must be stated")
             raise AssertionError
-        places = self._roll_ups.places(kind, request.hall, request.name)
-        return console_pb2.ListPlacesResponse(
-            header=self._header(context),
-            places=[to_proto(site_pb2.Place, place) for place in places],
-        )
+        if kind is PlaceKind.RACK and not request.name:
+            found = await self._racks(request.hall)
+        else:
+            places = self._roll_ups.places(kind, request.hall, request.name)
+            found = [to_proto(site_pb2.Place, place) for place in places]
+        return console_pb2.ListPlacesResponse(header=self._header(context), places=found)
+
+    async def _racks(self, hall: str) -> list[site_pb2.Place]:
+        """Return racks; between some of them all others have their turn."""
+        for _ in range(REGROUPED_TIMES):
+            found: list[site_pb2.Place] = []
+            try:
+                for rack in self._roll_ups.each_rack(hall):
+                    found.append(to_proto(site_pb2.Place, rack))
+                    if len(found) % RACKS_AT_ONCE == 0:
+                        await asyncio.sleep(0)
+            except RegroupedError:
+                continue
+            return sorted(found, key=lambda place: (place.hall, place.name))
+        racks = self._roll_ups.places(PlaceKind.RACK, hall)  # while a site links
+        return [to_proto(site_pb2.Place, rack) for rack in racks]
 
     async def ListEvents(
         self, request: console_pb2.ListEventsRequest, context: _Context

@@ -124,6 +124,7 @@ class SiteMap:
         states: int8: 1 live, 2 grey, 3 stale, 4 lost; FAILING_STATE more where a sensor fails.
         matching_counts: Little-endian int32: GPUs that the filter meets; empty without a filter.
         roll_up: Over what the map shows, or what the filter meets of it; None for age and health.
+        where: The filter that it was drawn with.
     """
 
     hall: str = ""
@@ -137,6 +138,7 @@ class SiteMap:
     matching_gpu_count: int = 0
     where_error: str = ""
     roll_up: RollUp | None = None
+    where: str = ""
 
     def cell_values(self) -> Sequence[float]:
         """Return the cells' values."""

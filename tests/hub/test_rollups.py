@@ -17,7 +17,7 @@ from colossus_tui.hub.app import seconds_to_tick
 from colossus_tui.hub.nodes import GREY_SECONDS
 from colossus_tui.hub.site.cells import PADDING, blocks
 from colossus_tui.hub.site.rollup import BINS
-from colossus_tui.hub.site.rollups import GROUP_SHARE, ROLLED, WORST
+from colossus_tui.hub.site.rollups import GROUP_SHARE, ROLLED, WORST, RegroupedError
 from colossus_tui.model import Extreme, MapRequest, Place, PlaceKind, RollUp
 from tests.sim.rolled import METRICS, MOVES, NOW, SITES, UNITS, Move, NaiveGpu, SmallSite, told
 
@@ -179,6 +179,26 @@ def test_places_are_chosen_by_hall_and_name() -> None:
     assert chosen(PlaceKind.HALL, name="nowhere") == []
     assert chosen(PlaceKind.RUN) == [("", "x", 3)]
     assert chosen(PlaceKind.SITE) == [("", "", 6)]
+
+
+def test_racks_are_asked_anew_when_their_nodes_move_meanwhile() -> None:
+    site = SmallSite()
+    for name in ("a", "b"):
+        site.admit(name, 2, "h", name)
+    site.tick()
+    racks = site.roll_ups.each_rack()
+    assert next(racks).name == "a"
+    site.tick()
+    assert next(racks).name == "b"
+    racks = site.roll_ups.each_rack()
+    next(racks)
+    site.admit("a", 2, "h", "c")
+    site.now += 60.0
+    site.tick()
+
+    with pytest.raises(RegroupedError):
+        next(racks)
+    assert [rack.name for rack in site.roll_ups.places(PlaceKind.RACK)] == ["b", "c"]
 
 
 def test_a_rack_is_called_as_its_nodes_call_it_whatever_is_in_its_name() -> None:

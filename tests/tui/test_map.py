@@ -104,7 +104,7 @@ async def console(
 
 
 def map_of(
-    places: MapLayout, hall: str = "", rack: str = "", metric: str = "power", where: bool = False
+    places: MapLayout, hall: str = "", rack: str = "", metric: str = "power", where: str = ""
 ) -> SiteMap:
     count = len(places.cell_names)
     values = array("f", (600.0 + 90.0 * math.sin(index / 40) for index in range(count)))
@@ -123,6 +123,7 @@ def map_of(
         counts.tobytes() if where else b"",
         sum(counts) if where else 0,
         roll_up=RollUp(metric, "W", count, count - 1, 1e6, 510, 600, 690, 689, 0.0, worst),
+        where=where,
     )
 
 
@@ -252,10 +253,14 @@ async def test_a_filter_is_checked_as_it_is_typed_and_escape_clears_it(
         await it.press(*["backspace"] * 3)
         await it.press("enter")
         assert it.map == MapRequest(where="temp>85")
-        await it.show(map_of(site_places(), where=True))
+        assert "asking for" in it.text  # what is shown is not filtered yet, and says so
+        assert "match" not in it.text
+        await it.show(map_of(site_places(), where="temp>85"))
+        assert "asking for" not in it.text
         assert "3,820 of 550,080 GPUs match" in it.text
         assert "no match" in it.text
-        await it.show(replace(map_of(site_places()), where_error="the hub knows no such thing"))
+        wrong = map_of(site_places(), where="temp>85")
+        await it.show(replace(wrong, where_error="the hub knows no such thing"))
         assert "the hub knows no such thing" in it.text
         await it.press("slash", "escape")
         assert it.map == MapRequest()
@@ -268,7 +273,7 @@ async def test_a_runs_map_is_drawn_over_the_site(monkeypatch: pytest.MonkeyPatch
         await it.show(None, run=RunDetail(Run("10t", state=RunState.RUNNING)))
         await it.press("m")
         assert it.map == MapRequest(where="run=10t")
-        await it.show(map_of(site_places(), where=True))
+        await it.show(map_of(site_places(), where="run=10t"))
         assert "where run=10t" in it.text
         await it.press("escape")
         assert isinstance(it.app.screen, RunScreen)

@@ -167,6 +167,7 @@ class Maps:
             matching_counts=b"" if matches is None else _counts(matches, grid.starts),
             matching_gpu_count=0 if chosen is None else int(np.count_nonzero(chosen)),
             where_error=error,
+            where=request.where,
             roll_up=self._rolled(request, metric)
             or self._roll_up(metric, grid, values, matches, ages),
         )

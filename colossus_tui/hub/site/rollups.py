@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,10 @@ class _Group:
     cells: Rows
     nodes: npt.NDArray[np.int32]
     gpu_count: int
+
+
+class RegroupedError(Exception):
+    """The places are others than they were."""
 
 
 class RollUps:
@@ -164,7 +168,8 @@ class RollUps:
 
     def _made(self, kind: PlaceKind, hall: str, name: str) -> list[Place]:
         if kind is PlaceKind.RACK:
-            return self._racks(hall, name)
+            racks = self.each_rack(hall, name)
+            return sorted(racks, key=lambda place: (place.hall, place.name))
         return [self._place(one) for one in self._of_kind(kind) if name in ("", one.name)]
 
     def power(self, kind: PlaceKind, name: str) -> tuple[float | None, int, int]:
@@ -210,23 +215,26 @@ class RollUps:
         figures = {metric: (spread, one.number) for metric, spread in self._spreads.items()}
         return self._built(one.kind, one.name, "", one.cells, one.nodes, figures)
 
-    def _racks(self, hall: str, name: str) -> list[Place]:
-        codes = self.cells.rack
+    def each_rack(self, hall: str = "", name: str = "") -> Iterator[Place]:
+        """Yield racks, one by one, for a site's thousands take seconds.
+
+        Raises:
+            RegroupedError: GPUs came or moved since the first: begin anew.
+        """
+        grouped, codes = self.cells, self.cells.rack
         firsts = np.flatnonzero(np.diff(codes, prepend=-2)).tolist()  # a rack's are together
-        found = []
         for first, end in itertools.pairwise([*firsts, codes.size]):
             if codes[first] < 0:
                 continue
             in_hall, _, rack = self._store.racks.names[codes[first]].rpartition(APART)
             if hall not in ("", in_hall) or name not in ("", rack):
                 continue
+            if self.cells is not grouped:
+                raise RegroupedError
             cells = np.arange(first, end)
             figures = {m: (self._over(rolled, cells), 0) for m, rolled in self._rolled.items()}
             nodes = np.unique(self.cells.node_of[self.cells.rows_of(cells)])
-            found.append(
-                self._built(PlaceKind.RACK, rack, in_hall, cells, nodes, figures, worst=name)
-            )
-        return sorted(found, key=lambda place: (place.hall, place.name))
+            yield self._built(PlaceKind.RACK, rack, in_hall, cells, nodes, figures, worst=name)
 
     def _over(self, rolled: Rolled, cells: Rows) -> Spread:
         """Return the figures over the cells of one rack: more than one where runs share it."""

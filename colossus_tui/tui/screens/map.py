@@ -161,14 +161,15 @@ class MapScreen(TypedScreen):
         view, picture = self.console.view, self._picture
         site_map = picture.site_map
         notes = [self._note] if self._note else []
-        if not self._is_current(picture) or site_map.metric != self._metric:
+        shown = site_map.metric, site_map.where
+        if not self._is_current(picture) or shown != (self._metric, self._where):
             notes.append(f"asking for {MAP_NAMES[self._metric]} of {where_text(self._request)} ...")
         beside = Beside(
             picture,
             MapRequest(site_map.hall, site_map.rack),
             self._heat.cursor,
             view.site.limits if view is not None and view.site is not None else (),
-            self._where,
+            site_map.where,
             tuple(notes),
             self.console.glyphs,
             self._ink.colours,

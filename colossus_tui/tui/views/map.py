@@ -73,7 +73,7 @@ class Beside:
 
     Attributes:
         cursor: The cell under the cursor; None on an empty map.
-        where: The filter, as it was typed.
+        where: The filter that the picture was drawn with.
         notes: What the screen itself has to say, such as that nothing was found.
     """
 

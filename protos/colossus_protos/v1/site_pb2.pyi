@@ -348,6 +348,7 @@ class SiteMap(_message.Message):
     MATCHING_GPU_COUNT_FIELD_NUMBER: _builtins.int
     WHERE_ERROR_FIELD_NUMBER: _builtins.int
     ROLL_UP_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
     hall: _builtins.str
     """The request's."""
     rack: _builtins.str
@@ -368,6 +369,8 @@ class SiteMap(_message.Message):
     """GPUs that the filter meets, of all."""
     where_error: _builtins.str
     """What is wrong with the filter, and the remedy; empty when nothing is."""
+    where: _builtins.str
+    """The request's filter."""
     @_builtins.property
     def layout(self) -> Global___MapLayout:
         """Layout; absent in a stream while it is the one that was sent before."""
@@ -390,10 +393,11 @@ class SiteMap(_message.Message):
         matching_gpu_count: _builtins.int = ...,
         where_error: _builtins.str = ...,
         roll_up: Global___RollUp | None = ...,
+        where: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["layout", b"layout", "roll_up", b"roll_up"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hall", b"hall", "layout", b"layout", "matching_counts", b"matching_counts", "matching_gpu_count", b"matching_gpu_count", "metric", b"metric", "rack", b"rack", "roll_up", b"roll_up", "states", b"states", "unit", b"unit", "values", b"values", "where_error", b"where_error"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hall", b"hall", "layout", b"layout", "matching_counts", b"matching_counts", "matching_gpu_count", b"matching_gpu_count", "metric", b"metric", "rack", b"rack", "roll_up", b"roll_up", "states", b"states", "unit", b"unit", "values", b"values", "where", b"where", "where_error", b"where_error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
