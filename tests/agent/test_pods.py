@@ -56,7 +56,7 @@ class Pod:
 @pytest.fixture
 def environment() -> Iterator[dict[str, str]]:
     """What a pod's template gives, for a namespace that nobody else has."""
-    namespace = f"team-{random.randrange(10**9)}"
+    namespace = f"team-{random.SystemRandom().randrange(10**9)}"
     yield {
         "COLOSSUS_NAMESPACE": namespace,
         "COLOSSUS_JOB": "train",

@@ -40,7 +40,7 @@ class Cluster:
 
     def __init__(self, folder: Path, gpus: int = 8, quota: int = 8) -> None:
         self.folder = folder
-        mark = f"{random.randrange(10**9):09}"
+        mark = f"{random.SystemRandom().randrange(10**9):09}"
         self.namespace = f"team-{mark}"
         self.node_names = [f"k{index}-{mark}.example.org" for index in range(1, NODE_COUNT + 1)]
         self.server = ApiServer()

@@ -38,7 +38,7 @@ class Api:
 
     async def create(self) -> str:
         """Submit a Job and wait until its pod runs; return its path."""
-        name = f"colossus-{random.randrange(10**9)}"
+        name = f"colossus-{random.SystemRandom().randrange(10**9)}"
         body = manifests.job(name, manifests.template(["sleep", "600"], [], 0, "busybox"))
         await self.client._json("POST", self.jobs, body=body)
         self.names.append(name)

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.support import until
 
+RANDOM = random.SystemRandom()  # tests begin with one seed; clusters of all of them meet here
 PROGRAMS = ("munged", "slurmctld", "slurmd", "squeue", "scontrol", "sbatch", "srun", "scancel")
 JOB_LIMIT = 10_000
 CONF = """\
@@ -65,13 +66,13 @@ class SlurmCluster:
             )
         self.folder = folder
         # Of its own names: agents find ranks by their node's, and several clusters share a machine.
-        prefix = f"n{random.randrange(100, 1000)}x"
+        prefix = f"n{RANDOM.randrange(100, 1000)}x"
         self.node_names = [f"{prefix}{index}" for index in range(1, node_count + 1)]
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
         folder.chmod(0o755)  # other users' commands read slurm.conf and reach munge's socket
         ports = _free_ports(node_count + 1)
         # Pages of an earlier cluster's jobs must not pass for this one's.
-        self._first_job = random.randrange(1_000, 60_000_000)
+        self._first_job = RANDOM.randrange(1_000, 60_000_000)
         self.conf = folder / "slurm.conf"
         # Names in short form need ports in a row.
         nodes = f"{prefix}[1-{node_count}]"
@@ -119,7 +120,7 @@ class SlurmCluster:
 
     def stop_controller(self, job_id: str) -> None:
         """End slurmctld as a crash would, once it has written down how this job is now."""
-        mark = f"mark-{random.randrange(10**12)}"
+        mark = f"mark-{RANDOM.randrange(10**12)}"
         self.check("scontrol", "update", f"JobId={job_id}", f"Comment={mark}")
         saved = self.folder / "state" / "job_state"
         until(lambda: mark.encode() in saved.read_bytes(), 20, message="the saved job")
@@ -166,7 +167,7 @@ class SlurmCluster:
 
     def submit(self, script: str, *options: str) -> str:
         """Submit a batch script; return the job's number."""
-        path = self.folder / f"job-{random.randrange(10**9)}.sh"
+        path = self.folder / f"job-{RANDOM.randrange(10**9)}.sh"
         path.write_text(f"#!/bin/sh\n{script}\n")
         output = (
             f"--output={self.folder}/job-%A-%a.out"
@@ -235,7 +236,7 @@ def _find(name: str) -> str | None:
 def _free_ports(count: int) -> list[int]:
     """Return so many free ports of loopback in a row."""
     while True:
-        first = random.randrange(20_000, 30_000)
+        first = RANDOM.randrange(20_000, 30_000)
         taken = []
         try:
             for port in range(first, first + count):
