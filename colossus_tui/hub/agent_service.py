@@ -86,6 +86,9 @@ class AgentService(agent_link_pb2_grpc.AgentLinkServicer):
             self._refuse(record.node_name, f"frame.{error}")
             LOG.warning("node=%r frame=refused error=%r", record.node_name, str(error))
             raise
+        except Exception as error:
+            LOG.exception("node=%r message=failed error=%r", record.node_name, str(error))
+            raise
         finally:
             mailbox.close()
 
