@@ -34,6 +34,7 @@ from bench.measure import (
     end,
     memory_kib,
     options,
+    quantile,
     report,
     table,
 )
@@ -186,12 +187,6 @@ def press_keys(
             last = time.perf_counter()
         settled.append((last - pressed) * 1000)
     return first, settled
-
-
-def quantile(values: Sequence[float], share: float) -> float | None:
-    """Return a quantile; None of nothing."""
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
 
 
 def run(*, quick: bool) -> list[Figures]:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import site
-from bench.console import Program, press_keys, quantile
-from bench.measure import cpu_seconds, memory_kib, report, table
+from bench.console import Program, press_keys
+from bench.measure import cpu_seconds, memory_kib, quantile, report, table
 from colossus_tui.client import AsyncClient
 from colossus_tui.model import FoundGpu
 

@@ -123,6 +123,12 @@ def report(
     return 1 if over else 0
 
 
+def quantile(values: Sequence[float], share: float) -> float | None:
+    """Return a quantile; None of nothing."""
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
+
+
 def table(rows: Sequence[Sequence[str]]) -> str:
     """Return rows as aligned text; the first is the heading."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

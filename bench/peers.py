@@ -26,7 +26,7 @@ from pathlib import Path
 
 from bench.crowd import MARK
 from bench.direct import Stand
-from bench.measure import ROOT, cpu_seconds, end, memory_kib, report, table
+from bench.measure import ABSENT, ROOT, cpu_seconds, end, memory_kib, quantile, report, table
 from colossus_tui.client import Client
 
 NODES, QUICK_NODES = 1_000, 200
@@ -44,14 +44,9 @@ class Figures:
     cpu_ms_a_node_and_minute: float
     cores: float
     mb: float
-    change_p50_s: float
-    change_p95_s: float
+    change_p50_s: float | None
+    change_p95_s: float | None
     is_ours: bool = False
-
-
-def _quantile(values: list[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 def _figures(
@@ -67,8 +62,8 @@ def _figures(
         cores * 60_000 / nodes,
         cores,
         memory_kib(pid)["Rss"] * 1024 / 1e6,
-        _quantile(changes, 0.5),
-        _quantile(changes, 0.95),
+        quantile(changes, 0.5),
+        quantile(changes, 0.95),
         is_ours,
     )
 
@@ -200,8 +195,8 @@ def text(figures: list[Figures], note: str) -> str:
             f"{f.cores:.2f}",
             f"{f.cpu_ms_a_node_and_minute:.1f}",
             f"{f.mb:.0f}",
-            f"{f.change_p50_s:.2f}",
-            f"{f.change_p95_s:.2f}",
+            ABSENT if f.change_p50_s is None else f"{f.change_p50_s:.2f}",
+            ABSENT if f.change_p95_s is None else f"{f.change_p95_s:.2f}",
         ]
         for f in figures
     ]
