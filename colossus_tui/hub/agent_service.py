@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import time
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -86,8 +87,8 @@ class AgentService(agent_link_pb2_grpc.AgentLinkServicer):
             self._refuse(record.node_name, f"frame.{error}")
             LOG.warning("node=%r frame=refused error=%r", record.node_name, str(error))
             raise
-        except Exception as error:
-            LOG.exception("node=%r message=failed error=%r", record.node_name, str(error))
+        except Exception:
+            LOG.error("node=%r message=failed trace=%r", record.node_name, traceback.format_exc())
             raise
         finally:
             mailbox.close()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from google.protobuf.message import Message
 
 from colossus_protos.v1 import agent_link_pb2, relay_link_pb2, run_pb2
 from colossus_tui.hub.runs.checkpoints import CheckpointRows
@@ -27,6 +29,7 @@ _STEP_COLUMNS = (
 )
 _SAVED_COLUMNS = ("ranks", "steps", "times_unix_ns", "sizes_bytes", "on_disk", "save_seconds")
 T = TypeVar("T", relay_link_pb2.StepTable, relay_link_pb2.CheckpointTable)
+P = TypeVar("P", bound=Message)
 BYTE_LIMIT = 256 * 1024 * 1024
 BATCH_BYTES = 1 << 20
 LARGEST_BYTES = 3 << 20  # a parent takes 4 MiB in a message: what is larger would never pass
@@ -201,31 +204,24 @@ class Batches:
         return header.SerializeToString() + batch.body
 
     def _number(self) -> None:
-        """Make one batch of all steps and messages that wait, or several of what is large."""
-        if not (self._steps or self._saved or self._messages):
-            return
-        whole = relay_link_pb2.RelayRequest(
-            steps=[_joined(parts, _STEP_COLUMNS) for parts in self._steps.values()],
-            checkpoints=[_joined(parts, _SAVED_COLUMNS) for parts in self._saved.values()],
-            messages=self._messages,
-        )
-        self._steps, self._saved, self._messages = {}, {}, []
-        if whole.ByteSize() <= BATCH_BYTES:
-            self._append(whole.SerializeToString())
-            return
-        bodies = [
-            *(relay_link_pb2.RelayRequest(steps=[one]).SerializeToString() for one in whole.steps),
+        """Make a batch of all steps and messages that wait, or several of what is large."""
+        requests = [
             *(
-                relay_link_pb2.RelayRequest(checkpoints=[one]).SerializeToString()
-                for one in whole.checkpoints
+                relay_link_pb2.RelayRequest(steps=[_joined(part, _STEP_COLUMNS)])
+                for parts in self._steps.values()
+                for part in _chunks(parts)
             ),
             *(
-                relay_link_pb2.RelayRequest(messages=[one]).SerializeToString()
-                for one in whole.messages
+                relay_link_pb2.RelayRequest(checkpoints=[_joined(part, _SAVED_COLUMNS)])
+                for parts in self._saved.values()
+                for part in _chunks(parts)
             ),
+            *(relay_link_pb2.RelayRequest(messages=part) for part in _chunks(self._messages)),
         ]
+        self._steps, self._saved, self._messages = {}, {}, []
         together = b""  # one body after the other is one message with all of their parts
-        for body in bodies:
+        for request in requests:
+            body = request.SerializeToString()
             if len(body) > LARGEST_BYTES:
                 self.dropped_batches += 1
             elif together and len(together) + len(body) > BATCH_BYTES:
@@ -255,6 +251,20 @@ def _frames(messages: dict[int, agent_link_pb2.LinkRequest]) -> relay_link_pb2.F
         gpu_values=b"".join(frame.gpu_values for frame in frames),
         host_values=b"".join(frame.host_values for frame in frames),
     )
+
+
+def _chunks(parts: Iterable[P]) -> Iterator[list[P]]:
+    """Yield messages in lists of up to BATCH_BYTES, or of one that is larger."""
+    chunk: list[P] = []
+    size = 0
+    for part in parts:
+        if chunk and size + part.ByteSize() > BATCH_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(part)
+        size += part.ByteSize()
+    if chunk:
+        yield chunk
 
 
 def _joined(parts: list[T], columns: tuple[str, ...]) -> T:

@@ -22,6 +22,7 @@ from colossus_tui.model import Event, Severity
 from colossus_tui.wire import from_proto
 
 LOG = logging.getLogger(__name__)
+REFUSED_LIMIT = 1_000
 
 
 class Upward(Protocol):
@@ -66,6 +67,7 @@ class Intake:
         self._events = events
         self._upward = upward
         self._clock = clock
+        self._refused: set[tuple[str, str]] = set()  # nodes and runs of which it was told
 
     # --- links -----------------------------------------------------------------------------
 
@@ -129,16 +131,18 @@ class Intake:
             case "frame":
                 if not message.replayed:  # an old frame must not pass for the present
                     self._store.put(record.rows, message.frame, self._clock())
-            case "step_batch":
-                self._registry.take_steps(StepRows.of_batch(message.step_batch))
+            case "step_batch" | "checkpoint_report":
+                try:
+                    self._take_progress(message)
+                except FrameError as error:
+                    self._refuse_progress(name, message, error)
+                    return
             case "run_report":
                 self._registry.take_report(name, message.run_report)
             case "process_report":
                 self._store.hold(record.rows, *record.take_processes(message.process_report))
             case "sensor_report":
                 self._nodes.take_sensors(record, message.sensor_report)
-            case "checkpoint_report":
-                self._registry.take_checkpoints(CheckpointRows.of_report(message.checkpoint_report))
             case "event":
                 self._take_event(name, message.event)
             case "directive_result":
@@ -149,6 +153,37 @@ class Intake:
                 LOG.info("node=%r message=unknown", name)  # of a newer agent
         if self._upward is not None:
             self._upward.message(record.rows.node_row, record.rows.kind.number, message)
+
+    def _take_progress(self, message: agent_link_pb2.LinkRequest) -> None:
+        if message.HasField("step_batch"):
+            self._registry.take_steps(StepRows.of_batch(message.step_batch))
+        else:
+            self._registry.take_checkpoints(CheckpointRows.of_report(message.checkpoint_report))
+
+    def _refuse_progress(
+        self, node_name: str, message: agent_link_pb2.LinkRequest, error: FrameError
+    ) -> None:
+        """Leave out what a job says that cannot be, and tell of it once; its node is not to blame.
+
+        No parent hears of it: it would refuse the relay's whole batch.
+        """
+        field = "step_batch" if message.HasField("step_batch") else "checkpoint_report"
+        run_id = getattr(message, field).run_id
+        if (node_name, run_id) in self._refused:
+            return
+        if len(self._refused) >= REFUSED_LIMIT:
+            self._refused.clear()
+        self._refused.add((node_name, run_id))
+        text = f"{field}.{error}; it is left out, and what else it says that cannot be"
+        self._events.add(
+            Event(
+                severity=Severity.WARNING,
+                kind="run.refused",
+                message=text,
+                node_name=node_name,
+                run_id=run_id[:63],
+            )
+        )
 
     def _take_event(self, node_name: str, message: common_pb2.Event) -> None:
         kept = common_pb2.Event()

@@ -40,7 +40,8 @@ class Relay:
         self._to_greet = deque(self._links.node_names())
 
     def tick(self) -> None:
-        """Let some agents tell a parent that knows nothing of them everything again."""
+        """Number what has come; let some agents tell a parent that knows them not all again."""
+        self.upstream.batches.mark()  # also while nothing is acknowledged: a batch a second
         again = agent_link_pb2.Welcome(hub_version=__version__, last_sequence=-1)
         for _ in range(min(GREETED_A_TICK, len(self._to_greet))):
             name = self._to_greet.popleft()

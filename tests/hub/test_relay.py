@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc.aio
 import numpy as np
 import pytest
 
-from colossus_protos.v1 import agent_link_pb2, common_pb2, frame_pb2, relay_link_pb2, run_pb2
+from colossus_protos.v1 import (
+    agent_link_pb2,
+    common_pb2,
+    frame_pb2,
+    relay_link_pb2,
+    relay_link_pb2_grpc,
+    run_pb2,
+)
 from colossus_tui.client import Client
 from colossus_tui.hub.batches import Batches
-from colossus_tui.model import PlaceKind
+from colossus_tui.hub.intake import Intake
+from colossus_tui.hub.links import Links
+from colossus_tui.hub.nodes import Nodes
+from colossus_tui.hub.relay_service import RelayService
+from colossus_tui.hub.store import Store
+from colossus_tui.model import Event, PlaceKind
 from tests.e2e.product import Product
 from tests.fakes.fake_agent import FakeAgent, frame, hello, local_run
 from tests.support import until
@@ -208,6 +223,11 @@ def test_a_new_link_brings_what_the_parent_does_not_have_in_order(parent_has: in
 
 def test_what_waits_goes_in_batches_that_a_parent_takes() -> None:
     batches = Batches()
+    columns = {"ranks": 4, "steps": 8, "times_unix_ns": 8, "losses": 8, "grad_norms": 8}
+    columns |= {"tokens": 8, "step_seconds": 8}
+    for _ in range(100):  # of one run, five megabytes together
+        parts = {name: bytes(size * 1_000) for name, size in columns.items()}
+        batches.steps(relay_link_pb2.StepTable(run_id="r", attempt=1, **parts))
     for number, size in enumerate((700_000, 700_000, 100, 5_000_000, 2_000_000, 100)):
         event = common_pb2.Event(kind="k", message="x" * size)
         batches.message(0, agent_link_pb2.LinkRequest(sequence=number + 1, event=event))
@@ -217,9 +237,12 @@ def test_what_waits_goes_in_batches_that_a_parent_takes() -> None:
     assert max(len(body) for body in bodies if body) < 4 << 20
     requests = [relay_link_pb2.RelayRequest.FromString(body) for body in bodies if body]
     assert [request.batch for request in requests] == list(range(1, len(requests) + 1))
-    told = [one.message.sequence for request in requests for one in request.messages]
-    assert told == [1, 2, 3, 5, 6]
+    sequences = [one.message.sequence for request in requests for one in request.messages]
+    assert sequences == [1, 2, 3, 5, 6]
     assert batches.dropped_batches == 1
+    tables = [table for request in requests for table in request.steps]
+    assert sum(len(table.ranks) for table in tables) == 100 * 4_000
+    assert all(len(table.tokens) == 2 * len(table.ranks) for table in tables)
 
 
 def test_no_frame_of_before_follows_a_new_hello() -> None:
@@ -233,23 +256,73 @@ def test_no_frame_of_before_follows_a_new_hello() -> None:
     batches.link(8, hello("m"))
 
     request = relay_link_pb2.RelayRequest.FromString(batches.next_frames() or b"")
-    told = b"".join(batch.node_numbers for batch in request.frames)
-    assert sorted(memoryview(told).cast("i")) == [0, 2]
+    numbers = b"".join(batch.node_numbers for batch in request.frames)
+    assert sorted(memoryview(numbers).cast("i")) == [0, 2]
     assert (batches.frame_count, batches.replaced_frames) == (0, 3)
 
 
-def test_a_bad_word_of_one_node_ends_no_link_but_its_own(make: Make) -> None:
+def test_a_bad_word_of_a_job_is_left_out_told_once_and_ends_no_link(make: Make) -> None:
     parent = make("parent")
     relay = make("relay", to=parent)
-    with FakeAgent(relay.address) as good, FakeAgent(relay.address) as bad:
-        good.greet(hello("good"))
-        good.report(local_run("r"))
-        bad.greet(hello("bad"))
-        batch = run_pb2.StepBatch(run_id="r", attempt=1, rank=-1, steps=[1], losses=[])
-        bad.send(step_batch=batch)
-        assert "times_unix_ns: 0 values, but 1 steps" in str(bad.refusal().details())
-        good.until_acknowledged(good.send(event=common_pb2.Event(kind="k", message="heard")))
-    until(lambda: any(event.message == "heard" for event in parent.ask(Client.events)), 10)
+    with FakeAgent(relay.address) as agent:
+        agent.greet(hello("n"))
+        agent.report(local_run("r"))
+        for rank, losses in ((-1, [1.0]), (0, []), (2**31 - 2, [1.0])):
+            batch = run_pb2.StepBatch(run_id="r", attempt=1, rank=rank, steps=[1], losses=losses)
+            agent.send(step_batch=batch)
+        agent.send(checkpoint_report=run_pb2.CheckpointReport(run_id="r", rank=-1, step=1))
+        agent.until_acknowledged(agent.send(event=common_pb2.Event(kind="k", message="heard")))
+        until(lambda: told(parent, "k"), message="what came after it")
+
+    refused = told(relay, "run.refused")
+    assert [(event.node_name, event.run_id) for event in refused] == [("n", "r")]
+    assert "step_batch.times_unix_ns: 0 values, but 1 steps" in refused[0].message
+    assert not told(parent, "relay.refused")
+
+
+def told(hub: Product, kind: str) -> list[Event]:
+    """Return a hub's events of a kind."""
+    return [event for event in hub.ask(Client.events) if event.kind == kind]
+
+
+def test_what_fills_a_place_at_the_relay_passes_for_nothing_at_the_parent(make: Make) -> None:
+    parent = make("parent")
+    relay = make("relay", to=parent)
+    with FakeAgent(relay.address) as agent:
+        agent.greet(hello("n"))
+        agent.send(sequence=900, replayed=True)
+        agent.send(sequence=850, event=common_pb2.Event(kind="k", message="before it"))
+        until(lambda: told(parent, "k"), message="the event")
+
+
+async def test_a_relay_is_welcomed_with_what_is_on_disk() -> None:
+    store, links = Store(), Links()
+    nothing: Any = None  # no message here is about runs
+    service = RelayService(Intake(store, Nodes(store), links, nothing, nothing))
+    server = grpc.aio.server()
+    relay_link_pb2_grpc.add_RelayLinkServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+
+    async def welcomed(*batches: int) -> int:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            call = relay_link_pb2_grpc.RelayLinkStub(channel).Relay(None)
+            greeting = relay_link_pb2.RelayHello(relay_name="r", instance_id="i", oldest_batch=1)
+            await call.write(relay_link_pb2.RelayRequest(hello=greeting))
+            answer = await call.read()
+            assert isinstance(answer, relay_link_pb2.RelayResponse)
+            for number in batches:
+                await call.write(relay_link_pb2.RelayRequest(batch=number))
+            while service.taken()["i"] < max(batches, default=0):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            call.cancel()
+            return answer.welcome.last_batch
+
+    assert await welcomed(1, 2) == -1
+    assert await welcomed() == -1  # it has come, but nothing is on disk
+    service.acknowledge({"i": 1})
+    assert await welcomed() == 1
+    await server.stop(None)
 
 
 def test_only_the_newest_frame_of_a_node_waits() -> None:
