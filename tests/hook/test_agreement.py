@@ -247,3 +247,37 @@ def test_only_a_node_that_is_lost_between_hearing_and_answering_can_act_alone() 
         assert "no rank acts but maybe those on n2 alone" in why
         until(lambda: here.nodes["n2"][0].acted, message="the lost node's rank to act")
         assert here.nodes["n1"][0].acted == []
+
+
+@pytest.mark.parametrize(
+    ("nodes", "seconds"), [(1, agreement.HOLD_SECONDS), (2, agreement.ANSWER_SECONDS)]
+)
+async def test_a_node_alone_is_asked_for_its_commit_until_its_ranks_wait_no_more(
+    nodes: int, seconds: float
+) -> None:
+    asked: dict[str, float] = {}
+
+    async def ask(
+        directives: Mapping[str, directive_pb2.Directive], timeout_seconds: float
+    ) -> dict[str, directive_pb2.DirectiveResult]:
+        order = next(iter(directives.values())).WhichOneof("order")
+        asked[str(order)] = timeout_seconds
+        done = directive_pb2.DIRECTIVE_OUTCOME_DONE
+        return {
+            name: directive_pb2.DirectiveResult(
+                outcome=done, ranks=[directive_pb2.RankResult(rank=0, ok=True)]
+            )
+            for name in directives
+        }
+
+    site: Any = mock.Mock(ask=ask)
+    site.observed.return_value = mock.Mock(
+        newest_step=5,
+        ranks=[mock.Mock(rank=0)],
+        node_ages_seconds={f"n{number}": 0.0 for number in range(nodes)},
+    )
+    site.get.return_value = mock.Mock(rank_count=1, step_seconds_p50=0.005)
+
+    await agree(site)
+
+    assert asked["commit_step"] == seconds

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -256,6 +257,26 @@ def test_a_node_that_is_back_with_other_gpus_is_shown_with_these_at_once() -> No
         site.tick(1)
     site.tell("a1", power=[70.0])
     assert list(site.maps.draw(MapRequest("A", "r1")).cell_values()) == [70.0, 100.0, 200.0]
+
+
+def test_a_node_that_comes_while_a_map_is_drawn_is_on_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = SmallSite()
+    site.admit("a", 2, "h", "r")
+    ages = site.store.ages
+
+    def slowly(now: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+        known = ages(now)
+        site.admit("b", 2, "h", "r")
+        site.fail("b")
+        return known
+
+    monkeypatch.setattr(site.store, "ages", slowly)
+    drawn = site.maps.draw(MapRequest(where="temp>1"))
+
+    assert drawn.layout is not None
+    assert drawn.layout.gpu_counts in ((2,), (4,))
 
 
 def test_maps_are_forgotten_rather_than_kept_for_every_question() -> None:

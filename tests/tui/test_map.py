@@ -286,6 +286,16 @@ async def test_outliers_are_visited_the_worst_first(monkeypatch: pytest.MonkeyPa
         await it.press("right_square_bracket")
         assert it.heat.cursor == RACKS // 2
         assert "✗ lost" in it.text
+        states = bytearray(b"\x01" * RACKS)
+        states[5], states[9] = 4, 3  # lost and stale
+        await it.show(replace(map_of(site_places()), states=bytes(states)))
+        for keys, cells in (("right", [5, 9]), ("left", [9, 5])):  # the worst first, or last
+            await it.press("home", *["right"] * 20)  # stands out nowhere
+            found = []
+            for _ in cells:
+                await it.press(f"{keys}_square_bracket")
+                found.append(it.heat.cursor)
+            assert found == cells, keys
         clean = replace(map_of(site_places()), states=b"\x01" * RACKS)
         await it.show(clean)
         await it.press("right_square_bracket")
