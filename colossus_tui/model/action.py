@@ -11,7 +11,7 @@ from colossus_tui.model.priority import PriorityClass
 
 
 class Verb(StrEnum):
-    """What is done to a run, or to a node."""
+    """What is done to a run, to a node, or to the site."""
 
     START = "start"
     CHECKPOINT = "checkpoint"
@@ -22,6 +22,9 @@ class Verb(StrEnum):
     STOP = "stop"
     DRAIN = "drain"
     UNDRAIN = "undrain"
+    CAP = "cap"
+    SHED = "shed"
+    RESTORE = "restore"
 
     @property
     def is_on_node(self) -> bool:
@@ -127,6 +130,7 @@ class ActionParameters:
     node_name: str = ""
     grace_seconds: float = 0.0
     release_gpus: bool = False
+    cap_watts: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

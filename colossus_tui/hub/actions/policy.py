@@ -26,6 +26,7 @@ LARGE_GPU_COUNT = 10_000
 LARGE_WATTS = 5e6
 FUSE_LIMIT_SECONDS = 86_400.0
 _PROTECTED = frozenset({Verb.PAUSE, Verb.FREEZE, Verb.STOP})
+_UNSUPPORTED = frozenset({Verb.CAP, Verb.SHED, Verb.RESTORE})
 
 
 def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) -> None:
@@ -36,6 +37,8 @@ def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) 
     """
     if verb is None:
         raise RefusalError(ReasonCode.INVALID, "verb: not given, or not known to this hub")
+    if verb in _UNSUPPORTED:
+        raise RefusalError(ReasonCode.UNSUPPORTED, f"{verb}: not supported by this hub")
     if verb.is_on_node:
         if run_id or not NODE_NAME.fullmatch(parameters.node_name):
             raise RefusalError(

@@ -155,8 +155,8 @@ class LocalBackend:
                 return f"{_classes(run, parameters)}, nice of its processes too; moves no GPU"
             case Verb.STOP:
                 return "ends the run: SIGTERM to all its processes, nothing is saved"
-            case Verb.DRAIN | Verb.UNDRAIN:
-                raise AssertionError(f"{verb} is about no run")
+            case _:
+                raise AssertionError(f"{verb} is no verb on a run")
 
     def timeout_seconds(self, verb: Verb, parameters: ActionParameters) -> float:
         """Return how long the effect may take to be observed."""
@@ -192,8 +192,8 @@ class LocalBackend:
                 return await self._reprioritize(order)
             case Verb.STOP:
                 return await self._stop(order)
-            case Verb.DRAIN | Verb.UNDRAIN:
-                raise AssertionError(f"{order.action.verb} is about no run")
+            case _:
+                raise AssertionError(f"{order.action.verb} is no verb on a run")
 
     async def _start(self, order: Order) -> str:
         action = order.action

@@ -168,6 +168,7 @@ class ActionParameters(_message.Message):
     NODE_NAME_FIELD_NUMBER: _builtins.int
     GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     RELEASE_GPUS_FIELD_NUMBER: _builtins.int
+    CAP_WATTS_FIELD_NUMBER: _builtins.int
     priority_class: _common_pb2.PriorityClass.ValueType
     """REPRIORITIZE: the new class. START: the class."""
     fuse_seconds: _builtins.float
@@ -182,6 +183,8 @@ class ActionParameters(_message.Message):
     """PAUSE and STOP: grace between SIGTERM and SIGKILL, seconds; 0 for the run's own."""
     release_gpus: _builtins.bool
     """FREEZE: move its GPU memory to the host and release the GPUs; one node only, never by default."""
+    cap_watts: _builtins.float
+    """CAP: limit of each GPU, watts; 0 for the device's own default."""
     @_builtins.property
     def spec(self) -> _run_pb2.RunSpec:
         """START: what to start."""
@@ -197,10 +200,11 @@ class ActionParameters(_message.Message):
         node_name: _builtins.str = ...,
         grace_seconds: _builtins.float = ...,
         release_gpus: _builtins.bool = ...,
+        cap_watts: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["force", b"force", "fuse_seconds", b"fuse_seconds", "grace_seconds", b"grace_seconds", "node_name", b"node_name", "priority_class", b"priority_class", "release_gpus", b"release_gpus", "spec", b"spec", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_watts", b"cap_watts", "force", b"force", "fuse_seconds", b"fuse_seconds", "grace_seconds", b"grace_seconds", "node_name", b"node_name", "priority_class", b"priority_class", "release_gpus", b"release_gpus", "spec", b"spec", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -143,9 +143,15 @@ class _VerbEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verb.ValueType],
     """Take a node out of use: its runs save and go on elsewhere, and it gets no new ones."""
     VERB_UNDRAIN: _Verb.ValueType  # 9
     """Give a drained node back to its scheduler."""
+    VERB_CAP: _Verb.ValueType  # 10
+    """Limit the power of each of the run's GPUs."""
+    VERB_SHED: _Verb.ValueType  # 11
+    """Bring the site's power down by a plan of steps on its runs."""
+    VERB_RESTORE: _Verb.ValueType  # 12
+    """Take the steps of a shed back."""
 
 class Verb(_Verb, metaclass=_VerbEnumTypeWrapper):
-    """What an operator, or the hub for one, does to a run or to a node."""
+    """What an operator, or the hub for one, does to a run, to a node or to the site."""
 
 VERB_UNSPECIFIED: Verb.ValueType  # 0
 """Not stated."""
@@ -167,6 +173,12 @@ VERB_DRAIN: Verb.ValueType  # 8
 """Take a node out of use: its runs save and go on elsewhere, and it gets no new ones."""
 VERB_UNDRAIN: Verb.ValueType  # 9
 """Give a drained node back to its scheduler."""
+VERB_CAP: Verb.ValueType  # 10
+"""Limit the power of each of the run's GPUs."""
+VERB_SHED: Verb.ValueType  # 11
+"""Bring the site's power down by a plan of steps on its runs."""
+VERB_RESTORE: Verb.ValueType  # 12
+"""Take the steps of a shed back."""
 Global___Verb: _TypeAlias = Verb  # noqa: Y015
 
 @_typing.final
