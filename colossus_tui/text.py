@@ -11,6 +11,7 @@ NOT_AVAILABLE = "n/a"
 TEXT_LIMIT = 1_024
 UNIT_CELLS = 16
 _KINDS_REMOVED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_as_of_ns: int | None = None
 
 
 def safe(text: str, limit: int = TEXT_LIMIT) -> str:
@@ -135,11 +136,22 @@ def duration(seconds: float | None) -> str:
     return f"{seconds // 86_400:.0f}d{seconds % 86_400 // 3600:02.0f}h"
 
 
-def age(unix_ns: int, now_ns: int | None = None) -> str:
+def show_as_of(unix_ns: int | None) -> None:
+    """Make everything that is shown relative to the instant a replay shows; None for now again."""
+    global _as_of_ns
+    _as_of_ns = unix_ns
+
+
+def now_ns() -> int:
+    """Return the instant that what is shown is relative to, Unix nanoseconds."""
+    return time.time_ns() if _as_of_ns is None else _as_of_ns
+
+
+def age(unix_ns: int) -> str:
     """Return how long ago a time was; n/a for 0."""
     if not unix_ns:
         return NOT_AVAILABLE
-    return duration(max(((now_ns or time.time_ns()) - unix_ns) / 1e9, 0.0))
+    return duration(max((now_ns() - unix_ns) / 1e9, 0.0))
 
 
 def hours(value: float | None, unit: str) -> str:

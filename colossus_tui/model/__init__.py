@@ -36,6 +36,7 @@ from colossus_tui.model.node import (
     SensorStatus,
     clock_event_reasons,
 )
+from colossus_tui.model.playback import Mark, MarkKind, Playback
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.run import (
     RUN_ID,
@@ -91,6 +92,8 @@ __all__ = [
     "LinkedRelay",
     "MapLayout",
     "MapRequest",
+    "Mark",
+    "MarkKind",
     "MetricValue",
     "MigInstance",
     "MissingReason",
@@ -99,6 +102,7 @@ __all__ = [
     "NodeDetail",
     "Place",
     "PlaceKind",
+    "Playback",
     "Preflight",
     "PriorityClass",
     "ProcessSample",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from colossus_tui.model.action import Action
 from colossus_tui.model.event import Alert, Event
 from colossus_tui.model.node import Node, NodeDetail
+from colossus_tui.model.playback import Playback
 from colossus_tui.model.run import Run, RunDetail, Series
 from colossus_tui.model.site import NamedLimit, SiteMap
 
@@ -84,3 +85,4 @@ class View:
     series: tuple[Series, ...] = ()
     skipped_count: int = 0
     map: SiteMap | None = None
+    playback: Playback | None = None  # of a replay

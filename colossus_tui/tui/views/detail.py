@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from itertools import zip_longest
 
@@ -16,6 +15,7 @@ from colossus_tui.text import (
     fit,
     hours,
     measured,
+    now_ns,
     number,
     ratio,
     safe,
@@ -79,9 +79,7 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
     )
     target = f" of {number(run.target_steps)}" if run.target_steps else ""
     eta = (
-        f", done in {duration(max(0, run.eta_unix_ns - time.time_ns()) / 1e9)}"
-        if run.eta_unix_ns
-        else ""
+        f", done in {duration(max(0, run.eta_unix_ns - now_ns()) / 1e9)}" if run.eta_unix_ns else ""
     )
     badput = ", ".join(f"{part.cause} {duration(part.seconds)}" for part in run.badput)
     pairs = [

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from colossus_protos.v1 import action_pb2 as _action_pb2
 from colossus_protos.v1 import common_pb2 as _common_pb2
 from colossus_protos.v1 import frame_pb2 as _frame_pb2
+from colossus_protos.v1 import recording_pb2 as _recording_pb2
 from colossus_protos.v1 import run_pb2 as _run_pb2
 from colossus_protos.v1 import site_pb2 as _site_pb2
 from google.protobuf import descriptor as _descriptor
@@ -1874,6 +1875,7 @@ class WatchViewResponse(_message.Message):
     SERIES_FIELD_NUMBER: _builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
     MAP_FIELD_NUMBER: _builtins.int
+    PLAYBACK_FIELD_NUMBER: _builtins.int
     skipped_count: _builtins.int
     """States left out since the last answer because the console was slow."""
     @_builtins.property
@@ -1918,6 +1920,10 @@ class WatchViewResponse(_message.Message):
     def map(self) -> _site_pb2.SiteMap:
         """The map asked for."""
 
+    @_builtins.property
+    def playback(self) -> _recording_pb2.Playback:
+        """Where the replay stands; absent of a hub."""
+
     def __init__(
         self,
         *,
@@ -1932,10 +1938,11 @@ class WatchViewResponse(_message.Message):
         series: _abc.Iterable[Global___Series] | None = ...,
         skipped_count: _builtins.int = ...,
         map: _site_pb2.SiteMap | None = ...,
+        playback: _recording_pb2.Playback | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "map", b"map", "node", b"node", "run", b"run", "site", b"site"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "map", b"map", "node", b"node", "playback", b"playback", "run", b"run", "site", b"site"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "events", b"events", "header", b"header", "map", b"map", "node", b"node", "nodes", b"nodes", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "events", b"events", "header", b"header", "map", b"map", "node", b"node", "nodes", b"nodes", "playback", b"playback", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
