@@ -19,7 +19,6 @@ from colossus_tui.model.action import (
     ResumePoint,
     RunOutlook,
     RunSpec,
-    Verb,
 )
 from colossus_tui.model.event import Alert, Event, Severity
 from colossus_tui.model.node import (
@@ -51,6 +50,7 @@ from colossus_tui.model.run import (
     Series,
     Spread,
 )
+from colossus_tui.model.shed import Shed, ShedLeft, ShedPlan, ShedStep
 from colossus_tui.model.site import (
     Extreme,
     Found,
@@ -63,6 +63,7 @@ from colossus_tui.model.site import (
     RollUp,
     SiteMap,
 )
+from colossus_tui.model.verb import Verb
 from colossus_tui.model.view import Header, Hub, LinkedRelay, Site, View
 
 __all__ = [
@@ -120,6 +121,10 @@ __all__ = [
     "SensorStatus",
     "Series",
     "Severity",
+    "Shed",
+    "ShedLeft",
+    "ShedPlan",
+    "ShedStep",
     "Site",
     "SiteMap",
     "Spread",

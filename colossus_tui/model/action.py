@@ -8,28 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from colossus_tui.model.priority import PriorityClass
-
-
-class Verb(StrEnum):
-    """What is done to a run, to a node, or to the site."""
-
-    START = "start"
-    CHECKPOINT = "checkpoint"
-    PAUSE = "pause"
-    FREEZE = "freeze"
-    RESUME = "resume"
-    REPRIORITIZE = "reprioritize"
-    STOP = "stop"
-    DRAIN = "drain"
-    UNDRAIN = "undrain"
-    CAP = "cap"
-    SHED = "shed"
-    RESTORE = "restore"
-
-    @property
-    def is_on_node(self) -> bool:
-        """Whether it is about a node and not about a run."""
-        return self in (Verb.DRAIN, Verb.UNDRAIN)
+from colossus_tui.model.shed import Shed, ShedPlan
+from colossus_tui.model.verb import Verb
 
 
 class ActionState(StrEnum):
@@ -131,6 +111,7 @@ class ActionParameters:
     grace_seconds: float = 0.0
     release_gpus: bool = False
     cap_watts: float = 0.0
+    shed: Shed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +152,12 @@ class Preflight:
     approvals_needed: int = 0
     node_name: str = ""
     runs: tuple[RunOutlook, ...] = ()
+    plan: ShedPlan | None = None
 
     @property
     def subject(self) -> str:
-        """Name of the run or node; what an operator types to confirm."""
-        return self.run_id or self.node_name
+        """Name of the run, node or site; what an operator types to confirm."""
+        return self.run_id or self.node_name or (self.plan.site_name if self.plan else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +202,7 @@ class ActionStage:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One verb on one run by one operator."""
+    """One verb on one run, a node or the site by one operator."""
 
     action_id: str
     verb: Verb
@@ -249,5 +231,5 @@ class Action:
 
     @property
     def subject(self) -> str:
-        """Name of the run or node that it is about."""
-        return self.run_id or self.parameters.node_name
+        """Name of the run or node that it is about, or the site."""
+        return "the site" if self.verb.is_on_site else self.run_id or self.parameters.node_name

@@ -125,6 +125,7 @@ class Run:
     job: Job | None = None
     step_source: str = ""
     node_count: int = 0
+    flex_tier: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from colossus_protos.v1 import (
     directive_pb2,
     frame_pb2,
     run_pb2,
+    shed_pb2,
 )
 from colossus_tui import model
 from colossus_tui.wire import from_proto, to_proto
@@ -44,6 +45,10 @@ PAIRS: list[tuple[type[object], type[Message]]] = [
     (model.RunDetail, console_pb2.RunDetail),
     (model.RunSpec, run_pb2.RunSpec),
     (model.ActionParameters, action_pb2.ActionParameters),
+    (model.ShedStep, shed_pb2.ShedStep),
+    (model.ShedLeft, shed_pb2.ShedLeft),
+    (model.ShedPlan, shed_pb2.ShedPlan),
+    (model.Shed, shed_pb2.Shed),
     (model.Figure, action_pb2.Figure),
     (model.Preflight, action_pb2.Preflight),
     (model.ResumePoint, directive_pb2.ResumePoint),

@@ -25,63 +25,64 @@ _sym_db = _symbol_database.Default()
 from colossus_protos.v1 import common_pb2 as colossus__protos_dot_v1_dot_common__pb2
 from colossus_protos.v1 import directive_pb2 as colossus__protos_dot_v1_dot_directive__pb2
 from colossus_protos.v1 import run_pb2 as colossus__protos_dot_v1_dot_run__pb2
+from colossus_protos.v1 import shed_pb2 as colossus__protos_dot_v1_dot_shed__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63olossus_protos/v1/action.proto\x12\x0b\x63olossus.v1\x1a\x1f\x63olossus_protos/v1/common.proto\x1a\"colossus_protos/v1/directive.proto\x1a\x1c\x63olossus_protos/v1/run.proto\"\xfb\x01\n\x10\x41\x63tionParameters\x12\x32\n\x0epriority_class\x18\x01 \x01(\x0e\x32\x1a.colossus.v1.PriorityClass\x12\x14\n\x0c\x66use_seconds\x18\x02 \x01(\x01\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x01\x12\"\n\x04spec\x18\x05 \x01(\x0b\x32\x14.colossus.v1.RunSpec\x12\x11\n\tnode_name\x18\x06 \x01(\t\x12\x15\n\rgrace_seconds\x18\x07 \x01(\x01\x12\x14\n\x0crelease_gpus\x18\x08 \x01(\x08\x12\x11\n\tcap_watts\x18\t \x01(\x01\"`\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x05 \x01(\tB\x08\n\x06_value\">\n\nRunOutlook\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61n_move\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x86\x03\n\tPreflight\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x0f\n\x07\x61llowed\x18\x04 \x01(\x08\x12(\n\x07refusal\x18\x05 \x01(\x0e\x32\x17.colossus.v1.ReasonCode\x12\x16\n\x0erefusal_detail\x18\x06 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x07 \x01(\t\x12$\n\x07\x66igures\x18\x08 \x03(\x0b\x32\x13.colossus.v1.Figure\x12\x10\n\x08warnings\x18\t \x03(\t\x12/\n\x0c\x63onfirmation\x18\n \x01(\x0e\x32\x19.colossus.v1.Confirmation\x12\x14\n\x0ctime_unix_ns\x18\x0b \x01(\x03\x12\x18\n\x10\x61pprovals_needed\x18\x0c \x01(\x05\x12\x11\n\tnode_name\x18\r \x01(\t\x12%\n\x04runs\x18\x0e \x03(\x0b\x32\x17.colossus.v1.RunOutlook\"\xca\x01\n\rBulkPreflight\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12*\n\npreflights\x18\x02 \x03(\x0b\x32\x16.colossus.v1.Preflight\x12$\n\x07\x66igures\x18\x03 \x03(\x0b\x32\x13.colossus.v1.Figure\x12\x15\n\rallowed_count\x18\x04 \x01(\x05\x12/\n\x0c\x63onfirmation\x18\x05 \x01(\x0e\x32\x19.colossus.v1.Confirmation\"\\\n\x0b\x41\x63tionStage\x12\x14\n\x0ctime_unix_ns\x18\x01 \x01(\x03\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.colossus.v1.ActionState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x94\x05\n\x06\x41\x63tion\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x1f\n\x04verb\x18\x02 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.colossus.v1.ActionState\x12,\n\x0breason_code\x18\x05 \x01(\x0e\x32\x17.colossus.v1.ReasonCode\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x10\n\x08operator\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x1e\n\x16requested_time_unix_ns\x18\t \x01(\x03\x12\x1c\n\x14updated_time_unix_ns\x18\n \x01(\x03\x12\x13\n\x0b\x61greed_step\x18\x0b \x01(\x03\x12(\n\x06stages\x18\x0c \x03(\x0b\x32\x18.colossus.v1.ActionStage\x12&\n\x05ranks\x18\r \x03(\x0b\x32\x17.colossus.v1.RankResult\x12\x1c\n\x14\x63onfirmed_node_count\x18\x0e \x01(\x05\x12\x12\n\nnode_count\x18\x0f \x01(\x05\x12\x31\n\nparameters\x18\x10 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x0f\n\x07\x61ttempt\x18\x11 \x01(\x05\x12\x11\n\tapprovals\x18\x12 \x03(\t\x12\x18\n\x10\x61pprovals_needed\x18\x13 \x01(\x05\x12\x12\n\ncan_cancel\x18\x14 \x01(\x08\x12\x15\n\rmissing_nodes\x18\x15 \x03(\t\x12\x1c\n\x14\x63onfirmed_rank_count\x18\x16 \x01(\x05\x12\x12\n\nrank_count\x18\x17 \x01(\x05\x12\x18\n\x10parent_action_id\x18\x18 \x01(\t\"\x86\x01\n\x0ePreviewRequest\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x31\n\nparameters\x18\x03 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x10\n\x08operator\x18\x04 \x01(\t\"<\n\x0fPreviewResponse\x12)\n\tpreflight\x18\x01 \x01(\x0b\x32\x16.colossus.v1.Preflight\"\x8b\x01\n\x12PreviewBulkRequest\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\x12\x31\n\nparameters\x18\x03 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x10\n\x08operator\x18\x04 \x01(\t\"D\n\x13PreviewBulkResponse\x12-\n\tpreflight\x18\x01 \x01(\x0b\x32\x1a.colossus.v1.BulkPreflight\"\xc5\x01\n\rSubmitRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x1f\n\x04verb\x18\x02 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x31\n\nparameters\x18\x04 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x1b\n\x13\x65xpected_generation\x18\x05 \x01(\x03\x12\x10\n\x08operator\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"5\n\x0eSubmitResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\"4\n\rCancelRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\"M\n\x0e\x43\x61ncelResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\x12\x16\n\x0erefusal_detail\x18\x02 \x01(\t\"5\n\x0e\x41pproveRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\"N\n\x0f\x41pproveResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\x12\x16\n\x0erefusal_detail\x18\x02 \x01(\t\"!\n\x0cWatchRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\"4\n\rWatchResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\"s\n\x0bListRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x11\n\topen_only\x18\x03 \x01(\x08\x12\x18\n\x10\x61\x63tion_id_prefix\x18\x04 \x01(\t\x12\x18\n\x10parent_action_id\x18\x05 \x01(\t\"4\n\x0cListResponse\x12$\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x13.colossus.v1.Action*\x85\x02\n\x0b\x41\x63tionState\x12\x1c\n\x18\x41\x43TION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x43TION_STATE_REQUESTED\x10\x01\x12\x19\n\x15\x41\x43TION_STATE_ACCEPTED\x10\x02\x12\x1b\n\x17\x41\x43TION_STATE_DISPATCHED\x10\x03\x12\x19\n\x15\x41\x43TION_STATE_OBSERVED\x10\x04\x12\x18\n\x14\x41\x43TION_STATE_PARTIAL\x10\x05\x12\x17\n\x13\x41\x43TION_STATE_FAILED\x10\x06\x12\x1c\n\x18\x41\x43TION_STATE_UNCONFIRMED\x10\x07\x12\x18\n\x14\x41\x43TION_STATE_REFUSED\x10\x08*\xbd\x02\n\nReasonCode\x12\x1b\n\x17REASON_CODE_UNSPECIFIED\x10\x00\x12\x16\n\x12REASON_CODE_POLICY\x10\x01\x12\x1b\n\x17REASON_CODE_UNSUPPORTED\x10\x02\x12\x18\n\x14REASON_CODE_CONFLICT\x10\x03\x12\x19\n\x15REASON_CODE_NOT_FOUND\x10\x04\x12\x17\n\x13REASON_CODE_INVALID\x10\x05\x12\x1e\n\x1aREASON_CODE_BACKEND_DENIED\x10\x06\x12\x1e\n\x1aREASON_CODE_BACKEND_FAILED\x10\x07\x12\x1b\n\x17REASON_CODE_UNREACHABLE\x10\x08\x12\x17\n\x13REASON_CODE_TIMEOUT\x10\t\x12\x19\n\x15REASON_CODE_CANCELLED\x10\n*x\n\x0c\x43onfirmation\x12\x1c\n\x18\x43ONFIRMATION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ONFIRMATION_NONE\x10\x01\x12\x17\n\x13\x43ONFIRMATION_YES_NO\x10\x02\x12\x1a\n\x16\x43ONFIRMATION_TYPE_NAME\x10\x03\x32\xec\x03\n\x07\x41\x63tions\x12\x44\n\x07Preview\x12\x1b.colossus.v1.PreviewRequest\x1a\x1c.colossus.v1.PreviewResponse\x12P\n\x0bPreviewBulk\x12\x1f.colossus.v1.PreviewBulkRequest\x1a .colossus.v1.PreviewBulkResponse\x12\x41\n\x06Submit\x12\x1a.colossus.v1.SubmitRequest\x1a\x1b.colossus.v1.SubmitResponse\x12\x41\n\x06\x43\x61ncel\x12\x1a.colossus.v1.CancelRequest\x1a\x1b.colossus.v1.CancelResponse\x12\x44\n\x07\x41pprove\x12\x1b.colossus.v1.ApproveRequest\x1a\x1c.colossus.v1.ApproveResponse\x12@\n\x05Watch\x12\x19.colossus.v1.WatchRequest\x1a\x1a.colossus.v1.WatchResponse0\x01\x12;\n\x04List\x12\x18.colossus.v1.ListRequest\x1a\x19.colossus.v1.ListResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63olossus_protos/v1/action.proto\x12\x0b\x63olossus.v1\x1a\x1f\x63olossus_protos/v1/common.proto\x1a\"colossus_protos/v1/directive.proto\x1a\x1c\x63olossus_protos/v1/run.proto\x1a\x1d\x63olossus_protos/v1/shed.proto\"\x9c\x02\n\x10\x41\x63tionParameters\x12\x32\n\x0epriority_class\x18\x01 \x01(\x0e\x32\x1a.colossus.v1.PriorityClass\x12\x14\n\x0c\x66use_seconds\x18\x02 \x01(\x01\x12\r\n\x05\x66orce\x18\x03 \x01(\x08\x12\x17\n\x0ftimeout_seconds\x18\x04 \x01(\x01\x12\"\n\x04spec\x18\x05 \x01(\x0b\x32\x14.colossus.v1.RunSpec\x12\x11\n\tnode_name\x18\x06 \x01(\t\x12\x15\n\rgrace_seconds\x18\x07 \x01(\x01\x12\x14\n\x0crelease_gpus\x18\x08 \x01(\x08\x12\x11\n\tcap_watts\x18\t \x01(\x01\x12\x1f\n\x04shed\x18\n \x01(\x0b\x32\x11.colossus.v1.Shed\"`\n\x06\x46igure\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04unit\x18\x04 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x05 \x01(\tB\x08\n\x06_value\">\n\nRunOutlook\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08\x63\x61n_move\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xab\x03\n\tPreflight\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12\x0f\n\x07\x61llowed\x18\x04 \x01(\x08\x12(\n\x07refusal\x18\x05 \x01(\x0e\x32\x17.colossus.v1.ReasonCode\x12\x16\n\x0erefusal_detail\x18\x06 \x01(\t\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x07 \x01(\t\x12$\n\x07\x66igures\x18\x08 \x03(\x0b\x32\x13.colossus.v1.Figure\x12\x10\n\x08warnings\x18\t \x03(\t\x12/\n\x0c\x63onfirmation\x18\n \x01(\x0e\x32\x19.colossus.v1.Confirmation\x12\x14\n\x0ctime_unix_ns\x18\x0b \x01(\x03\x12\x18\n\x10\x61pprovals_needed\x18\x0c \x01(\x05\x12\x11\n\tnode_name\x18\r \x01(\t\x12%\n\x04runs\x18\x0e \x03(\x0b\x32\x17.colossus.v1.RunOutlook\x12#\n\x04plan\x18\x0f \x01(\x0b\x32\x15.colossus.v1.ShedPlan\"\xca\x01\n\rBulkPreflight\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12*\n\npreflights\x18\x02 \x03(\x0b\x32\x16.colossus.v1.Preflight\x12$\n\x07\x66igures\x18\x03 \x03(\x0b\x32\x13.colossus.v1.Figure\x12\x15\n\rallowed_count\x18\x04 \x01(\x05\x12/\n\x0c\x63onfirmation\x18\x05 \x01(\x0e\x32\x19.colossus.v1.Confirmation\"\\\n\x0b\x41\x63tionStage\x12\x14\n\x0ctime_unix_ns\x18\x01 \x01(\x03\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.colossus.v1.ActionState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\x94\x05\n\x06\x41\x63tion\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x1f\n\x04verb\x18\x02 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\'\n\x05state\x18\x04 \x01(\x0e\x32\x18.colossus.v1.ActionState\x12,\n\x0breason_code\x18\x05 \x01(\x0e\x32\x17.colossus.v1.ReasonCode\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x10\n\x08operator\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x1e\n\x16requested_time_unix_ns\x18\t \x01(\x03\x12\x1c\n\x14updated_time_unix_ns\x18\n \x01(\x03\x12\x13\n\x0b\x61greed_step\x18\x0b \x01(\x03\x12(\n\x06stages\x18\x0c \x03(\x0b\x32\x18.colossus.v1.ActionStage\x12&\n\x05ranks\x18\r \x03(\x0b\x32\x17.colossus.v1.RankResult\x12\x1c\n\x14\x63onfirmed_node_count\x18\x0e \x01(\x05\x12\x12\n\nnode_count\x18\x0f \x01(\x05\x12\x31\n\nparameters\x18\x10 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x0f\n\x07\x61ttempt\x18\x11 \x01(\x05\x12\x11\n\tapprovals\x18\x12 \x03(\t\x12\x18\n\x10\x61pprovals_needed\x18\x13 \x01(\x05\x12\x12\n\ncan_cancel\x18\x14 \x01(\x08\x12\x15\n\rmissing_nodes\x18\x15 \x03(\t\x12\x1c\n\x14\x63onfirmed_rank_count\x18\x16 \x01(\x05\x12\x12\n\nrank_count\x18\x17 \x01(\x05\x12\x18\n\x10parent_action_id\x18\x18 \x01(\t\"\x86\x01\n\x0ePreviewRequest\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x31\n\nparameters\x18\x03 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x10\n\x08operator\x18\x04 \x01(\t\"<\n\x0fPreviewResponse\x12)\n\tpreflight\x18\x01 \x01(\x0b\x32\x16.colossus.v1.Preflight\"\x8b\x01\n\x12PreviewBulkRequest\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0f\n\x07run_ids\x18\x02 \x03(\t\x12\x31\n\nparameters\x18\x03 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x10\n\x08operator\x18\x04 \x01(\t\"D\n\x13PreviewBulkResponse\x12-\n\tpreflight\x18\x01 \x01(\x0b\x32\x1a.colossus.v1.BulkPreflight\"\xc5\x01\n\rSubmitRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x1f\n\x04verb\x18\x02 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x31\n\nparameters\x18\x04 \x01(\x0b\x32\x1d.colossus.v1.ActionParameters\x12\x1b\n\x13\x65xpected_generation\x18\x05 \x01(\x03\x12\x10\n\x08operator\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\"5\n\x0eSubmitResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\"4\n\rCancelRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\"M\n\x0e\x43\x61ncelResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\x12\x16\n\x0erefusal_detail\x18\x02 \x01(\t\"5\n\x0e\x41pproveRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\x12\x10\n\x08operator\x18\x02 \x01(\t\"N\n\x0f\x41pproveResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\x12\x16\n\x0erefusal_detail\x18\x02 \x01(\t\"!\n\x0cWatchRequest\x12\x11\n\taction_id\x18\x01 \x01(\t\"4\n\rWatchResponse\x12#\n\x06\x61\x63tion\x18\x01 \x01(\x0b\x32\x13.colossus.v1.Action\"s\n\x0bListRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x11\n\topen_only\x18\x03 \x01(\x08\x12\x18\n\x10\x61\x63tion_id_prefix\x18\x04 \x01(\t\x12\x18\n\x10parent_action_id\x18\x05 \x01(\t\"4\n\x0cListResponse\x12$\n\x07\x61\x63tions\x18\x01 \x03(\x0b\x32\x13.colossus.v1.Action*\x85\x02\n\x0b\x41\x63tionState\x12\x1c\n\x18\x41\x43TION_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41\x43TION_STATE_REQUESTED\x10\x01\x12\x19\n\x15\x41\x43TION_STATE_ACCEPTED\x10\x02\x12\x1b\n\x17\x41\x43TION_STATE_DISPATCHED\x10\x03\x12\x19\n\x15\x41\x43TION_STATE_OBSERVED\x10\x04\x12\x18\n\x14\x41\x43TION_STATE_PARTIAL\x10\x05\x12\x17\n\x13\x41\x43TION_STATE_FAILED\x10\x06\x12\x1c\n\x18\x41\x43TION_STATE_UNCONFIRMED\x10\x07\x12\x18\n\x14\x41\x43TION_STATE_REFUSED\x10\x08*\xbd\x02\n\nReasonCode\x12\x1b\n\x17REASON_CODE_UNSPECIFIED\x10\x00\x12\x16\n\x12REASON_CODE_POLICY\x10\x01\x12\x1b\n\x17REASON_CODE_UNSUPPORTED\x10\x02\x12\x18\n\x14REASON_CODE_CONFLICT\x10\x03\x12\x19\n\x15REASON_CODE_NOT_FOUND\x10\x04\x12\x17\n\x13REASON_CODE_INVALID\x10\x05\x12\x1e\n\x1aREASON_CODE_BACKEND_DENIED\x10\x06\x12\x1e\n\x1aREASON_CODE_BACKEND_FAILED\x10\x07\x12\x1b\n\x17REASON_CODE_UNREACHABLE\x10\x08\x12\x17\n\x13REASON_CODE_TIMEOUT\x10\t\x12\x19\n\x15REASON_CODE_CANCELLED\x10\n*x\n\x0c\x43onfirmation\x12\x1c\n\x18\x43ONFIRMATION_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43ONFIRMATION_NONE\x10\x01\x12\x17\n\x13\x43ONFIRMATION_YES_NO\x10\x02\x12\x1a\n\x16\x43ONFIRMATION_TYPE_NAME\x10\x03\x32\xec\x03\n\x07\x41\x63tions\x12\x44\n\x07Preview\x12\x1b.colossus.v1.PreviewRequest\x1a\x1c.colossus.v1.PreviewResponse\x12P\n\x0bPreviewBulk\x12\x1f.colossus.v1.PreviewBulkRequest\x1a .colossus.v1.PreviewBulkResponse\x12\x41\n\x06Submit\x12\x1a.colossus.v1.SubmitRequest\x1a\x1b.colossus.v1.SubmitResponse\x12\x41\n\x06\x43\x61ncel\x12\x1a.colossus.v1.CancelRequest\x1a\x1b.colossus.v1.CancelResponse\x12\x44\n\x07\x41pprove\x12\x1b.colossus.v1.ApproveRequest\x1a\x1c.colossus.v1.ApproveResponse\x12@\n\x05Watch\x12\x19.colossus.v1.WatchRequest\x1a\x1a.colossus.v1.WatchResponse0\x01\x12;\n\x04List\x12\x18.colossus.v1.ListRequest\x1a\x19.colossus.v1.ListResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'colossus_protos.v1.action_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACTIONSTATE']._serialized_start=3113
-  _globals['_ACTIONSTATE']._serialized_end=3374
-  _globals['_REASONCODE']._serialized_start=3377
-  _globals['_REASONCODE']._serialized_end=3694
-  _globals['_CONFIRMATION']._serialized_start=3696
-  _globals['_CONFIRMATION']._serialized_end=3816
-  _globals['_ACTIONPARAMETERS']._serialized_start=148
-  _globals['_ACTIONPARAMETERS']._serialized_end=399
-  _globals['_FIGURE']._serialized_start=401
-  _globals['_FIGURE']._serialized_end=497
-  _globals['_RUNOUTLOOK']._serialized_start=499
-  _globals['_RUNOUTLOOK']._serialized_end=561
-  _globals['_PREFLIGHT']._serialized_start=564
-  _globals['_PREFLIGHT']._serialized_end=954
-  _globals['_BULKPREFLIGHT']._serialized_start=957
-  _globals['_BULKPREFLIGHT']._serialized_end=1159
-  _globals['_ACTIONSTAGE']._serialized_start=1161
-  _globals['_ACTIONSTAGE']._serialized_end=1253
-  _globals['_ACTION']._serialized_start=1256
-  _globals['_ACTION']._serialized_end=1916
-  _globals['_PREVIEWREQUEST']._serialized_start=1919
-  _globals['_PREVIEWREQUEST']._serialized_end=2053
-  _globals['_PREVIEWRESPONSE']._serialized_start=2055
-  _globals['_PREVIEWRESPONSE']._serialized_end=2115
-  _globals['_PREVIEWBULKREQUEST']._serialized_start=2118
-  _globals['_PREVIEWBULKREQUEST']._serialized_end=2257
-  _globals['_PREVIEWBULKRESPONSE']._serialized_start=2259
-  _globals['_PREVIEWBULKRESPONSE']._serialized_end=2327
-  _globals['_SUBMITREQUEST']._serialized_start=2330
-  _globals['_SUBMITREQUEST']._serialized_end=2527
-  _globals['_SUBMITRESPONSE']._serialized_start=2529
-  _globals['_SUBMITRESPONSE']._serialized_end=2582
-  _globals['_CANCELREQUEST']._serialized_start=2584
-  _globals['_CANCELREQUEST']._serialized_end=2636
-  _globals['_CANCELRESPONSE']._serialized_start=2638
-  _globals['_CANCELRESPONSE']._serialized_end=2715
-  _globals['_APPROVEREQUEST']._serialized_start=2717
-  _globals['_APPROVEREQUEST']._serialized_end=2770
-  _globals['_APPROVERESPONSE']._serialized_start=2772
-  _globals['_APPROVERESPONSE']._serialized_end=2850
-  _globals['_WATCHREQUEST']._serialized_start=2852
-  _globals['_WATCHREQUEST']._serialized_end=2885
-  _globals['_WATCHRESPONSE']._serialized_start=2887
-  _globals['_WATCHRESPONSE']._serialized_end=2939
-  _globals['_LISTREQUEST']._serialized_start=2941
-  _globals['_LISTREQUEST']._serialized_end=3056
-  _globals['_LISTRESPONSE']._serialized_start=3058
-  _globals['_LISTRESPONSE']._serialized_end=3110
-  _globals['_ACTIONS']._serialized_start=3819
-  _globals['_ACTIONS']._serialized_end=4311
+  _globals['_ACTIONSTATE']._serialized_start=3214
+  _globals['_ACTIONSTATE']._serialized_end=3475
+  _globals['_REASONCODE']._serialized_start=3478
+  _globals['_REASONCODE']._serialized_end=3795
+  _globals['_CONFIRMATION']._serialized_start=3797
+  _globals['_CONFIRMATION']._serialized_end=3917
+  _globals['_ACTIONPARAMETERS']._serialized_start=179
+  _globals['_ACTIONPARAMETERS']._serialized_end=463
+  _globals['_FIGURE']._serialized_start=465
+  _globals['_FIGURE']._serialized_end=561
+  _globals['_RUNOUTLOOK']._serialized_start=563
+  _globals['_RUNOUTLOOK']._serialized_end=625
+  _globals['_PREFLIGHT']._serialized_start=628
+  _globals['_PREFLIGHT']._serialized_end=1055
+  _globals['_BULKPREFLIGHT']._serialized_start=1058
+  _globals['_BULKPREFLIGHT']._serialized_end=1260
+  _globals['_ACTIONSTAGE']._serialized_start=1262
+  _globals['_ACTIONSTAGE']._serialized_end=1354
+  _globals['_ACTION']._serialized_start=1357
+  _globals['_ACTION']._serialized_end=2017
+  _globals['_PREVIEWREQUEST']._serialized_start=2020
+  _globals['_PREVIEWREQUEST']._serialized_end=2154
+  _globals['_PREVIEWRESPONSE']._serialized_start=2156
+  _globals['_PREVIEWRESPONSE']._serialized_end=2216
+  _globals['_PREVIEWBULKREQUEST']._serialized_start=2219
+  _globals['_PREVIEWBULKREQUEST']._serialized_end=2358
+  _globals['_PREVIEWBULKRESPONSE']._serialized_start=2360
+  _globals['_PREVIEWBULKRESPONSE']._serialized_end=2428
+  _globals['_SUBMITREQUEST']._serialized_start=2431
+  _globals['_SUBMITREQUEST']._serialized_end=2628
+  _globals['_SUBMITRESPONSE']._serialized_start=2630
+  _globals['_SUBMITRESPONSE']._serialized_end=2683
+  _globals['_CANCELREQUEST']._serialized_start=2685
+  _globals['_CANCELREQUEST']._serialized_end=2737
+  _globals['_CANCELRESPONSE']._serialized_start=2739
+  _globals['_CANCELRESPONSE']._serialized_end=2816
+  _globals['_APPROVEREQUEST']._serialized_start=2818
+  _globals['_APPROVEREQUEST']._serialized_end=2871
+  _globals['_APPROVERESPONSE']._serialized_start=2873
+  _globals['_APPROVERESPONSE']._serialized_end=2951
+  _globals['_WATCHREQUEST']._serialized_start=2953
+  _globals['_WATCHREQUEST']._serialized_end=2986
+  _globals['_WATCHRESPONSE']._serialized_start=2988
+  _globals['_WATCHRESPONSE']._serialized_end=3040
+  _globals['_LISTREQUEST']._serialized_start=3042
+  _globals['_LISTREQUEST']._serialized_end=3157
+  _globals['_LISTRESPONSE']._serialized_start=3159
+  _globals['_LISTRESPONSE']._serialized_end=3211
+  _globals['_ACTIONS']._serialized_start=3920
+  _globals['_ACTIONS']._serialized_end=4412
 # @@protoc_insertion_point(module_scope)

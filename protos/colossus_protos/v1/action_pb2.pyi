@@ -7,6 +7,7 @@ from collections import abc as _abc
 from colossus_protos.v1 import common_pb2 as _common_pb2
 from colossus_protos.v1 import directive_pb2 as _directive_pb2
 from colossus_protos.v1 import run_pb2 as _run_pb2
+from colossus_protos.v1 import shed_pb2 as _shed_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -169,6 +170,7 @@ class ActionParameters(_message.Message):
     GRACE_SECONDS_FIELD_NUMBER: _builtins.int
     RELEASE_GPUS_FIELD_NUMBER: _builtins.int
     CAP_WATTS_FIELD_NUMBER: _builtins.int
+    SHED_FIELD_NUMBER: _builtins.int
     priority_class: _common_pb2.PriorityClass.ValueType
     """REPRIORITIZE: the new class. START: the class."""
     fuse_seconds: _builtins.float
@@ -189,6 +191,10 @@ class ActionParameters(_message.Message):
     def spec(self) -> _run_pb2.RunSpec:
         """START: what to start."""
 
+    @_builtins.property
+    def shed(self) -> _shed_pb2.Shed:
+        """SHED and RESTORE: what they need."""
+
     def __init__(
         self,
         *,
@@ -201,10 +207,11 @@ class ActionParameters(_message.Message):
         grace_seconds: _builtins.float = ...,
         release_gpus: _builtins.bool = ...,
         cap_watts: _builtins.float = ...,
+        shed: _shed_pb2.Shed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shed", b"shed", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_watts", b"cap_watts", "force", b"force", "fuse_seconds", b"fuse_seconds", "grace_seconds", b"grace_seconds", "node_name", b"node_name", "priority_class", b"priority_class", "release_gpus", b"release_gpus", "spec", b"spec", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_watts", b"cap_watts", "force", b"force", "fuse_seconds", b"fuse_seconds", "grace_seconds", b"grace_seconds", "node_name", b"node_name", "priority_class", b"priority_class", "release_gpus", b"release_gpus", "shed", b"shed", "spec", b"spec", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -300,6 +307,7 @@ class Preflight(_message.Message):
     APPROVALS_NEEDED_FIELD_NUMBER: _builtins.int
     NODE_NAME_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
+    PLAN_FIELD_NUMBER: _builtins.int
     verb: _common_pb2.Verb.ValueType
     """Verb."""
     run_id: _builtins.str
@@ -334,6 +342,10 @@ class Preflight(_message.Message):
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunOutlook]:
         """DRAIN: each run on the node."""
 
+    @_builtins.property
+    def plan(self) -> _shed_pb2.ShedPlan:
+        """SHED and RESTORE: what would be done, in which order."""
+
     def __init__(
         self,
         *,
@@ -351,10 +363,11 @@ class Preflight(_message.Message):
         approvals_needed: _builtins.int = ...,
         node_name: _builtins.str = ...,
         runs: _abc.Iterable[Global___RunOutlook] | None = ...,
+        plan: _shed_pb2.ShedPlan | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "approvals_needed", b"approvals_needed", "confirmation", b"confirmation", "effect", b"effect", "figures", b"figures", "generation", b"generation", "node_name", b"node_name", "refusal", b"refusal", "refusal_detail", b"refusal_detail", "run_id", b"run_id", "runs", b"runs", "time_unix_ns", b"time_unix_ns", "verb", b"verb", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "approvals_needed", b"approvals_needed", "confirmation", b"confirmation", "effect", b"effect", "figures", b"figures", "generation", b"generation", "node_name", b"node_name", "plan", b"plan", "refusal", b"refusal", "refusal_detail", b"refusal_detail", "run_id", b"run_id", "runs", b"runs", "time_unix_ns", b"time_unix_ns", "verb", b"verb", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -467,7 +480,7 @@ class Action(_message.Message):
     verb: _common_pb2.Verb.ValueType
     """Verb."""
     run_id: _builtins.str
-    """Run; empty for DRAIN and UNDRAIN, which are about parameters.node_name."""
+    """Run; empty for DRAIN and UNDRAIN, which are about parameters.node_name, and on the site."""
     state: Global___ActionState.ValueType
     """State."""
     reason_code: Global___ReasonCode.ValueType

@@ -1,0 +1,32 @@
+"""What can be done to a run, a node or the site."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Verb(StrEnum):
+    """What is done to a run, to a node, or to the site."""
+
+    START = "start"
+    CHECKPOINT = "checkpoint"
+    PAUSE = "pause"
+    FREEZE = "freeze"
+    RESUME = "resume"
+    REPRIORITIZE = "reprioritize"
+    STOP = "stop"
+    DRAIN = "drain"
+    UNDRAIN = "undrain"
+    CAP = "cap"
+    SHED = "shed"
+    RESTORE = "restore"
+
+    @property
+    def is_on_node(self) -> bool:
+        """Whether it is about a node and not about a run."""
+        return self in (Verb.DRAIN, Verb.UNDRAIN)
+
+    @property
+    def is_on_site(self) -> bool:
+        """Whether it is about the site as a whole."""
+        return self in (Verb.SHED, Verb.RESTORE)
