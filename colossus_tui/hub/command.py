@@ -25,6 +25,7 @@ from colossus_tui.hub.config import (
     parse_store,
     read_file,
 )
+from colossus_tui.hub.shed.config import ShedConfig
 from colossus_tui.paths import hub_socket, state_dir
 
 USAGE_ERROR = 2
@@ -103,6 +104,7 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
         runs=values.get("runs", {}),
         rules=values.get("rules", ()),
         limits=values.get("limits", ()),
+        shed=values.get("shed", ShedConfig()),
         slurm=values.get("slurm"),
         kubernetes=values.get("kubernetes"),
         prometheus=values.get("prometheus"),

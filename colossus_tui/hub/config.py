@@ -18,6 +18,8 @@ from colossus_tui.hub.backends.slurm import config as slurm
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
 from colossus_tui.hub.export import config as prometheus
 from colossus_tui.hub.export.config import PrometheusConfig
+from colossus_tui.hub.shed import config as shed
+from colossus_tui.hub.shed.config import ShedConfig
 from colossus_tui.hub.site import limits
 from colossus_tui.hub.site.limits import LimitConfig
 
@@ -40,6 +42,7 @@ SETTINGS = (
     "runs",
     "rules",
     "limits",
+    "shed",
     "slurm",
     "kubernetes",
     "prometheus",
@@ -57,6 +60,7 @@ class RunConfig:
 
     facts: Mapping[str, float] = field(default_factory=dict)
     protected: bool = False
+    flex_tier: int | None = None  # None: as its class has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class HubConfig:
     runs: Mapping[str, RunConfig] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
     limits: tuple[LimitConfig, ...] = ()
+    shed: ShedConfig = field(default_factory=ShedConfig)
     slurm: SlurmConfig | None = None
     kubernetes: KubernetesConfig | None = None
     prometheus: PrometheusConfig | None = None
@@ -182,6 +187,8 @@ def read_file(path: str) -> dict[str, Any]:
             checked["rules"] = rules.parse(values["rules"])
         if "limits" in values:
             checked["limits"] = limits.parse(values["limits"])
+        if "shed" in values:
+            checked["shed"] = shed.parse(values["shed"])
         if "slurm" in values:
             checked["slurm"] = slurm.parse(values["slurm"])
         if "kubernetes" in values:
@@ -191,6 +198,7 @@ def read_file(path: str) -> dict[str, Any]:
     except (
         rules.RuleError,
         limits.LimitError,
+        shed.ShedConfigError,
         slurm.SlurmConfigError,
         kubernetes.KubernetesConfigError,
         prometheus.PrometheusConfigError,
@@ -202,7 +210,7 @@ def read_file(path: str) -> dict[str, Any]:
 def _run(path: str, name: str, table: Any) -> RunConfig:
     if not isinstance(table, dict):
         raise ConfigError(f"config {path!r}: runs.{name} must be a table")
-    unknown = sorted(set(table) - {*RUN_FACTS, "protected"})
+    unknown = sorted(set(table) - {*RUN_FACTS, "protected", "flex_tier"})
     if unknown:
         raise ConfigError(f"config {path!r}: runs.{name}.{unknown[0]} is no setting")
     facts: dict[str, float] = {}
@@ -215,4 +223,9 @@ def _run(path: str, name: str, table: Any) -> RunConfig:
     protected = table.get("protected", False)
     if not isinstance(protected, bool):
         raise ConfigError(f"config {path!r}: runs.{name}.protected must be true or false")
-    return RunConfig(facts, protected)
+    tier = table.get("flex_tier")
+    if tier is not None and (isinstance(tier, bool) or tier not in shed.TIERS):
+        raise ConfigError(
+            f"config {path!r}: runs.{name}.flex_tier must be 0 (never touched) to 3 (first)"
+        )
+    return RunConfig(facts, protected, None if tier is None else int(tier))

@@ -334,7 +334,8 @@ class Registry:
         run = self.runs.get(run_id)
         if run is None:
             return None
-        return summarise(run, self._gpus.of(run_id), self.node_ages(run), self._clock())
+        told = self._configured.get(run_id, RunConfig())
+        return summarise(run, told, self._gpus.of(run_id), self.node_ages(run), self._clock())
 
     def all(self) -> list[Run]:
         """Return every run as consoles see it."""

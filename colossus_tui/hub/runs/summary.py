@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from colossus_protos.v1 import run_pb2
+from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.runs.alerts import alerts
 from colossus_tui.hub.runs.live import LiveRun, rank_exit
 from colossus_tui.hub.runs.reports import NodeAges
+from colossus_tui.hub.shed.config import default_tier
 from colossus_tui.model import (
     Alert,
     Badput,
@@ -48,10 +50,11 @@ class RunGpus:
     alerts: tuple[Alert, ...] = ()  # what the GPUs betray
 
 
-def summarise(run: LiveRun, gpus: RunGpus, node_ages: NodeAges, now: float) -> Run:
+def summarise(run: LiveRun, told: RunConfig, gpus: RunGpus, node_ages: NodeAges, now: float) -> Run:
     """Return the run with all that the overview shows.
 
     Args:
+        told: What the hub's settings say of it.
         node_ages: Age of each node's newest word, seconds.
     """
     progress, durable, wall = run.progress, run.durable, time.time()
@@ -121,6 +124,7 @@ def summarise(run: LiveRun, gpus: RunGpus, node_ages: NodeAges, now: float) -> R
         job=job,
         step_source=run.step_source,
         node_count=len(job.node_names) if job and job.node_names else len(run.nodes),
+        flex_tier=default_tier(run.priority_class) if told.flex_tier is None else told.flex_tier,
     )
 
 

@@ -1,0 +1,1 @@
+"""Shedding power: settings, the planner, carrying a plan out, and undoing it."""
