@@ -110,6 +110,33 @@ def watts(value: float | None) -> str:
     return scaled(value, "W")
 
 
+def money(value: float | None, currency: str) -> str:
+    """Return an amount: "$12.34", "$4.213M"; a currency that is a word comes after: "12.34 CHF"."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    sign, amount = ("-" if value < 0 else ""), _amount(abs(value))
+    if is_currency(currency):
+        return f"{sign}{currency}{amount}"
+    return f"{sign}{amount} {safe(currency, UNIT_CELLS)}".rstrip()
+
+
+def is_currency(unit: str) -> bool:
+    """Return whether a unit is the sign of a currency, which stands before its number."""
+    return any(unicodedata.category(character) == "Sc" for character in unit) and unit.isprintable()
+
+
+def _amount(size: float) -> str:
+    if size < 9_999.5:
+        digits = 0 if size >= 999.995 else 2 if size >= 0.095 or not size else 4
+        return f"{size:,.{digits}f}"
+    for prefix in "kMB":
+        size /= 1000
+        if size < 999.95 or prefix == "B":
+            digits = 3 if size < 9.9995 else 2 if size < 99.995 else 1
+            return f"{size:,.{digits}f}{prefix}"
+    raise AssertionError("the last prefix always returns")
+
+
 def bytes_(value: float | None) -> str:
     """Return a size in binary units."""
     return scaled(value, "B", 1024.0)
@@ -206,6 +233,8 @@ def measured(value: float | None, unit: str) -> str:
             return number(value) if value == int(value) else number(value, 2)
         case "GPU·h" | "rank·h":
             return hours(value, unit)
+        case _ if is_currency(unit):
+            return money(value, unit)
         case _:
             return f"{significant(value)} {safe(unit, UNIT_CELLS)}"
 

@@ -27,6 +27,11 @@ MADE = "<!-- Made by docs/generate.py; edit the source instead. -->"
 PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
     "status": (("site", model.Site, "the site"), ("runs", list[model.Run], "all runs")),
     "runs": (("runs", list[model.Run], "all runs"),),
+    "money": (
+        ("money", model.SiteMoney, "what the site costs now"),
+        ("runs", list[model.Run], "all runs, each with what it costs"),
+        ("idle", model.IdleView, "GPUs that cost and do no work"),
+    ),
     "nodes": (("nodes", list[model.Node], "all nodes"),),
     "gpus": (("gpus", list[model.Gpu], "the GPUs asked for"),),
     "gpus --where, --order or --limit": (

@@ -25,7 +25,7 @@ ACTS = {
     "cancel": ("action", "cancel"),
     "approve": ("action", "approve"),
 }
-LOOKS = ("status", "runs", "nodes", "gpus", "find", "places", "events", "actions", "show")
+LOOKS = ("status", "runs", "nodes", "gpus", "find", "places", "events", "actions")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,10 +98,10 @@ def _with_hub(arguments: argparse.Namespace) -> int:
             module, function = ACTS[arguments.command]
             command = getattr(importlib.import_module(f"colossus_tui.cli.{module}"), function)
             return int(command(client, arguments))
-        from colossus_tui.cli import look
+        from colossus_tui.cli import look, money
 
-        commands = {name: getattr(look, name) for name in LOOKS if name != "show"}
-        commands["show"] = look.show_one
+        commands = {name: getattr(look, name) for name in LOOKS}
+        commands |= {"show": look.show_one, "money": money.costs}
         if arguments.command is None:
             arguments.json = arguments.watch = False
         return look.look(client, arguments, commands[arguments.command or "status"])

@@ -107,6 +107,7 @@ def _looking(commands: _Commands) -> None:
     looks = (
         ("status", "the site and all runs", ("status", "status --json --watch")),
         ("runs", "all runs", ("runs", "runs --json")),
+        ("money", "what runs and idle GPUs cost", ("money", "money --json")),
         ("nodes", "all nodes", ("nodes", "nodes --watch")),
         (
             "gpus",

@@ -8,7 +8,7 @@ from dataclasses import replace
 import grpc
 import grpc.aio
 
-from colossus_protos.v1 import console_pb2, site_pb2
+from colossus_protos.v1 import console_pb2, money_pb2, site_pb2
 from colossus_tui.client._connection import Connection
 from colossus_tui.client.errors import InvalidRequestError, from_rpc
 from colossus_tui.model import (
@@ -16,6 +16,7 @@ from colossus_tui.model import (
     Found,
     Gpu,
     Hub,
+    IdleView,
     MapLayout,
     MapRequest,
     Node,
@@ -122,6 +123,11 @@ class Looking(Connection):
         answer = await self._call(self._console.GetHub, console_pb2.GetHubRequest())
         return from_proto(Hub, answer.hub)
 
+    async def idle(self) -> IdleView:
+        """Return GPUs that cost and do no work, by owner and hall."""
+        answer = await self._call(self._console.ListIdle, money_pb2.ListIdleRequest())
+        return from_proto(IdleView, answer.idle)
+
     async def find_gpus(self, where: str = "", *, limit: int = 100, order: str = "") -> Found:
         """Return the first GPUs that a filter meets, and how many there are.
 
@@ -159,11 +165,13 @@ class Looking(Connection):
         max_points: int = 0,
         period: float = 1.0,
         map: MapRequest | None = None,
+        idle: bool = False,
     ) -> AsyncIterator[View]:
         """Yield the view each time it changes, at most once a period, until the hub goes away.
 
         Args:
             map: A map to send along; each one yielded has its layout.
+            idle: Whether to send idle GPUs along.
 
         Raises:
             HubUnreachableError: The hub went away; call again to go on.
@@ -180,6 +188,7 @@ class Looking(Connection):
             max_points=max_points,
             period_seconds=period,
             map=to_proto(site_pb2.MapRequest, map) if map else None,
+            idle=idle,
         )
         layout: MapLayout | None = None  # the hub sends it only when it has changed
         try:

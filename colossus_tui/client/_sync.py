@@ -23,6 +23,7 @@ from colossus_tui.model import (
     Found,
     Gpu,
     Hub,
+    IdleView,
     MapRequest,
     Node,
     NodeDetail,
@@ -220,6 +221,10 @@ class Client:
         """Return how the hub itself fares."""
         return self._run(self._client.hub())
 
+    def idle(self) -> IdleView:
+        """Return GPUs that cost and do no work, by owner and hall."""
+        return self._run(self._client.idle())
+
     def find_gpus(self, where: str = "", *, limit: int = 100, order: str = "") -> Found:
         """Return the first GPUs that a filter meets, and how many there are."""
         return self._run(self._client.find_gpus(where, limit=limit, order=order))
@@ -240,6 +245,7 @@ class Client:
         max_points: int = 0,
         period: float = 1.0,
         map: MapRequest | None = None,
+        idle: bool = False,
     ) -> Iterator[View]:
         """Yield the view each time it changes, at most once a period, until the hub goes away."""
         return self._iterate(
@@ -253,6 +259,7 @@ class Client:
                 max_points=max_points,
                 period=period,
                 map=map,
+                idle=idle,
             )
         )
 

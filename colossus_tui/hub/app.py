@@ -30,6 +30,9 @@ from colossus_tui.hub.gpus import RunGpuFigures
 from colossus_tui.hub.intake import Intake
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.links import Links
+from colossus_tui.hub.money.idle import Idle
+from colossus_tui.hub.money.ledger import Ledger
+from colossus_tui.hub.money.site import SiteCosts
 from colossus_tui.hub.nodes import Nodes
 from colossus_tui.hub.peers.hand_on import SharedActions
 from colossus_tui.hub.peers.live import Peers, advertised
@@ -70,6 +73,8 @@ class Hub:
         self._roll_ups = RollUps(self._store, self._nodes)
         self._troubles = Troubles(self._roll_ups)
         self._gpus.troubles = self._troubles.of
+        self._ledger = Ledger(config.prices, self._store, self._gpus)
+        self._idle = Idle(self._store, self._nodes, self._ledger)
         self._registry = Registry(
             self._database,
             self._events,
@@ -77,6 +82,7 @@ class Hub:
             self._links.linked,
             self._nodes,
             self._gpus,
+            priced=self._ledger.priced,
         )
         self._backends = self._make_backends()
         holding: dict[str, str] = {}
@@ -139,6 +145,7 @@ class Hub:
             self._roll_ups,
             Limits(config.limits, self._roll_ups),
             self._drain.standing if self._drain.has_owner else None,
+            SiteCosts(self._store, self._roll_ups, self._ledger, self._idle),
         )
         make_console: Callable[..., ConsoleService] = ConsoleService
         make_actions: Callable[..., ActionsService] = ActionsService
@@ -199,8 +206,9 @@ class Hub:
             await asyncio.sleep(wait)
             now = time.monotonic()
             lag = now - due
-            self._store_power()
+            self._account(now - last)
             self._roll_ups.tick()
+            self._idle.tick(self._registry.runs)
             self._troubles.tick(self._registry.runs, now)
             self._status.tick(lag, self._roll_ups.seconds)
             self._registry.tick(now - last)
@@ -213,11 +221,13 @@ class Hub:
                 expired = now
                 await self._events.expire()
 
-    def _store_power(self) -> None:
+    def _account(self, seconds: float) -> None:
+        """Keep each run's power, and add up what it costs."""
         for run_id, run in self._registry.runs.items():
-            watts = self._gpus.of(run_id).power_watts
-            if watts is not None:
-                run.history.add_rate("power_watts", time.time_ns(), watts)
+            figures = self._gpus.of(run_id)
+            if figures.power_watts is not None:
+                run.history.add_rate("power_watts", time.time_ns(), figures.power_watts)
+            self._ledger.add(run, figures, seconds)
 
     async def _flush(self, turn: int | None = None) -> None:
         """Write what is new; then agents and relays may forget what was taken in before.

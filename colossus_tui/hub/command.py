@@ -105,6 +105,7 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
         rules=values.get("rules", ()),
         limits=values.get("limits", ()),
         shed=values.get("shed", ShedConfig()),
+        prices=values.get("prices"),
         slurm=values.get("slurm"),
         kubernetes=values.get("kubernetes"),
         prometheus=values.get("prometheus"),

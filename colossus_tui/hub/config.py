@@ -18,6 +18,8 @@ from colossus_tui.hub.backends.slurm import config as slurm
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
 from colossus_tui.hub.export import config as prometheus
 from colossus_tui.hub.export.config import PrometheusConfig
+from colossus_tui.hub.money import prices
+from colossus_tui.hub.money.prices import Prices
 from colossus_tui.hub.shed import config as shed
 from colossus_tui.hub.shed.config import ShedConfig
 from colossus_tui.hub.site import limits
@@ -43,6 +45,7 @@ SETTINGS = (
     "rules",
     "limits",
     "shed",
+    "prices",
     "slurm",
     "kubernetes",
     "prometheus",
@@ -83,6 +86,7 @@ class HubConfig:
     rules: tuple[Rule, ...] = ()
     limits: tuple[LimitConfig, ...] = ()
     shed: ShedConfig = field(default_factory=ShedConfig)
+    prices: Prices | None = None
     slurm: SlurmConfig | None = None
     kubernetes: KubernetesConfig | None = None
     prometheus: PrometheusConfig | None = None
@@ -189,6 +193,8 @@ def read_file(path: str) -> dict[str, Any]:
             checked["limits"] = limits.parse(values["limits"])
         if "shed" in values:
             checked["shed"] = shed.parse(values["shed"])
+        if "prices" in values:
+            checked["prices"] = prices.parse(values["prices"])
         if "slurm" in values:
             checked["slurm"] = slurm.parse(values["slurm"])
         if "kubernetes" in values:
@@ -199,6 +205,7 @@ def read_file(path: str) -> dict[str, Any]:
         rules.RuleError,
         limits.LimitError,
         shed.ShedConfigError,
+        prices.PriceError,
         slurm.SlurmConfigError,
         kubernetes.KubernetesConfigError,
         prometheus.PrometheusConfigError,

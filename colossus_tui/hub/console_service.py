@@ -11,7 +11,14 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from colossus_protos.v1 import action_pb2, common_pb2, console_pb2, console_pb2_grpc, site_pb2
+from colossus_protos.v1 import (
+    action_pb2,
+    common_pb2,
+    console_pb2,
+    console_pb2_grpc,
+    money_pb2,
+    site_pb2,
+)
 from colossus_tui import __version__
 from colossus_tui.hub import caller
 from colossus_tui.hub.events import Events
@@ -189,6 +196,14 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         racks = self._roll_ups.places(PlaceKind.RACK, hall)  # while a site links
         return [to_proto(site_pb2.Place, rack) for rack in racks]
 
+    async def ListIdle(
+        self, request: money_pb2.ListIdleRequest, context: _Context
+    ) -> console_pb2.ListIdleResponse:
+        """GPUs that cost and do no work."""
+        return console_pb2.ListIdleResponse(
+            header=self._header(context), idle=to_proto(money_pb2.IdleView, self._views.idle())
+        )
+
     async def ListEvents(
         self, request: console_pb2.ListEventsRequest, context: _Context
     ) -> console_pb2.ListEventsResponse:
@@ -291,6 +306,8 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             answer.series.extend(to_proto(console_pb2.Series, one) for one in series)
         if request.node_name and (node := self._views.node_detail(request.node_name)) is not None:
             answer.node.CopyFrom(to_proto(console_pb2.NodeDetail, node))
+        if request.idle:
+            answer.idle.CopyFrom(to_proto(money_pb2.IdleView, self._views.idle()))
         if request.events:
             events = self._events.recent(EVENT_LIMIT)
             answer.events.extend(to_proto(common_pb2.Event, event) for event in events)

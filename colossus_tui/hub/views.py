@@ -17,6 +17,7 @@ from colossus_tui.hub.events import Events
 from colossus_tui.hub.gpus import RunGpuFigures
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.links import Links
+from colossus_tui.hub.money.site import SiteCosts
 from colossus_tui.hub.nodes import GREY_SECONDS, STALE_SECONDS, NodeRecord, Nodes, freshness
 from colossus_tui.hub.runs import summary
 from colossus_tui.hub.runs.live import LiveRun
@@ -30,6 +31,7 @@ from colossus_tui.model import (
     Freshness,
     Gpu,
     HostInventory,
+    IdleView,
     MetricValue,
     MigInstance,
     MissingReason,
@@ -72,6 +74,7 @@ class Views:
         roll_ups: RollUps,
         limits: Limits,
         standing: Callable[[str], Standing | None] | None,
+        costs: SiteCosts,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._site_name = site_name
@@ -84,6 +87,7 @@ class Views:
         self._gpu_figures = gpu_figures
         self._roll_ups = roll_ups
         self._limits = limits
+        self._costs = costs
         self._has_owner = standing is not None
         self._standing: Callable[[str], Standing | None] = standing or (lambda _: None)
         self._clock = clock
@@ -355,7 +359,12 @@ class Views:
             cpu_utilisation_ratio=float(used.mean(dtype=np.float64)) if used.size else None,
             alerts=(*self._limits.alerts(), *self._site_alerts(ages)),
             limits=self._limits.now(),
+            money=self._costs.now(),
         )
+
+    def idle(self) -> IdleView:
+        """Return GPUs that cost and do no work."""
+        return self._costs.idle.view()
 
     def _site_alerts(self, ages: npt.NDArray[np.float64]) -> tuple[Alert, ...]:
         """Return the alerts of nodes, of at most ALERT_LIMIT of them."""

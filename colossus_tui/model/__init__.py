@@ -21,6 +21,14 @@ from colossus_tui.model.action import (
     RunSpec,
 )
 from colossus_tui.model.event import Alert, Event, Severity
+from colossus_tui.model.money import (
+    NO_PRICES,
+    IdleGroup,
+    IdleKind,
+    IdleView,
+    Money,
+    SiteMoney,
+)
 from colossus_tui.model.node import (
     CollectorStatus,
     Freshness,
@@ -68,6 +76,7 @@ from colossus_tui.model.view import Header, Hub, LinkedRelay, Site, View
 
 __all__ = [
     "END_STATES",
+    "NO_PRICES",
     "RUN_ID",
     "Action",
     "ActionParameters",
@@ -89,6 +98,9 @@ __all__ = [
     "Header",
     "HostInventory",
     "Hub",
+    "IdleGroup",
+    "IdleKind",
+    "IdleView",
     "Job",
     "LinkedRelay",
     "MapLayout",
@@ -98,6 +110,7 @@ __all__ = [
     "MetricValue",
     "MigInstance",
     "MissingReason",
+    "Money",
     "NamedLimit",
     "Node",
     "NodeDetail",
@@ -127,6 +140,7 @@ __all__ = [
     "ShedStep",
     "Site",
     "SiteMap",
+    "SiteMoney",
     "Spread",
     "Verb",
     "View",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from colossus_tui.model.action import Action
 from colossus_tui.model.event import Alert, Event
+from colossus_tui.model.money import Money
 from colossus_tui.model.node import Gpu
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.site import Place
@@ -126,6 +127,9 @@ class Run:
     step_source: str = ""
     node_count: int = 0
     flex_tier: int = 0
+    money: Money = field(default_factory=Money)
+    energy_joules: float | None = None
+    gpu_hours: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

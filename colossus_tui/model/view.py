@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from colossus_tui.model.action import Action
 from colossus_tui.model.event import Alert, Event
+from colossus_tui.model.money import IdleView, SiteMoney
 from colossus_tui.model.node import Node, NodeDetail
 from colossus_tui.model.playback import Playback
 from colossus_tui.model.run import Run, RunDetail, Series
@@ -68,6 +69,7 @@ class Site:
     cpu_utilisation_ratio: float | None = None
     alerts: tuple[Alert, ...] = ()
     limits: tuple[NamedLimit, ...] = ()
+    money: SiteMoney = field(default_factory=SiteMoney)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +88,4 @@ class View:
     skipped_count: int = 0
     map: SiteMap | None = None
     playback: Playback | None = None  # of a replay
+    idle: IdleView | None = None

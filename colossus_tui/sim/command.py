@@ -22,6 +22,17 @@ if TYPE_CHECKING:
 
 USAGE_ERROR = 2
 NODES, NODE_LIMIT = 1_000, 500_000
+# Of nobody's contract: GPU-hours as they are rented, energy by day and by night, a site's cooling.
+PRICES = """
+[prices]
+currency = "$"
+gpu_hour = { default = 2.10, "GB300" = 3.20 }
+mwh = [
+    42, 40, 38, 38, 39, 44, 52, 61, 66, 64, 60, 56, 54, 53, 54, 57, 63, 71, 76, 74, 66, 58, 50, 45,
+]
+overhead = 1.25
+source = "modelled"
+"""
 REPORT_SECONDS = 10.0
 
 
@@ -45,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-failures", action="store_true", help="nodes fail by the scenario only, not by chance"
     )
     parser.add_argument(
-        "--limits", action="store_true", help="print the site's limits as settings of a hub"
+        "--limits", action="store_true", help="print the site's limits and prices as settings"
     )
 
 
@@ -102,13 +113,13 @@ def planned(arguments: argparse.Namespace) -> tuple[SitePlan, Scenario | None]:
 
 
 def limits(plan: SitePlan) -> str:
-    """Return the halls' named limits as settings of a hub."""
+    """Return the halls' named limits, and prices, as settings of a hub."""
     tables = [
         f'[[limits]]\nname = "{limit.name}"\nhall = "{plan.hall_names[limit.halls[0]]}"\n'
         f"megawatts = {limit.megawatts:.6f}\n"
         for limit in plan.limits[: len(plan.hall_names)]  # those of feeds come after
     ]
-    return "\n".join(tables)
+    return "\n".join([*tables, PRICES.lstrip()])
 
 
 async def _carry(arguments: argparse.Namespace, addresses: tuple[str, ...]) -> None:

@@ -28,7 +28,7 @@ from colossus_tui.model import (
 )
 
 BULK_LIMIT = 1_000
-_SUMMED = ("redo_steps", "work_at_risk", "power_change")
+_SUMMED = ("redo_steps", "work_at_risk", "interruption_cost", "power_change")
 
 
 @dataclass(frozen=True, slots=True)

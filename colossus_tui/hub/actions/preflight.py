@@ -7,6 +7,8 @@ import time
 from colossus_tui.hub.actions import policy
 from colossus_tui.hub.backends.agreement import landing_step
 from colossus_tui.hub.backends.base import Backend
+from colossus_tui.hub.backends.gang import fuse_of
+from colossus_tui.hub.money.interruption import interruption
 from colossus_tui.model import ActionParameters, Figure, Preflight, Run, RunState, Verb
 from colossus_tui.text import bytes_
 
@@ -24,6 +26,7 @@ def preflight(
     figures = [
         *(figure for figure in _landing(verb, run) if figure.name not in own),
         _work_at_risk(run),
+        *interruption(verb, run, fuse_of(parameters)),
         *([_save_time(run)] if verb in _SAVES else []),
         *([_power(run)] if verb in _STOPS or verb is Verb.RESUME else []),
         *([_watchdog(run)] if verb is Verb.FREEZE else []),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from colossus_protos.v1 import run_pb2
 from colossus_tui.hub.actions.ports import ObservedRank
 from colossus_tui.hub.config import RUN_FACTS
+from colossus_tui.hub.money.ledger import Spent
 from colossus_tui.hub.runs import scheduled
 from colossus_tui.hub.runs.checkpoints import CheckpointRows, SavedPaths
 from colossus_tui.hub.runs.history import History
@@ -73,6 +74,7 @@ class LiveRun:
     progress: Progress = field(default_factory=Progress)
     history: History = field(default_factory=History)
     ledger: Ledger = field(default_factory=Ledger)
+    spent: Spent = field(default_factory=Spent)
     attempt_seen: float = 0.0  # hub's monotonic clock: first report of this attempt
     step_seen: float = 0.0  # hub's monotonic clock: last whole step
     read_at: float | None = None  # hub's monotonic clock: from disk; None for one of this hub's
@@ -285,6 +287,7 @@ class LiveRun:
                 "top_step": self.top_step,
                 "facts": self.facts,
                 "ledger": self.ledger.state(),
+                "spent": self.spent.state(),
                 "durable": durable
                 and {
                     "step": durable.step,
@@ -313,6 +316,7 @@ class LiveRun:
         run.rest = RunState(rest) if (rest := state.get("rest")) else None
         run.facts = {name: float(value) for name, value in state["facts"].items()}
         run.ledger.restore(state["ledger"])
+        run.spent = Spent.restored(state.get("spent", {}))
         if durable := state["durable"]:
             paths = SavedPaths.restore(durable.pop("paths", None), durable.pop("points", ()))
             run.durable = Durable(paths=paths, **durable)

@@ -62,6 +62,7 @@ class Registry:
         linked: Tells whether a node's agent is linked.
         frames: Tells how old the newest frames of nodes are.
         gpus: Tells what the GPUs do that a run holds.
+        priced: Returns a run as it is shown with what it costs.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class Registry:
         frames: FrameAges,
         gpus: GpuFigures,
         clock: Callable[[], float] = time.monotonic,
+        priced: Callable[[LiveRun, Run], Run] = lambda _, shown: shown,
     ) -> None:
+        self._priced = priced
         self._disk = RunDisk(database)
         self._events = events
         self._configured = configured
@@ -335,7 +338,8 @@ class Registry:
         if run is None:
             return None
         told = self._configured.get(run_id, RunConfig())
-        return summarise(run, told, self._gpus.of(run_id), self.node_ages(run), self._clock())
+        gpus, ages = self._gpus.of(run_id), self.node_ages(run)
+        return self._priced(run, summarise(run, told, gpus, ages, self._clock()))
 
     def all(self) -> list[Run]:
         """Return every run as consoles see it."""

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from colossus_protos.v1 import action_pb2 as _action_pb2
 from colossus_protos.v1 import common_pb2 as _common_pb2
 from colossus_protos.v1 import frame_pb2 as _frame_pb2
+from colossus_protos.v1 import money_pb2 as _money_pb2
 from colossus_protos.v1 import recording_pb2 as _recording_pb2
 from colossus_protos.v1 import run_pb2 as _run_pb2
 from colossus_protos.v1 import site_pb2 as _site_pb2
@@ -333,6 +334,9 @@ class Run(_message.Message):
     STEP_SOURCE_FIELD_NUMBER: _builtins.int
     NODE_COUNT_FIELD_NUMBER: _builtins.int
     FLEX_TIER_FIELD_NUMBER: _builtins.int
+    MONEY_FIELD_NUMBER: _builtins.int
+    ENERGY_JOULES_FIELD_NUMBER: _builtins.int
+    GPU_HOURS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Identity."""
     label: _builtins.str
@@ -435,6 +439,12 @@ class Run(_message.Message):
     """Nodes it is on."""
     flex_tier: _builtins.int
     """When power must be shed, runs of tier 3 give way first, then 2, then 1; 0 is never touched."""
+    energy_joules: _builtins.float
+    """Energy of its GPUs so far, over all attempts, joules: of those whose power was measured, see
+    money.metered_ratio.
+    """
+    gpu_hours: _builtins.float
+    """GPU-hours that it has held so far, over all attempts."""
     @_builtins.property
     def node_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Nodes it is on, by name; of many only the first 64, except of one run in full."""
@@ -454,6 +464,10 @@ class Run(_message.Message):
     @_builtins.property
     def job(self) -> Global___Job:
         """What its scheduler says of it, in the scheduler's words; absent for a local run."""
+
+    @_builtins.property
+    def money(self) -> _money_pb2.Money:
+        """What it costs."""
 
     def __init__(
         self,
@@ -513,10 +527,13 @@ class Run(_message.Message):
         step_source: _builtins.str = ...,
         node_count: _builtins.int = ...,
         flex_tier: _builtins.int = ...,
+        money: _money_pb2.Money | None = ...,
+        energy_joules: _builtins.float | None = ...,
+        gpu_hours: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "durable_step", b"durable_step", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "grad_norm", b"grad_norm", "job", b"job", "joules_per_token", b"joules_per_token", "loss", b"loss", "mfu_ratio", b"mfu_ratio", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_energy_joules", b"_energy_joules", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_gpu_hours", b"_gpu_hours", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "durable_step", b"durable_step", "energy_joules", b"energy_joules", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "gpu_hours", b"gpu_hours", "grad_norm", b"grad_norm", "job", b"job", "joules_per_token", b"joules_per_token", "loss", b"loss", "mfu_ratio", b"mfu_ratio", "money", b"money", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "age_seconds", b"age_seconds", "alerts", b"alerts", "alive_rank_count", b"alive_rank_count", "attempt", b"attempt", "backend", b"backend", "backend_priority", b"backend_priority", "badput", b"badput", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "command", b"command", "durable_step", b"durable_step", "durable_time_unix_ns", b"durable_time_unix_ns", "eta_unix_ns", b"eta_unix_ns", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "flex_tier", b"flex_tier", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "generation", b"generation", "gpu_count", b"gpu_count", "grad_norm", b"grad_norm", "hooked", b"hooked", "job", b"job", "joules_per_token", b"joules_per_token", "label", b"label", "loss", b"loss", "mfu_method", b"mfu_method", "mfu_ratio", b"mfu_ratio", "node_count", b"node_count", "node_names", b"node_names", "open_action_id", b"open_action_id", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "priority_class", b"priority_class", "rank_count", b"rank_count", "recent_losses", b"recent_losses", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_id", b"run_id", "started_time_unix_ns", b"started_time_unix_ns", "state", b"state", "state_since_unix_ns", b"state_since_unix_ns", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "step_source", b"step_source", "step_time_unix_ns", b"step_time_unix_ns", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours", "work_unit", b"work_unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_energy_joules", b"_energy_joules", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_gpu_hours", b"_gpu_hours", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "age_seconds", b"age_seconds", "alerts", b"alerts", "alive_rank_count", b"alive_rank_count", "attempt", b"attempt", "backend", b"backend", "backend_priority", b"backend_priority", "badput", b"badput", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "command", b"command", "durable_step", b"durable_step", "durable_time_unix_ns", b"durable_time_unix_ns", "energy_joules", b"energy_joules", "eta_unix_ns", b"eta_unix_ns", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "flex_tier", b"flex_tier", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "generation", b"generation", "gpu_count", b"gpu_count", "gpu_hours", b"gpu_hours", "grad_norm", b"grad_norm", "hooked", b"hooked", "job", b"job", "joules_per_token", b"joules_per_token", "label", b"label", "loss", b"loss", "mfu_method", b"mfu_method", "mfu_ratio", b"mfu_ratio", "money", b"money", "node_count", b"node_count", "node_names", b"node_names", "open_action_id", b"open_action_id", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "priority_class", b"priority_class", "rank_count", b"rank_count", "recent_losses", b"recent_losses", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_id", b"run_id", "started_time_unix_ns", b"started_time_unix_ns", "state", b"state", "state_since_unix_ns", b"state_since_unix_ns", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "step_source", b"step_source", "step_time_unix_ns", b"step_time_unix_ns", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours", "work_unit", b"work_unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__checkpoint_bytes: _TypeAlias = _typing.Literal["checkpoint_bytes"]  # noqa: Y015
     _WhichOneofArgType__checkpoint_bytes: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes"]  # noqa: Y015
@@ -526,12 +543,16 @@ class Run(_message.Message):
     _WhichOneofArgType__checkpoint_seconds: _TypeAlias = _typing.Literal["_checkpoint_seconds", b"_checkpoint_seconds"]  # noqa: Y015
     _WhichOneofReturnType__durable_step: _TypeAlias = _typing.Literal["durable_step"]  # noqa: Y015
     _WhichOneofArgType__durable_step: _TypeAlias = _typing.Literal["_durable_step", b"_durable_step"]  # noqa: Y015
+    _WhichOneofReturnType__energy_joules: _TypeAlias = _typing.Literal["energy_joules"]  # noqa: Y015
+    _WhichOneofArgType__energy_joules: _TypeAlias = _typing.Literal["_energy_joules", b"_energy_joules"]  # noqa: Y015
     _WhichOneofReturnType__ettr_ratio: _TypeAlias = _typing.Literal["ettr_ratio"]  # noqa: Y015
     _WhichOneofArgType__ettr_ratio: _TypeAlias = _typing.Literal["_ettr_ratio", b"_ettr_ratio"]  # noqa: Y015
     _WhichOneofReturnType__ettr_ratio_1h: _TypeAlias = _typing.Literal["ettr_ratio_1h"]  # noqa: Y015
     _WhichOneofArgType__ettr_ratio_1h: _TypeAlias = _typing.Literal["_ettr_ratio_1h", b"_ettr_ratio_1h"]  # noqa: Y015
     _WhichOneofReturnType__ettr_ratio_24h: _TypeAlias = _typing.Literal["ettr_ratio_24h"]  # noqa: Y015
     _WhichOneofArgType__ettr_ratio_24h: _TypeAlias = _typing.Literal["_ettr_ratio_24h", b"_ettr_ratio_24h"]  # noqa: Y015
+    _WhichOneofReturnType__gpu_hours: _TypeAlias = _typing.Literal["gpu_hours"]  # noqa: Y015
+    _WhichOneofArgType__gpu_hours: _TypeAlias = _typing.Literal["_gpu_hours", b"_gpu_hours"]  # noqa: Y015
     _WhichOneofReturnType__grad_norm: _TypeAlias = _typing.Literal["grad_norm"]  # noqa: Y015
     _WhichOneofArgType__grad_norm: _TypeAlias = _typing.Literal["_grad_norm", b"_grad_norm"]  # noqa: Y015
     _WhichOneofReturnType__joules_per_token: _TypeAlias = _typing.Literal["joules_per_token"]  # noqa: Y015
@@ -571,11 +592,15 @@ class Run(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__durable_step) -> _WhichOneofReturnType__durable_step | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__energy_joules) -> _WhichOneofReturnType__energy_joules | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ettr_ratio) -> _WhichOneofReturnType__ettr_ratio | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ettr_ratio_1h) -> _WhichOneofReturnType__ettr_ratio_1h | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ettr_ratio_24h) -> _WhichOneofReturnType__ettr_ratio_24h | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_hours) -> _WhichOneofReturnType__gpu_hours | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__grad_norm) -> _WhichOneofReturnType__grad_norm | None: ...
     @_typing.overload
@@ -1258,6 +1283,7 @@ class Site(_message.Message):
     CPU_UTILISATION_RATIO_FIELD_NUMBER: _builtins.int
     ALERTS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    MONEY_FIELD_NUMBER: _builtins.int
     site_name: _builtins.str
     """Name from the hub's settings."""
     node_count: _builtins.int
@@ -1290,6 +1316,10 @@ class Site(_message.Message):
     def limits(self) -> _containers.RepeatedCompositeFieldContainer[_site_pb2.NamedLimit]:
         """Named limits of power."""
 
+    @_builtins.property
+    def money(self) -> _money_pb2.SiteMoney:
+        """What its GPUs cost."""
+
     def __init__(
         self,
         *,
@@ -1306,10 +1336,11 @@ class Site(_message.Message):
         cpu_utilisation_ratio: _builtins.float | None = ...,
         alerts: _abc.Iterable[Global___Alert] | None = ...,
         limits: _abc.Iterable[_site_pb2.NamedLimit] | None = ...,
+        money: _money_pb2.SiteMoney | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "power_watts", b"power_watts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "money", b"money", "power_watts", b"power_watts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "age_seconds", b"age_seconds", "alerts", b"alerts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "gpu_count", b"gpu_count", "limits", b"limits", "node_count", b"node_count", "power_basis", b"power_basis", "power_node_count", b"power_node_count", "power_watts", b"power_watts", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_counts", b"run_counts", "site_name", b"site_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "age_seconds", b"age_seconds", "alerts", b"alerts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "gpu_count", b"gpu_count", "limits", b"limits", "money", b"money", "node_count", b"node_count", "power_basis", b"power_basis", "power_node_count", b"power_node_count", "power_watts", b"power_watts", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_counts", b"run_counts", "site_name", b"site_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_utilisation_ratio: _TypeAlias = _typing.Literal["cpu_utilisation_ratio"]  # noqa: Y015
     _WhichOneofArgType__cpu_utilisation_ratio: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio"]  # noqa: Y015
@@ -1819,6 +1850,7 @@ class WatchViewRequest(_message.Message):
     SERIES_FIELD_NUMBER: _builtins.int
     MAX_POINTS_FIELD_NUMBER: _builtins.int
     MAP_FIELD_NUMBER: _builtins.int
+    IDLE_FIELD_NUMBER: _builtins.int
     runs: _builtins.bool
     """The site and all runs."""
     nodes: _builtins.bool
@@ -1833,6 +1865,8 @@ class WatchViewRequest(_message.Message):
     """Shortest time between two answers, seconds; 0 for 1."""
     max_points: _builtins.int
     """At most so many points a series."""
+    idle: _builtins.bool
+    """Idle GPUs."""
     @_builtins.property
     def series(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """History of run_id to send along; empty for none."""
@@ -1853,10 +1887,11 @@ class WatchViewRequest(_message.Message):
         series: _abc.Iterable[_builtins.str] | None = ...,
         max_points: _builtins.int = ...,
         map: _site_pb2.MapRequest | None = ...,
+        idle: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["map", b"map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "map", b"map", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "run_id", b"run_id", "runs", b"runs", "series", b"series"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "idle", b"idle", "map", b"map", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "run_id", b"run_id", "runs", b"runs", "series", b"series"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1880,6 +1915,7 @@ class WatchViewResponse(_message.Message):
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
     MAP_FIELD_NUMBER: _builtins.int
     PLAYBACK_FIELD_NUMBER: _builtins.int
+    IDLE_FIELD_NUMBER: _builtins.int
     skipped_count: _builtins.int
     """States left out since the last answer because the console was slow."""
     @_builtins.property
@@ -1928,6 +1964,10 @@ class WatchViewResponse(_message.Message):
     def playback(self) -> _recording_pb2.Playback:
         """Where the replay stands; absent of a hub."""
 
+    @_builtins.property
+    def idle(self) -> _money_pb2.IdleView:
+        """Idle GPUs; absent unless asked for."""
+
     def __init__(
         self,
         *,
@@ -1943,10 +1983,11 @@ class WatchViewResponse(_message.Message):
         skipped_count: _builtins.int = ...,
         map: _site_pb2.SiteMap | None = ...,
         playback: _recording_pb2.Playback | None = ...,
+        idle: _money_pb2.IdleView | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "map", b"map", "node", b"node", "playback", b"playback", "run", b"run", "site", b"site"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "playback", b"playback", "run", b"run", "site", b"site"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "events", b"events", "header", b"header", "map", b"map", "node", b"node", "nodes", b"nodes", "playback", b"playback", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "events", b"events", "header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "nodes", b"nodes", "playback", b"playback", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2045,6 +2086,36 @@ class ListPlacesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListPlacesResponse: _TypeAlias = ListPlacesResponse  # noqa: Y015
+
+@_typing.final
+class ListIdleResponse(_message.Message):
+    """Answer to ListIdleRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    IDLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def idle(self) -> _money_pb2.IdleView:
+        """Idle GPUs."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        idle: _money_pb2.IdleView | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "idle", b"idle"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "idle", b"idle"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIdleResponse: _TypeAlias = ListIdleResponse  # noqa: Y015
 
 @_typing.final
 class LinkedRelay(_message.Message):

@@ -5,6 +5,7 @@ What consoles read: runs, nodes, GPUs, events and history."""
 
 from collections import abc as _abc
 from colossus_protos.v1 import console_pb2 as _console_pb2
+from colossus_protos.v1 import money_pb2 as _money_pb2
 from colossus_protos.v1 import site_pb2 as _site_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -39,6 +40,8 @@ class ConsoleStub:
     """GPUs that a filter meets."""
     ListPlaces: _aio.UnaryUnaryMultiCallable[_site_pb2.ListPlacesRequest, _console_pb2.ListPlacesResponse]
     """Places or runs with their roll-ups."""
+    ListIdle: _aio.UnaryUnaryMultiCallable[_money_pb2.ListIdleRequest, _console_pb2.ListIdleResponse]
+    """GPUs that cost and do no work."""
     WatchView: _aio.UnaryStreamMultiCallable[_console_pb2.WatchViewRequest, _console_pb2.WatchViewResponse]
     """A view, each time it changes, at most once a period."""
 
@@ -132,6 +135,14 @@ class ConsoleServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_site_pb2.ListPlacesRequest, _abc.Awaitable[_console_pb2.ListPlacesResponse]],
     ) -> _abc.Awaitable[_console_pb2.ListPlacesResponse]:
         """Places or runs with their roll-ups."""
+
+    @_abc_1.abstractmethod
+    def ListIdle(
+        self,
+        request: _money_pb2.ListIdleRequest,
+        context: _aio.ServicerContext[_money_pb2.ListIdleRequest, _abc.Awaitable[_console_pb2.ListIdleResponse]],
+    ) -> _abc.Awaitable[_console_pb2.ListIdleResponse]:
+        """GPUs that cost and do no work."""
 
     @_abc_1.abstractmethod
     def WatchView(

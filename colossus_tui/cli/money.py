@@ -1,0 +1,101 @@
+"""`colossus money`: what the site and its runs cost, and GPUs that cost and do no work."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from colossus_tui.cli.output import table
+from colossus_tui.model import NO_PRICES, IdleGroup, IdleView, Run, SiteMoney
+from colossus_tui.text import age, duration, money, number, ratio, safe
+
+if TYPE_CHECKING:
+    from colossus_tui.client import Client
+
+
+def costs(client: Client, arguments: argparse.Namespace) -> tuple[dict[str, Any], str]:
+    """Costs of the site and of all runs, and idle GPUs."""
+    del arguments
+    site, runs, idle = client.site(), client.runs(), client.idle()
+    parts = [site_lines(site.money)]
+    parts += ["", runs_table(runs) if runs else "no runs"]
+    parts += ["", idle_line(idle), *([idle_table(idle.groups, site.money)] if idle.groups else [])]
+    return {"money": site.money, "runs": runs, "idle": idle}, "\n".join(parts)
+
+
+def site_lines(site: SiteMoney) -> str:
+    """Return what the site costs, or what to do that it is known."""
+    sign = site.currency
+    if not sign:
+        return NO_PRICES
+    energy = "energy not priced"
+    if site.energy_per_hour is not None:
+        energy = (
+            f"energy {money(site.energy_per_hour, sign)}/h "
+            f"({site.metered_gpu_count}/{site.gpu_count} GPUs metered, "
+            f"{money(site.per_megawatt_hour, sign)}/MWh now, overhead {site.overhead_ratio:.2f})"
+        )
+    source = f", prices: {safe(site.source, 40)}" if site.source else ""
+    gpus = money(site.gpus_per_hour, sign) + ("/h" if site.gpus_per_hour is not None else "")
+    return (
+        f"{money(site.per_hour, sign)}/h for {number(site.gpu_count)} GPUs{source}\n"
+        f"GPUs {gpus}, {energy}\n"
+        f"held but idle {money(site.held_idle_per_hour, sign)}/h, "
+        f"free {money(site.free_per_hour, sign)}/h"
+    )
+
+
+def runs_table(runs: Sequence[Run]) -> str:
+    """Return what each run costs; what is ahead is modelled, at the present rate."""
+    heads = (
+        "RUN", "STATE", "GPUS", "COST/H", "SO FAR", "COVERS", "TO FINISH (MODELLED)",
+        "PER 1E9 TOKENS", "AT RISK", "GPU-HOURS", "MWH",
+    )  # fmt: skip
+    rows = [
+        (
+            safe(run.run_id, 63),
+            run.state.value,
+            number(run.gpu_count),
+            *(money(value, run.money.currency) for value in (run.money.per_hour, run.money.so_far)),
+            ratio(run.money.covered_ratio),
+            *(
+                money(value, run.money.currency)
+                for value in (run.money.to_finish, run.money.per_billion_tokens, run.money.at_risk)
+            ),
+            number(run.gpu_hours, 1),
+            number(None if run.energy_joules is None else run.energy_joules / 3.6e9, 3),
+        )
+        for run in runs
+    ]
+    return table(heads, rows, "llrrrrrrrrr")
+
+
+def idle_line(idle: IdleView) -> str:
+    """Return how many GPUs are idle, and how many could be judged."""
+    count = sum(group.gpu_count for group in idle.groups)
+    return (
+        f"{number(count)} idle GPUs of {number(idle.gpu_count)}; {number(idle.judged_gpu_count)} "
+        f"tell whether they work; held ones count after {duration(idle.idle_seconds)}"
+    )
+
+
+def idle_table(groups: Sequence[IdleGroup], site: SiteMoney) -> str:
+    """Return who holds idle GPUs, how many, since when, and what they cost."""
+    heads = ("IDLE", "RUN", "USER", "HALL", "WHY", "GPUS", "LONGEST", "MEDIAN", "COST/H", "NODES")
+    rows = [
+        (
+            group.kind.value,
+            safe(group.run_id, 63) or "-",
+            safe(group.user, 32) or "-",
+            safe(group.hall, 63) or "-",
+            safe(group.why, 40),
+            number(group.gpu_count),
+            (">= " if group.at_least else "") + age(group.oldest_since_unix_ns),
+            age(group.median_since_unix_ns),
+            money(group.per_hour, site.currency),
+            ", ".join(safe(name, 63) for name in group.node_names),
+        )
+        for group in groups
+    ]
+    return table(heads, rows, "lllllrrrrl")

@@ -1,0 +1,1 @@
+"""Money: the site's prices, what runs have cost, and GPUs that cost and do no work."""
