@@ -282,7 +282,16 @@ BUDGETS = {
 
 def main() -> int:
     """Measure and print; return 1 when the console is over a budget."""
-    asked = options("console", __doc__, site="the map of the whole simulated site instead")
+    asked = options(
+        "console",
+        __doc__,
+        site="the map of the whole simulated site instead",
+        screens="every screen on a simulated site instead",
+    )
+    if asked.screens:
+        from bench import console_screens
+
+        return console_screens.main(quick=asked.quick, as_json=asked.json)
     if asked.site:
         from bench import console_site
 

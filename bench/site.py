@@ -72,12 +72,16 @@ class Watch:
 class Stand:
     """A hub and a simulated site as processes of their own."""
 
-    def __init__(self, folder: Path, nodes: int, *, relay_nodes: int = 1_024) -> None:
+    def __init__(
+        self, folder: Path, nodes: int, *, relay_nodes: int = 1_024, settings: Path | None = None
+    ) -> None:
         self.address = f"unix:{folder}/hub.sock"
         self.nodes = nodes
         self._log = (folder / "log").open("wb")
+        told = ("--config", str(settings)) if settings is not None else ()
         self.hub = self._spawn(
-            "colossus_tui.hub", "--listen", self.address, "--state-dir", str(folder / "state")
+            *("colossus_tui.hub", "--listen", self.address, "--state-dir", str(folder / "state")),
+            *told,
         )
         self._folder = folder
         self._relay_nodes = relay_nodes
