@@ -8,10 +8,11 @@ from dataclasses import replace
 import grpc
 import grpc.aio
 
-from colossus_protos.v1 import console_pb2, money_pb2, site_pb2
+from colossus_protos.v1 import console_pb2, curve_pb2, money_pb2, site_pb2
 from colossus_tui.client._connection import Connection
 from colossus_tui.client.errors import InvalidRequestError, from_rpc
 from colossus_tui.model import (
+    Curve,
     Event,
     Found,
     Gpu,
@@ -87,6 +88,12 @@ class Looking(Connection):
         )
         answer = await self._call(self._console.GetHistory, request)
         return tuple(from_proto(Series, one) for one in answer.series)
+
+    async def curves(self, run_ids: Sequence[str] = ()) -> tuple[Curve, ...]:
+        """Return how runs learned over their whole lives, of all runs or of these."""
+        request = curve_pb2.GetCurvesRequest(run_ids=run_ids)
+        answer = await self._call(self._console.GetCurves, request)
+        return tuple(from_proto(Curve, curve) for curve in answer.curves)
 
     async def place_history(
         self,
@@ -166,12 +173,16 @@ class Looking(Connection):
         period: float = 1.0,
         map: MapRequest | None = None,
         idle: bool = False,
+        curves: bool = False,
+        span: float = 0.0,
     ) -> AsyncIterator[View]:
         """Yield the view each time it changes, at most once a period, until the hub goes away.
 
         Args:
             map: A map to send along; each one yielded has its layout.
             idle: Whether to send idle GPUs along.
+            curves: How all runs learned; each view has all curves, as new as some seconds.
+            span: How far the series reach back, seconds; 0 for what the finest level holds.
 
         Raises:
             HubUnreachableError: The hub went away; call again to go on.
@@ -189,14 +200,20 @@ class Looking(Connection):
             period_seconds=period,
             map=to_proto(site_pb2.MapRequest, map) if map else None,
             idle=idle,
+            curves=curves,
+            span_seconds=span,
         )
-        layout: MapLayout | None = None  # the hub sends it only when it has changed
+        layout: MapLayout | None = None  # the hub sends it only when it has changed,
+        learned: dict[str, Curve] = {}  # and of the curves those that have
         try:
             async for answer in self._console.WatchView(request):
                 view = from_proto(View, answer)
                 if view.map is not None:
                     layout = view.map.layout or layout
                     view = replace(view, map=replace(view.map, layout=layout))
+                if curves:
+                    learned |= {curve.run_id: curve for curve in view.curves}
+                    view = replace(view, curves=tuple(learned.values()))
                 yield view
         except grpc.aio.AioRpcError as error:
             raise from_rpc(error, self.address, self.timeout) from None

@@ -19,6 +19,7 @@ from colossus_tui.model import (
     Action,
     ActionParameters,
     BulkPreflight,
+    Curve,
     Event,
     Found,
     Gpu,
@@ -197,6 +198,10 @@ class Client:
             self._client.history(run_id, series, max_points=max_points, since_unix_ns=since_unix_ns)
         )
 
+    def curves(self, run_ids: Sequence[str] = ()) -> tuple[Curve, ...]:
+        """Return how runs learned over their whole lives, of all runs or of these."""
+        return self._run(self._client.curves(run_ids))
+
     def place_history(
         self,
         kind: PlaceKind,
@@ -246,6 +251,8 @@ class Client:
         period: float = 1.0,
         map: MapRequest | None = None,
         idle: bool = False,
+        curves: bool = False,
+        span: float = 0.0,
     ) -> Iterator[View]:
         """Yield the view each time it changes, at most once a period, until the hub goes away."""
         return self._iterate(
@@ -260,6 +267,8 @@ class Client:
                 period=period,
                 map=map,
                 idle=idle,
+                curves=curves,
+                span=span,
             )
         )
 

@@ -84,6 +84,7 @@ class Hub:
             self._gpus,
             priced=self._ledger.priced,
         )
+        self._roll_ups.rates = self._registry.rates
         self._backends = self._make_backends()
         holding: dict[str, str] = {}
         self._drain = Drain(self._registry, self._backends, self._registry.all)
@@ -187,7 +188,7 @@ class Hub:
                     tasks.create_task(backend.discover())
         finally:
             await server.stop(STOP_GRACE_SECONDS)
-            await self._flush()
+            await self._flush(is_last=True)
             self._database.close()
 
     async def _export(self, config: PrometheusConfig) -> None:
@@ -229,17 +230,18 @@ class Hub:
                 run.history.add_rate("power_watts", time.time_ns(), figures.power_watts)
             self._ledger.add(run, figures, seconds)
 
-    async def _flush(self, turn: int | None = None) -> None:
+    async def _flush(self, turn: int | None = None, *, is_last: bool = False) -> None:
         """Write what is new; then agents and relays may forget what was taken in before.
 
         Args:
             turn: Which share of the agents are told so now: all at once would be a burst.
+            is_last: Write also what could wait.
         """
         lows = self._nodes.sequences.low
         direct = self._links.direct_names()[turn::ACKNOWLEDGE_TICKS] if turn is not None else ()
         received = {name: int(lows[self._nodes.records[name].rows.node_row]) for name in direct}
         taken = self._relays.taken()
-        await self._registry.flush()
+        await self._registry.flush(is_last=is_last)
         await self._events.flush()
         await self._journal.flush()
         if self._database.is_behind:

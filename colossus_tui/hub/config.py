@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import re
 import tomllib
@@ -31,6 +32,7 @@ RUN_FACTS = (
     "target_tokens",
     "watchdog_seconds",
     "checkpoint_plan_seconds",
+    "earlier_tokens",
 )
 ROLES = ("viewer", "operator")
 SETTINGS = (
@@ -64,6 +66,7 @@ class RunConfig:
     facts: Mapping[str, float] = field(default_factory=dict)
     protected: bool = False
     flex_tier: int | None = None  # None: as its class has it
+    planned_end_unix_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +220,7 @@ def read_file(path: str) -> dict[str, Any]:
 def _run(path: str, name: str, table: Any) -> RunConfig:
     if not isinstance(table, dict):
         raise ConfigError(f"config {path!r}: runs.{name} must be a table")
-    unknown = sorted(set(table) - {*RUN_FACTS, "protected", "flex_tier"})
+    unknown = sorted(set(table) - {*RUN_FACTS, "protected", "flex_tier", "planned_end"})
     if unknown:
         raise ConfigError(f"config {path!r}: runs.{name}.{unknown[0]} is no setting")
     facts: dict[str, float] = {}
@@ -235,4 +238,25 @@ def _run(path: str, name: str, table: Any) -> RunConfig:
         raise ConfigError(
             f"config {path!r}: runs.{name}.flex_tier must be 0 (never touched) to 3 (first)"
         )
-    return RunConfig(facts, protected, None if tier is None else int(tier))
+    flex_tier = None if tier is None else int(tier)
+    planned_end = _planned_end(path, name, table.get("planned_end"))
+    return RunConfig(facts, protected, flex_tier, planned_end)
+
+
+def _planned_end(path: str, name: str, value: Any) -> int:
+    """Return the end that a date or a time means, Unix nanoseconds: of a date the end of its day.
+
+    What names no time zone is UTC.
+    """
+    if value is None:
+        return 0
+    if not isinstance(value, datetime.date):
+        raise ConfigError(
+            f"config {path!r}: runs.{name}.planned_end must be a date or a time without quotes, "
+            "as 2027-03-01"
+        )
+    if not isinstance(value, datetime.datetime):
+        value = datetime.datetime.combine(value, datetime.time()) + datetime.timedelta(days=1)
+    if value.tzinfo is None:
+        value = value.replace(tzinfo=datetime.UTC)
+    return int(value.timestamp()) * 10**9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from colossus_protos.v1 import (
     common_pb2,
     console_pb2,
     console_pb2_grpc,
+    curve_pb2,
     money_pb2,
     site_pb2,
 )
@@ -23,6 +24,8 @@ from colossus_tui import __version__
 from colossus_tui.hub import caller
 from colossus_tui.hub.events import Events
 from colossus_tui.hub.journal import Journal
+from colossus_tui.hub.runs.curve import POINT_LIMIT
+from colossus_tui.hub.runs.history import RATE_LIMIT
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.site.maps import Maps, UnknownMetricError
 from colossus_tui.hub.site.rollups import RegroupedError, RollUps
@@ -35,6 +38,12 @@ from colossus_tui.wire import from_proto, to_proto
 _Context = grpc.aio.ServicerContext[Any, Any]
 MIN_PERIOD_SECONDS = 0.1
 EVENT_LIMIT, ACTION_LIMIT = 200, 100
+CURVE_SECONDS = 5.0  # how often curves are sent
+CURVE_POINTS = 16_384  # of all runs' curves together; at least LEAST_POINTS each
+LEAST_POINTS = 16
+FAR_SECONDS = 100 * 365.25 * 86_400.0
+# Where the past of a run's rates is kept, beyond the last minutes.
+RATES = {"tokens_per_second": "tokens_per_second", "power_watts": "power.sum"}
 RACKS_AT_ONCE = 32  # take some 20 ms
 REGROUPED_TIMES = 3
 _KINDS = {site_pb2.PlaceKind.Value(f"PLACE_KIND_{kind.name}"): kind for kind in PlaceKind}
@@ -217,13 +226,37 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             events=[to_proto(common_pb2.Event, event) for event in events],
         )
 
+    async def GetCurves(
+        self, request: curve_pb2.GetCurvesRequest, context: _Context
+    ) -> console_pb2.GetCurvesResponse:
+        """How runs learned."""
+        runs = self._registry.runs
+        if unknown := [run_id for run_id in request.run_ids if run_id not in runs]:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"run_ids: no run {unknown[0][:64]}")
+        return console_pb2.GetCurvesResponse(
+            header=self._header(context), curves=self._curves({}, request.run_ids or sorted(runs))
+        )
+
+    def _curves(self, sent: dict[str, int], run_ids: Iterable[str]) -> list[curve_pb2.Curve]:
+        """Return the curves that are not those that were sent, and note them as sent."""
+        runs = self._registry.runs
+        limit = min(max(CURVE_POINTS // max(len(runs), 1), LEAST_POINTS), POINT_LIMIT)
+        found = []
+        for run_id in run_ids:
+            curve = runs[run_id].curve
+            if sent.get(run_id, 0) != curve.revision:
+                sent[run_id] = curve.revision
+                found.append(to_proto(curve_pb2.Curve, curve.shown(run_id, limit)))
+        return found
+
     async def GetHistory(
         self, request: console_pb2.GetHistoryRequest, context: _Context
     ) -> console_pb2.GetHistoryResponse:
         """Values over time."""
         kind = _KINDS.get(request.place_kind)
         if kind is not None:
-            found = [self._past(kind, request, name) for name in list(request.series)[:16]]
+            place, most, since = request.place_name, request.max_points, request.since_unix_ns
+            found = [self._past(kind, place, one, most, since) for one in request.series[:16]]
             return console_pb2.GetHistoryResponse(
                 header=self._header(context),
                 series=[to_proto(console_pb2.Series, one) for one in found],
@@ -237,21 +270,29 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             header=self._header(context), series=[to_proto(console_pb2.Series, s) for s in series]
         )
 
-    def _past(self, kind: PlaceKind, request: console_pb2.GetHistoryRequest, name: str) -> Series:
-        unit, times, values = self._roll_ups.history(
-            kind, request.place_name, name, request.since_unix_ns
-        )
-        if request.max_points > 1 and len(times) > request.max_points:
+    def _past(
+        self, kind: PlaceKind, place: str, name: str, max_points: int, since_unix_ns: int
+    ) -> Series:
+        unit, times, values = self._roll_ups.history(kind, place, name, since_unix_ns)
+        if max_points > 1 and len(times) > max_points:
             last = len(times) - 1
-            places = [round(n * last / (request.max_points - 1)) for n in range(request.max_points)]
+            places = [round(n * last / (max_points - 1)) for n in range(max_points)]
             times, values = [times[at] for at in places], [values[at] for at in places]
         return Series(name, unit, tuple(times), (-1,) * len(times), tuple(values))
 
     def _series(
         self, run_id: str, names: Any, max_points: int, since_unix_ns: int = 0
     ) -> list[Series]:
-        history = self._registry.runs[run_id].history
-        return [history.series(name, max_points, since_unix_ns) for name in list(names)[:16]]
+        """Return a run's series; rates of before the last minutes come from the roll-ups' past."""
+        history, found = self._registry.runs[run_id].history, []
+        is_long = 0 < since_unix_ns < time.time_ns() - RATE_LIMIT * 10**9
+        for name in list(names)[:16]:
+            if is_long and name in RATES:
+                past = self._past(PlaceKind.RUN, run_id, RATES[name], max_points, since_unix_ns)
+                found.append(replace(past, name=name))
+            else:
+                found.append(history.series(name, max_points, since_unix_ns))
+        return found
 
     async def WatchView(
         self, request: console_pb2.WatchViewRequest, context: _Context
@@ -273,6 +314,7 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
     ) -> AsyncIterator[console_pb2.WatchViewResponse]:
         period = max(request.period_seconds or 1.0, MIN_PERIOD_SECONDS)
         sent_revision, sent_layout, skipped, due = -1, -1, 0, time.monotonic()
+        sent_curves, curves_due = dict[str, int](), due
         while True:
             if self._revision() != sent_revision:
                 sent_revision = self._revision()
@@ -284,6 +326,9 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
                         drawn = replace(drawn, layout=None)
                     answer.map.CopyFrom(to_proto(site_pb2.SiteMap, drawn))
                     sent_layout = layout
+                if request.curves and time.monotonic() >= curves_due:
+                    curves_due = time.monotonic() + CURVE_SECONDS
+                    answer.curves.extend(self._curves(sent_curves, sorted(self._registry.runs)))
                 yield answer
             due += period
             late = time.monotonic() - due
@@ -302,7 +347,9 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             answer.nodes.extend(to_proto(console_pb2.Node, node) for node in self._views.nodes())
         if request.run_id and (run := self._views.run_detail(request.run_id)) is not None:
             answer.run.CopyFrom(to_proto(console_pb2.RunDetail, run))
-            series = self._series(request.run_id, request.series, request.max_points)
+            span = request.span_seconds
+            since = time.time_ns() - int(span * 1e9) if 0 < span < FAR_SECONDS else 0
+            series = self._series(request.run_id, request.series, request.max_points, since)
             answer.series.extend(to_proto(console_pb2.Series, one) for one in series)
         if request.node_name and (node := self._views.node_detail(request.node_name)) is not None:
             answer.node.CopyFrom(to_proto(console_pb2.NodeDetail, node))

@@ -20,6 +20,7 @@ from colossus_tui.model.action import (
     RunOutlook,
     RunSpec,
 )
+from colossus_tui.model.curve import Curve, training_flop
 from colossus_tui.model.event import Alert, Event, Severity
 from colossus_tui.model.money import (
     NO_PRICES,
@@ -88,6 +89,7 @@ __all__ = [
     "Checkpoint",
     "CollectorStatus",
     "Confirmation",
+    "Curve",
     "Event",
     "Extreme",
     "Figure",
@@ -145,4 +147,5 @@ __all__ = [
     "Verb",
     "View",
     "clock_event_reasons",
+    "training_flop",
 ]

@@ -130,6 +130,9 @@ class Run:
     money: Money = field(default_factory=Money)
     energy_joules: float | None = None
     gpu_hours: float | None = None
+    eta_early_unix_ns: int = 0
+    eta_late_unix_ns: int = 0
+    planned_end_unix_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

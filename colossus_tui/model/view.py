@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from colossus_tui.model.action import Action
+from colossus_tui.model.curve import Curve
 from colossus_tui.model.event import Alert, Event
 from colossus_tui.model.money import IdleView, SiteMoney
 from colossus_tui.model.node import Node, NodeDetail
@@ -89,3 +90,4 @@ class View:
     map: SiteMap | None = None
     playback: Playback | None = None  # of a replay
     idle: IdleView | None = None
+    curves: tuple[Curve, ...] = ()

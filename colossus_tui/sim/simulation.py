@@ -76,7 +76,7 @@ class Simulation:
         self.gangs = [Gang(run, index, noise, start_unix_ns) for index, run in enumerate(plan.runs)]
         self._outages = Outages(plan, seed, by_chance=failures)
         self._faults = Faults(scenario or Scenario(), self.physics, self.gangs, self._outages)
-        self._facts = [wire.facts_json(run) for run in plan.runs]
+        self._facts = [wire.facts_json(run, start_unix_ns) for run in plan.runs]
         self._memory = orders.Memory()
         self._boot_counts = np.ones(plan.node_count, np.int32)
         self._modes = np.zeros(plan.node_count, np.uint8)

@@ -5,6 +5,7 @@ A gang's ranks move together. Time comes in with each tick; nothing here reads a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,12 @@ class _Work:
     def later(self, delay_ns: int) -> _Work:
         """Return it as it is after a stop."""
         return _Work(self.until_ns + delay_ns, self.begun_ns, self.acting, self.exits)
+
+
+def mean_loss(run: RunPlan, step: int) -> float:
+    """Return the loss that a run comes to by a step, without its noise."""
+    seen = 0.001 + step * run.tokens_per_step / run.target_tokens
+    return 1.6 + 0.6 * math.pow(seen, -0.35)
 
 
 class Gang(Ranks):
@@ -270,8 +277,7 @@ class Gang(Ranks):
     def _report(self, end_ns: int, own_seconds: npt.NDArray[np.float32]) -> Steps:
         run, count = self.run, self.run.rank_count
         noise = self._noise.read(count, self.step, 7, self._index)
-        seen = 0.001 + self.step * run.tokens_per_step / run.target_tokens
-        loss = 1.6 + 0.6 * seen**-0.35 + 0.006 * self._noise.one(self.step, 3)
+        loss = mean_loss(run, self.step) + 0.006 * self._noise.one(self.step, 3)
         norm = 0.32 * (1 + 0.12 * self._noise.one(self.step, 4))
         return Steps(
             run_id=run.run_id,

@@ -24,7 +24,7 @@ from colossus_tui.sim.physics import (
 )
 from colossus_tui.sim.plan import SitePlan
 from colossus_tui.sim.ranks import NICE, PRIORITY_CLASSES, End
-from colossus_tui.sim.training import Gang
+from colossus_tui.sim.training import Gang, mean_loss
 
 SAMPLE_PERIOD_SECONDS = 1.0
 PRODUCT_NAME = "NVIDIA GB200"
@@ -39,6 +39,7 @@ OTHER_XIDS = {
     31: "GPU memory page fault",
     94: "contained ECC error",
 }
+EARLIER_POINTS = 128  # of a run's life before the simulation begins
 HELD_BYTES = int(0.78 * GPU_MEMORY_BYTES)  # by one rank on its GPU
 _RESIDENT_BYTES = 96 << 30
 _FIRST_PID = 4_000
@@ -111,17 +112,27 @@ def hello(
     return message
 
 
-def facts_json(run: RunPlan) -> str:
-    """Return what a run's loop states of itself."""
-    return json.dumps(
-        {
-            "parameters_count": run.parameters_count,
-            "target_tokens": run.target_tokens,
-            "target_steps": run.target_steps,
-            "watchdog_seconds": run.watchdog_seconds,
-            "checkpoint_plan_seconds": run.checkpoint_plan_seconds,
-        }
-    )
+def facts_json(run: RunPlan, now_unix_ns: int) -> tuple[str, str]:
+    """Return what a run's loop states of itself: on its first node with its earlier life."""
+    facts = {
+        "parameters_count": run.parameters_count,
+        "target_tokens": run.target_tokens,
+        "target_steps": run.target_steps,
+        "watchdog_seconds": run.watchdog_seconds,
+        "checkpoint_plan_seconds": run.checkpoint_plan_seconds,
+        "earlier_tokens": run.first_step * run.tokens_per_step,
+    }
+    steps = sorted({round(run.first_step ** (n / EARLIER_POINTS)) for n in range(EARLIER_POINTS)})
+    steps = [step for step in steps if step < run.first_step] + [run.first_step]
+    earlier = {
+        "tokens": [step * run.tokens_per_step for step in steps],
+        "losses": [round(mean_loss(run, step), 4) for step in steps],
+        "steps": steps,
+        "times_unix_ns": [
+            now_unix_ns - int((run.first_step - step) * run.step_seconds * 1e9) for step in steps
+        ],
+    }
+    return json.dumps(facts | {"earlier_curve": earlier}), json.dumps(facts)
 
 
 def no_runs() -> agent_link_pb2.LinkRequest:
@@ -129,7 +140,7 @@ def no_runs() -> agent_link_pb2.LinkRequest:
     return agent_link_pb2.LinkRequest(run_report=run_pb2.RunReport())
 
 
-def run_report(gang: Gang, node: int, facts: str) -> agent_link_pb2.LinkRequest:
+def run_report(gang: Gang, node: int, facts: tuple[str, str]) -> agent_link_pb2.LinkRequest:
     """Return the run on one of its nodes.
 
     Args:
@@ -150,7 +161,7 @@ def run_report(gang: Gang, node: int, facts: str) -> agent_link_pb2.LinkRequest:
         label=run.label,
         command=f"python train.py --run {run.run_id}",
         rank_count=run.rank_count,
-        facts_json=facts,
+        facts_json=facts[node > 0],
         start_id=gang.start_id,
         backend="local",
         step_source="hook",

@@ -10,8 +10,13 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
-from colossus_protos.v1 import action_pb2, common_pb2, console_pb2
-from colossus_tui.hub.console_service import ACTION_LIMIT, ConsoleService
+from colossus_protos.v1 import action_pb2, common_pb2, console_pb2, curve_pb2
+from colossus_tui.hub.console_service import (
+    ACTION_LIMIT,
+    CURVE_SECONDS,
+    FAR_SECONDS,
+    ConsoleService,
+)
 from colossus_tui.hub.peers.live import ANSWER_SECONDS, ASK_SECONDS, HANDED_ON, Peer, Peers
 from colossus_tui.wire import to_proto
 
@@ -75,7 +80,7 @@ class SharedConsole(ConsoleService):
         peer, name = self._resolve(request.run_id, context)
         if peer is None:
             return await super().GetRun(console_pb2.GetRunRequest(run_id=name), context)
-        detail = (await self._detail(peer, name, (), 0)).run
+        detail = (await self._detail(peer, name, (), 0, 0)).run
         return console_pb2.GetRunResponse(header=self._header(context), detail=detail)
 
     async def GetHistory(
@@ -104,12 +109,44 @@ class SharedConsole(ConsoleService):
         self, request: console_pb2.WatchViewRequest, context: _Context
     ) -> AsyncIterator[console_pb2.WatchViewResponse]:
         """A view each time it may have changed, at most once a period."""
-        asked = request.run_id
+        asked, curves_due = request.run_id, 0.0
         _, request.run_id = self._resolve(asked, context)
         async for answer in super().WatchView(request, context):
             if not is_handed_on(context):
                 await self._complete(answer, request, asked)
+                if request.curves and time.monotonic() >= curves_due:
+                    curves_due = time.monotonic() + CURVE_SECONDS
+                    answer.curves.extend(await self._others_curves())
             yield answer
+
+    async def GetCurves(
+        self, request: curve_pb2.GetCurvesRequest, context: _Context
+    ) -> console_pb2.GetCurvesResponse:
+        """How runs learned, also the other hubs'."""
+        if is_handed_on(context):
+            return await super().GetCurves(request, context)
+        asked = set(request.run_ids)
+        own = [run_id for run_id in asked if self._peers.resolve(run_id)[0] is None]
+        answer = console_pb2.GetCurvesResponse(header=self._header(context))
+        if own or not asked:
+            mine = curve_pb2.GetCurvesRequest(run_ids=own)
+            answer.curves.extend((await super().GetCurves(mine, context)).curves)
+        if len(own) < len(asked) or not asked:
+            others = await self._others_curves()
+            answer.curves.extend(one for one in others if not asked or one.run_id in asked)
+        return answer
+
+    async def _others_curves(self) -> list[curve_pb2.Curve]:
+        """Return the curves of the other hubs' runs, as far as these answer."""
+        found: list[curve_pb2.Curve] = []
+        for peer in self._peers.all():
+            with suppress(grpc.aio.AioRpcError):
+                ask = curve_pb2.GetCurvesRequest()
+                answer = await self._ask(peer.console.GetCurves, ask)
+                for curve in answer.curves if not peer.failure else ():
+                    curve.run_id = self._peers.shown_name(peer.hub, curve.run_id)
+                    found.append(curve)
+        return found
 
     async def _complete(
         self,
@@ -128,15 +165,17 @@ class SharedConsole(ConsoleService):
         if peer is not None:
             answer.ClearField("series")  # of a run of this name here
             series = tuple(request.series)
-            found = await self._detail(peer, name, series, request.max_points)
+            span = int(request.span_seconds) if request.span_seconds < FAR_SECONDS else 0
+            found = await self._detail(peer, name, series, request.max_points, span)
             answer.run.CopyFrom(found.run)
             answer.series.extend(found.series)
 
     async def _detail(
-        self, peer: Peer, name: str, series: tuple[str, ...], max_points: int
+        self, peer: Peer, name: str, series: tuple[str, ...], max_points: int, span_seconds: int
     ) -> console_pb2.WatchViewResponse:
         """Return another hub's run and its series, asked once a second for all consoles."""
-        key, now = f"{peer.hub} {name} {series} {max_points}", time.monotonic()
+        key = f"{peer.hub} {name} {series} {max_points} {span_seconds}"
+        now = time.monotonic()
         cached = self._details.get(key)
         if cached is not None and now - cached[0] < ASK_SECONDS:
             return cached[1]
@@ -146,7 +185,7 @@ class SharedConsole(ConsoleService):
         run = peer.runs.get(name, console_pb2.Run(run_id=name))
         if not peer.failure:
             with suppress(grpc.aio.AioRpcError):  # what was known stays, and ages
-                found = await self._asked(peer, name, series, max_points)
+                found = await self._asked(peer, name, series, max_points, span_seconds)
                 run = found.run.run
         shown = _shown_run(peer, run, self._peers.shown_name(peer.hub, name))
         found.run.run.CopyFrom(shown)
@@ -156,14 +195,17 @@ class SharedConsole(ConsoleService):
         return found
 
     async def _asked(
-        self, peer: Peer, name: str, series: tuple[str, ...], max_points: int
+        self, peer: Peer, name: str, series: tuple[str, ...], max_points: int, span_seconds: int
     ) -> console_pb2.WatchViewResponse:
         found = console_pb2.WatchViewResponse()
         ask = console_pb2.GetRunRequest(run_id=name)
         found.run.CopyFrom((await self._ask(peer.console.GetRun, ask)).detail)
         if series:
             history = console_pb2.GetHistoryRequest(
-                run_id=name, series=series, max_points=max_points
+                run_id=name,
+                series=series,
+                max_points=max_points,
+                since_unix_ns=time.time_ns() - span_seconds * 10**9 if span_seconds > 0 else 0,
             )
             found.series.extend((await self._ask(peer.console.GetHistory, history)).series)
         return found

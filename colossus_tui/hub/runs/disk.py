@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from colossus_tui.hub.database import Database, DatabaseAwayError
+from colossus_tui.hub.runs.curve import LossCurve
 from colossus_tui.hub.runs.history import StepPoint
 from colossus_tui.hub.runs.live import LiveRun
 
@@ -18,6 +19,11 @@ UPSERT_STEP = (
     "time_ns = excluded.time_ns, loss = excluded.loss, grad_norm = excluded.grad_norm, "
     "step_seconds = excluded.step_seconds, tokens = excluded.tokens"
 )
+UPSERT_CURVE = (
+    "insert into curves (run_id, body, hub) values (?, ?, ?) "
+    "on conflict (run_id, hub) do update set body = excluded.body"
+)
+CURVE_TURNS = 30  # writes in which each curve comes once
 
 
 class RunDisk:
@@ -25,6 +31,7 @@ class RunDisk:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._turn = 0
 
     def read(self, now: float) -> dict[str, LiveRun]:
         """Return every run with its steps; one that is damaged is left out and told.
@@ -51,10 +58,22 @@ class RunDisk:
             if run_id in runs:
                 point = StepPoint(step, time_ns, *_nan(values), tokens)
                 runs[run_id].history.restore([point])
+        for run_id, body in self._database.fetch_now(
+            "select run_id, body from curves where hub = ?", (hub,)
+        ):
+            try:
+                if run_id in runs:
+                    runs[run_id].curve = LossCurve.from_json(body)
+            except (ValueError, KeyError, TypeError) as error:
+                LOG.warning("curve=%r state=damaged error=%r", run_id, error)
         return runs
 
-    async def write(self, runs: Iterable[LiveRun]) -> None:
-        """Write every run and its new steps; these wait while the database is away."""
+    async def write(self, runs: Iterable[LiveRun], *, all_curves: bool = False) -> None:
+        """Write every run and its new steps; these wait while the database is away.
+
+        Args:
+            all_curves: Write each curve that has changed; else those whose turn it is.
+        """
         kept = list(runs)
         for run in kept:
             points = run.history.take_unwritten()
@@ -62,6 +81,9 @@ class RunDisk:
                 run.history.thinned = False
                 await self._rewrite(run)
             await self._write_steps(run.run_id, points)
+        turn, self._turn = self._turn, (self._turn + 1) % CURVE_TURNS
+        due = kept if all_curves else kept[turn::CURVE_TURNS]
+        await self._write_curves([run for run in due if not run.curve.is_kept])
         await self._write_states(kept)
 
     async def write_state(self, run: LiveRun) -> None:
@@ -81,6 +103,13 @@ class RunDisk:
                 "on conflict (run_id, hub) do update set body = excluded.body",
                 [(run.run_id, run.state_json(), hub) for run in runs],
             )
+
+    async def _write_curves(self, runs: Iterable[LiveRun]) -> None:
+        if self._database.away:
+            return
+        hub = self._database.hub
+        rows = [(run.run_id, run.curve.state_json(), hub) for run in runs]
+        await self._database.keep(UPSERT_CURVE, rows)
 
     async def _rewrite(self, run: LiveRun) -> None:
         stride, top = run.history.stride, run.top_step

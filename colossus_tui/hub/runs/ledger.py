@@ -20,6 +20,7 @@ CAUSES = (
     "stalled",
     "down",
 )
+LET_WAIT = ("waiting", "paused", "frozen")  # not the run's own doing
 MINUTES_KEPT = 24 * 60
 
 
@@ -56,6 +57,11 @@ class Ledger:
         """Return ETTR of the whole run; None before any time passed."""
         whole = sum(self.totals.values())
         return self.totals[PRODUCTIVE] / whole if whole else None
+
+    def meant_seconds(self) -> tuple[float, float]:
+        """Return productive seconds, and all in which nobody let the run wait."""
+        whole = sum(self.totals.values())
+        return self.totals[PRODUCTIVE], whole - sum(self.totals[cause] for cause in LET_WAIT)
 
     def window_ratio(self, minutes: int, now_seconds: float) -> float | None:
         """Return ETTR of the last minutes; None before any time passed."""

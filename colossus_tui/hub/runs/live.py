@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from colossus_tui.hub.config import RUN_FACTS
 from colossus_tui.hub.money.ledger import Spent
 from colossus_tui.hub.runs import scheduled
 from colossus_tui.hub.runs.checkpoints import CheckpointRows, SavedPaths
-from colossus_tui.hub.runs.history import History
+from colossus_tui.hub.runs.curve import INT64_MAX, LossCurve
+from colossus_tui.hub.runs.eta import Pace
+from colossus_tui.hub.runs.history import History, StepPoint
 from colossus_tui.hub.runs.ledger import PRODUCTIVE, Ledger
 from colossus_tui.hub.runs.progress import Progress
 from colossus_tui.hub.runs.reports import Reports, is_bad_end
@@ -61,7 +64,7 @@ class LiveRun:
     started_unix_ns: int = 0
     generation: int = 1
     open_action_id: str = ""
-    tokens: int = 0
+    tokens: int = 0  # since it came here
     top_step: int = 0  # largest step ever finished; steps up to it are done again after a resume
     step: int | None = None
     step_time_unix_ns: int = 0
@@ -73,6 +76,8 @@ class LiveRun:
     seen: dict[int, ObservedRank] = field(default_factory=dict)  # since their last change
     progress: Progress = field(default_factory=Progress)
     history: History = field(default_factory=History)
+    curve: LossCurve = field(default_factory=LossCurve)
+    pace: Pace = field(default_factory=Pace)
     ledger: Ledger = field(default_factory=Ledger)
     spent: Spent = field(default_factory=Spent)
     attempt_seen: float = 0.0  # hub's monotonic clock: first report of this attempt
@@ -136,10 +141,30 @@ class LiveRun:
         self.attempt_seen = now
         self.step_seen = 0.0
         self.step_baseline = None
+        self.pace = Pace()
         self.output_tail = ""
         if self.durable is not None:
             self.history.forget_after(self.durable.step)
         self.generation += 1
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens that it has seen, with those before it came here."""
+        return min(self.tokens + int(self.facts.get("earlier_tokens", 0)), INT64_MAX)
+
+    def take_step(self, point: StepPoint, now: float) -> None:
+        """Take up a step that every rank has finished."""
+        self.history.add(point)
+        self.pace.add(point)
+        self.step_seen = now
+        self.step, self.step_time_unix_ns = point.step, point.time_unix_ns
+        self.loss = point.loss if math.isfinite(point.loss) else None
+        self.grad_norm = point.grad_norm if math.isfinite(point.grad_norm) else None
+        is_new = point.step > self.top_step
+        if is_new:
+            self.top_step = point.step
+            self.tokens = min(self.tokens + point.tokens, INT64_MAX)
+        self.curve.add(point, self.total_tokens if is_new else None)
 
     def forget_seen(self, ranks: npt.NDArray[np.int32]) -> None:
         """Note that the ranks have changed since they were looked at."""
@@ -184,6 +209,9 @@ class LiveRun:
             value = stated.get(name) if isinstance(stated, dict) else None
             if isinstance(value, int | float) and 0 < value <= FACT_LIMIT:
                 self.facts[name] = float(value)
+        earlier = stated.get("earlier_curve") if isinstance(stated, dict) else None
+        if tokens := self.curve.take_earlier(earlier):
+            self.facts["earlier_tokens"] = float(tokens)
         self.facts |= configured
 
     # --- the state that follows ------------------------------------------------------------

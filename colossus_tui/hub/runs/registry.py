@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -32,7 +31,6 @@ from colossus_tui.model import (
 )
 
 RUN_LIMIT = 10_000
-INT64_MAX = (1 << 63) - 1
 PARKED_RUNS, PARKED_MESSAGES = 64, 256
 MISSING_NOTES = 8  # of one report: a lost filesystem is one trouble, not a thousand
 TOGETHER_SECONDS = 0.02  # what changes within it is looked at once
@@ -152,7 +150,7 @@ class Registry:
         self._changed(run)
 
     def _merge_facts(self, run: LiveRun, facts_json: str = "") -> None:
-        run.merge_facts(facts_json, self._configured.get(run.run_id, RunConfig()).facts)
+        run.merge_facts(facts_json, self._settings(run.run_id).facts)
 
     def _forget_seen(self, run: LiveRun, told: run_pb2.LocalRun | None) -> None:
         for rank in told.ranks if told is not None and run.seen else ():
@@ -191,14 +189,7 @@ class Registry:
             run.begin_attempt(rows.attempt, now)
         run.forget_seen(rows.ranks)
         for point in run.progress.add_steps(rows, run.rank_count):
-            run.history.add(point)
-            run.step_seen = now
-            run.step, run.step_time_unix_ns = point.step, point.time_unix_ns
-            run.loss = point.loss if math.isfinite(point.loss) else None
-            run.grad_norm = point.grad_norm if math.isfinite(point.grad_norm) else None
-            if point.step > run.top_step:
-                run.top_step = point.step
-                run.tokens = min(run.tokens + point.tokens, INT64_MAX)
+            run.take_step(point, now)
         self._update_state(run)
         self._changed(run)
 
@@ -325,10 +316,15 @@ class Registry:
             if run.state.is_over and run.state not in (RunState.FAILED, RunState.LOST):
                 continue
             run.ledger.add(run.wall_time_cause(now), seconds, wall)
-            rate = run.progress.tokens_per_second()
-            if rate is not None and run.state is RunState.RUNNING:
-                run.history.add_rate("tokens_per_second", time.time_ns(), rate)
             self._update_state(run)
+        for run_id, rate in self.rates().items():
+            self.runs[run_id].history.add_rate("tokens_per_second", time.time_ns(), rate)
+
+    def rates(self) -> dict[str, float]:
+        """Return the tokens/s of every run that has some now."""
+        running = [run for run in self.runs.values() if run.state is RunState.RUNNING]
+        rates = ((run.run_id, run.progress.tokens_per_second()) for run in running)
+        return {run_id: rate for run_id, rate in rates if rate is not None}
 
     # --- RunRegistry: what actions use -----------------------------------------------------
 
@@ -337,9 +333,12 @@ class Registry:
         run = self.runs.get(run_id)
         if run is None:
             return None
-        told = self._configured.get(run_id, RunConfig())
+        told = self._settings(run_id)
         gpus, ages = self._gpus.of(run_id), self.node_ages(run)
         return self._priced(run, summarise(run, told, gpus, ages, self._clock()))
+
+    def _settings(self, run_id: str) -> RunConfig:
+        return self._configured.get(run_id, RunConfig())
 
     def all(self) -> list[Run]:
         """Return every run as consoles see it."""
@@ -441,7 +440,8 @@ class Registry:
             generation=before.generation + 1 if before else 1,
             attempt_seen=self._clock(),
         )
-        run.history.thinned = True  # rewrites what an earlier run of this name left on disk
+        # Rewrite what an earlier run of this name left on disk.
+        run.history.thinned, run.curve.is_kept = True, False
         self.runs[spec.run_id] = run
         self._note(run, Severity.INFO, "run.starting", f"starts on {node_name}")
         self._changed(run)
@@ -490,9 +490,9 @@ class Registry:
 
     # --- the disk --------------------------------------------------------------------------
 
-    async def flush(self) -> None:
-        """Write every run and its new steps."""
-        await self._disk.write(list(self.runs.values()))
+    async def flush(self, *, is_last: bool = False) -> None:
+        """Write every run and its new steps; curves in turn, unless it is the last time."""
+        await self._disk.write(list(self.runs.values()), all_curves=is_last)
 
     async def keep(self, run_id: str) -> None:
         """Write one run's state now."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from colossus_protos.v1 import run_pb2
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.runs.alerts import alerts
+from colossus_tui.hub.runs.eta import eta
 from colossus_tui.hub.runs.live import LiveRun, rank_exit
 from colossus_tui.hub.runs.reports import NodeAges
 from colossus_tui.hub.shed.config import default_tier
@@ -27,7 +28,6 @@ from colossus_tui.model import (
 
 SPARKLINE_POINTS = 60
 LIVE_SECONDS = 5.0
-FAR_SECONDS = 100 * 365.25 * 86_400.0
 # Which end of a metric an operator looks at first.
 SPREADS = (
     ("gpu_temperature", "max"),
@@ -63,6 +63,7 @@ def summarise(run: LiveRun, told: RunConfig, gpus: RunGpus, node_ages: NodeAges,
     mfu, method = _mfu(run, gpus, tokens_per_second)
     facts = run.facts
     job = run.scheduled.job(now) if run.scheduled else None
+    end = eta(_remaining_seconds(run, tokens_per_second), run.pace, run.ledger)
     return Run(
         run_id=run.run_id,
         label=run.label,
@@ -85,7 +86,7 @@ def summarise(run: LiveRun, told: RunConfig, gpus: RunGpus, node_ages: NodeAges,
         step_seconds_p50=progress.step_seconds(0.5),
         step_seconds_p99=progress.step_seconds(0.99),
         tokens_per_second=tokens_per_second,
-        tokens=run.tokens or None,
+        tokens=run.total_tokens or None,
         loss=run.loss,
         grad_norm=run.grad_norm,
         recent_losses=run.history.recent_losses(SPARKLINE_POINTS),
@@ -112,7 +113,10 @@ def summarise(run: LiveRun, told: RunConfig, gpus: RunGpus, node_ages: NodeAges,
         else None,
         target_steps=_count(facts.get("target_steps")),
         target_tokens=_count(facts.get("target_tokens")),
-        eta_unix_ns=_eta(run, tokens_per_second),
+        eta_unix_ns=end.expected,
+        eta_early_unix_ns=end.early,
+        eta_late_unix_ns=end.late,
+        planned_end_unix_ns=told.planned_end_unix_ns,
         parameters_count=_count(facts.get("parameters_count")),
         watchdog_seconds=facts.get("watchdog_seconds"),
         fuse_deadline_unix_ns=run.fuse_deadline_unix_ns,
@@ -157,21 +161,17 @@ def _mfu(run: LiveRun, gpus: RunGpus, tokens_per_second: float | None) -> tuple[
     return 6 * parameters * tokens_per_second / gpus.peak_flops, "6 x parameters x tokens/s / peak"
 
 
-def _eta(run: LiveRun, tokens_per_second: float | None) -> int:
+def _remaining_seconds(run: LiveRun, tokens_per_second: float | None) -> float | None:
+    """Return the time to the target at the present pace; None where either is not known."""
     if not _moves(run):
-        return 0
+        return None
     target, median = run.facts.get("target_steps"), run.progress.step_seconds(0.5)
     if target and median and run.step is not None:
-        return _in(max(target - run.step, 0) * median)
+        return max(target - run.step, 0) * median
     target = run.facts.get("target_tokens")
     if target and tokens_per_second:
-        return _in(max(target - run.tokens, 0) / tokens_per_second)
-    return 0
-
-
-def _in(seconds: float) -> int:
-    """Return the time so many seconds from now; 0, which is not known, beyond a century."""
-    return time.time_ns() + int(seconds * 1e9) if seconds < FAR_SECONDS else 0
+        return max(target - run.total_tokens, 0) / tokens_per_second
+    return None
 
 
 def _native_priority(run: LiveRun, job: Job | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ KEPT = {
     "sm_clock": ("median", "min"),
     "memory_used": ("sum",),
 }
+RATE = "tokens_per_second"
 # Of a large site, what changes slowly is not rolled up each tick.
 SLOW, SLOW_TICKS, LARGE_GPUS = ("memory_used",), 5, 50_000
 WORST = 8  # GPUs that are named
@@ -62,6 +63,7 @@ class RollUps:
     """The site's roll-ups as of the last tick.
 
     Attributes:
+        rates: Tells what else the past keeps of a run: its tokens/s, by name.
         seconds: How long the last tick took.
         revision: Grows when places or who is in them change.
     """
@@ -85,6 +87,7 @@ class RollUps:
         self._pairs: Pairs = pair(self.cells)
         self._ticks, self._rolled_revision = 0, -1
         self.rings = Rings()
+        self.rates: Callable[[], Mapping[str, float]] = dict
         self.revision = 0
         self.seconds = 0.0
         self._find_groups()
@@ -125,6 +128,9 @@ class RollUps:
             for part in parts if spread is not None else ():
                 names += [f"{one.kind}/{one.name}/{metric}.{part}" for one in self._groups.values()]
                 values.append(getattr(spread, part))
+        rates = self.rates()
+        names += [f"{PlaceKind.RUN}/{run_id}/{RATE}" for run_id in rates]
+        values.append(np.fromiter(rates.values(), np.float64, len(rates)))
         if names:
             self.rings.put(time.time_ns(), names, np.concatenate(values))
 
@@ -133,6 +139,7 @@ class RollUps:
     ) -> tuple[str, list[int], list[float]]:
         """Return unit, times and values of a place's series, such as "power.sum"."""
         unit = self._store.gpus.units.get(series.partition(".")[0], "")
+        unit = "tokens/s" if series == RATE else unit
         return unit, *self.rings.series(f"{kind}/{name}/{series}", since_unix_ns)
 
     def _regroup(self) -> None:

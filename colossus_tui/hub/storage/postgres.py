@@ -48,6 +48,13 @@ create table hubs (
     started_ns bigint not null, heartbeat timestamptz not null
 );
 """
+# What was added since; an older hub does not mind.
+ADDED = """
+create table if not exists curves (
+    run_id text collate "C" not null, body text not null, hub text collate "C" not null,
+    primary key (run_id, hub)
+);
+"""
 LOCK_SECONDS = 3.0  # how long the session of a hub that was killed may take to end
 # Unless the operator says otherwise: what is away is known to be away within seconds.
 DEFAULTS = {
@@ -144,6 +151,7 @@ class PostgresStorage:
                 raise DatabaseError(
                     f"{self.name}: its schema colossus was written by a newer hub; use that one"
                 )
+            connection.execute(ADDED.encode())
 
     def fetch(self, statement: str, parameters: Row) -> list[tuple[Any, ...]]:
         """Return rows.

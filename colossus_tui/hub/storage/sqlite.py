@@ -30,6 +30,9 @@ create table if not exists steps (
     loss real, grad_norm real, step_seconds real, tokens integer not null,
     primary key (run_id, step, hub)
 ) without rowid;
+create table if not exists curves (
+    run_id text not null, body text not null, hub text not null, primary key (run_id, hub)
+);
 """
 # Version 1 had no column for the hub, and actions none for when they were last written.
 FIRST_VERSION = {

@@ -6,6 +6,7 @@ What consoles read: runs, nodes, GPUs, events and history."""
 from collections import abc as _abc
 from colossus_protos.v1 import action_pb2 as _action_pb2
 from colossus_protos.v1 import common_pb2 as _common_pb2
+from colossus_protos.v1 import curve_pb2 as _curve_pb2
 from colossus_protos.v1 import frame_pb2 as _frame_pb2
 from colossus_protos.v1 import money_pb2 as _money_pb2
 from colossus_protos.v1 import recording_pb2 as _recording_pb2
@@ -337,6 +338,9 @@ class Run(_message.Message):
     MONEY_FIELD_NUMBER: _builtins.int
     ENERGY_JOULES_FIELD_NUMBER: _builtins.int
     GPU_HOURS_FIELD_NUMBER: _builtins.int
+    ETA_EARLY_UNIX_NS_FIELD_NUMBER: _builtins.int
+    ETA_LATE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    PLANNED_END_UNIX_NS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Identity."""
     label: _builtins.str
@@ -378,7 +382,9 @@ class Run(_message.Message):
     tokens_per_second: _builtins.float
     """Tokens a second over the last 20 steps, all ranks."""
     tokens: _builtins.int
-    """Tokens so far, all attempts, redone steps counted once."""
+    """Tokens so far, all attempts, redone steps counted once; with those that its facts say it had
+    seen before.
+    """
     loss: _builtins.float
     """Mean loss of the ranks at the last step."""
     grad_norm: _builtins.float
@@ -445,6 +451,12 @@ class Run(_message.Message):
     """
     gpu_hours: _builtins.float
     """GPU-hours that it has held so far, over all attempts."""
+    eta_early_unix_ns: _builtins.int
+    """Earliest end that its pace of the last hour lets expect, Unix nanoseconds; 0 when not known."""
+    eta_late_unix_ns: _builtins.int
+    """Latest end that it lets expect, with the time lost as before; 0 when not known."""
+    planned_end_unix_ns: _builtins.int
+    """Planned end from the hub's settings, Unix nanoseconds; 0 without a plan."""
     @_builtins.property
     def node_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Nodes it is on, by name; of many only the first 64, except of one run in full."""
@@ -530,10 +542,13 @@ class Run(_message.Message):
         money: _money_pb2.Money | None = ...,
         energy_joules: _builtins.float | None = ...,
         gpu_hours: _builtins.float | None = ...,
+        eta_early_unix_ns: _builtins.int = ...,
+        eta_late_unix_ns: _builtins.int = ...,
+        planned_end_unix_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_energy_joules", b"_energy_joules", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_gpu_hours", b"_gpu_hours", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "durable_step", b"durable_step", "energy_joules", b"energy_joules", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "gpu_hours", b"gpu_hours", "grad_norm", b"grad_norm", "job", b"job", "joules_per_token", b"joules_per_token", "loss", b"loss", "mfu_ratio", b"mfu_ratio", "money", b"money", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_energy_joules", b"_energy_joules", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_gpu_hours", b"_gpu_hours", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "age_seconds", b"age_seconds", "alerts", b"alerts", "alive_rank_count", b"alive_rank_count", "attempt", b"attempt", "backend", b"backend", "backend_priority", b"backend_priority", "badput", b"badput", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "command", b"command", "durable_step", b"durable_step", "durable_time_unix_ns", b"durable_time_unix_ns", "energy_joules", b"energy_joules", "eta_unix_ns", b"eta_unix_ns", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "flex_tier", b"flex_tier", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "generation", b"generation", "gpu_count", b"gpu_count", "gpu_hours", b"gpu_hours", "grad_norm", b"grad_norm", "hooked", b"hooked", "job", b"job", "joules_per_token", b"joules_per_token", "label", b"label", "loss", b"loss", "mfu_method", b"mfu_method", "mfu_ratio", b"mfu_ratio", "money", b"money", "node_count", b"node_count", "node_names", b"node_names", "open_action_id", b"open_action_id", "parameters_count", b"parameters_count", "power_watts", b"power_watts", "priority_class", b"priority_class", "rank_count", b"rank_count", "recent_losses", b"recent_losses", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_id", b"run_id", "started_time_unix_ns", b"started_time_unix_ns", "state", b"state", "state_since_unix_ns", b"state_since_unix_ns", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "step_source", b"step_source", "step_time_unix_ns", b"step_time_unix_ns", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours", "work_unit", b"work_unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes", "_checkpoint_plan_seconds", b"_checkpoint_plan_seconds", "_checkpoint_seconds", b"_checkpoint_seconds", "_durable_step", b"_durable_step", "_energy_joules", b"_energy_joules", "_ettr_ratio", b"_ettr_ratio", "_ettr_ratio_1h", b"_ettr_ratio_1h", "_ettr_ratio_24h", b"_ettr_ratio_24h", "_gpu_hours", b"_gpu_hours", "_grad_norm", b"_grad_norm", "_joules_per_token", b"_joules_per_token", "_loss", b"_loss", "_mfu_ratio", b"_mfu_ratio", "_parameters_count", b"_parameters_count", "_power_watts", b"_power_watts", "_step", b"_step", "_step_seconds_p50", b"_step_seconds_p50", "_step_seconds_p99", b"_step_seconds_p99", "_target_steps", b"_target_steps", "_target_tokens", b"_target_tokens", "_tokens", b"_tokens", "_tokens_per_second", b"_tokens_per_second", "_watchdog_seconds", b"_watchdog_seconds", "_work_at_risk_hours", b"_work_at_risk_hours", "age_seconds", b"age_seconds", "alerts", b"alerts", "alive_rank_count", b"alive_rank_count", "attempt", b"attempt", "backend", b"backend", "backend_priority", b"backend_priority", "badput", b"badput", "checkpoint_bytes", b"checkpoint_bytes", "checkpoint_plan_seconds", b"checkpoint_plan_seconds", "checkpoint_seconds", b"checkpoint_seconds", "command", b"command", "durable_step", b"durable_step", "durable_time_unix_ns", b"durable_time_unix_ns", "energy_joules", b"energy_joules", "eta_early_unix_ns", b"eta_early_unix_ns", "eta_late_unix_ns", b"eta_late_unix_ns", "eta_unix_ns", b"eta_unix_ns", "ettr_ratio", b"ettr_ratio", "ettr_ratio_1h", b"ettr_ratio_1h", "ettr_ratio_24h", b"ettr_ratio_24h", "flex_tier", b"flex_tier", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "generation", b"generation", "gpu_count", b"gpu_count", "gpu_hours", b"gpu_hours", "grad_norm", b"grad_norm", "hooked", b"hooked", "job", b"job", "joules_per_token", b"joules_per_token", "label", b"label", "loss", b"loss", "mfu_method", b"mfu_method", "mfu_ratio", b"mfu_ratio", "money", b"money", "node_count", b"node_count", "node_names", b"node_names", "open_action_id", b"open_action_id", "parameters_count", b"parameters_count", "planned_end_unix_ns", b"planned_end_unix_ns", "power_watts", b"power_watts", "priority_class", b"priority_class", "rank_count", b"rank_count", "recent_losses", b"recent_losses", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_id", b"run_id", "started_time_unix_ns", b"started_time_unix_ns", "state", b"state", "state_since_unix_ns", b"state_since_unix_ns", "step", b"step", "step_seconds_p50", b"step_seconds_p50", "step_seconds_p99", b"step_seconds_p99", "step_source", b"step_source", "step_time_unix_ns", b"step_time_unix_ns", "target_steps", b"target_steps", "target_tokens", b"target_tokens", "tokens", b"tokens", "tokens_per_second", b"tokens_per_second", "watchdog_seconds", b"watchdog_seconds", "work_at_risk_hours", b"work_at_risk_hours", "work_unit", b"work_unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__checkpoint_bytes: _TypeAlias = _typing.Literal["checkpoint_bytes"]  # noqa: Y015
     _WhichOneofArgType__checkpoint_bytes: _TypeAlias = _typing.Literal["_checkpoint_bytes", b"_checkpoint_bytes"]  # noqa: Y015
@@ -1851,6 +1866,8 @@ class WatchViewRequest(_message.Message):
     MAX_POINTS_FIELD_NUMBER: _builtins.int
     MAP_FIELD_NUMBER: _builtins.int
     IDLE_FIELD_NUMBER: _builtins.int
+    CURVES_FIELD_NUMBER: _builtins.int
+    SPAN_SECONDS_FIELD_NUMBER: _builtins.int
     runs: _builtins.bool
     """The site and all runs."""
     nodes: _builtins.bool
@@ -1867,6 +1884,10 @@ class WatchViewRequest(_message.Message):
     """At most so many points a series."""
     idle: _builtins.bool
     """Idle GPUs."""
+    curves: _builtins.bool
+    """How runs learned, of all runs."""
+    span_seconds: _builtins.float
+    """History that the series reach back, seconds; 0 for what the finest level holds."""
     @_builtins.property
     def series(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """History of run_id to send along; empty for none."""
@@ -1888,10 +1909,12 @@ class WatchViewRequest(_message.Message):
         max_points: _builtins.int = ...,
         map: _site_pb2.MapRequest | None = ...,
         idle: _builtins.bool = ...,
+        curves: _builtins.bool = ...,
+        span_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["map", b"map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "idle", b"idle", "map", b"map", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "run_id", b"run_id", "runs", b"runs", "series", b"series"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "events", b"events", "idle", b"idle", "map", b"map", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "run_id", b"run_id", "runs", b"runs", "series", b"series", "span_seconds", b"span_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1914,6 +1937,7 @@ class WatchViewResponse(_message.Message):
     SERIES_FIELD_NUMBER: _builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
     MAP_FIELD_NUMBER: _builtins.int
+    CURVES_FIELD_NUMBER: _builtins.int
     PLAYBACK_FIELD_NUMBER: _builtins.int
     IDLE_FIELD_NUMBER: _builtins.int
     skipped_count: _builtins.int
@@ -1961,6 +1985,10 @@ class WatchViewResponse(_message.Message):
         """The map asked for."""
 
     @_builtins.property
+    def curves(self) -> _containers.RepeatedCompositeFieldContainer[_curve_pb2.Curve]:
+        """The curves that are new or have changed since the last answer."""
+
+    @_builtins.property
     def playback(self) -> _recording_pb2.Playback:
         """Where the replay stands; absent of a hub."""
 
@@ -1982,16 +2010,47 @@ class WatchViewResponse(_message.Message):
         series: _abc.Iterable[Global___Series] | None = ...,
         skipped_count: _builtins.int = ...,
         map: _site_pb2.SiteMap | None = ...,
+        curves: _abc.Iterable[_curve_pb2.Curve] | None = ...,
         playback: _recording_pb2.Playback | None = ...,
         idle: _money_pb2.IdleView | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "playback", b"playback", "run", b"run", "site", b"site"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "events", b"events", "header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "nodes", b"nodes", "playback", b"playback", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "curves", b"curves", "events", b"events", "header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "nodes", b"nodes", "playback", b"playback", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchViewResponse: _TypeAlias = WatchViewResponse  # noqa: Y015
+
+@_typing.final
+class GetCurvesResponse(_message.Message):
+    """Answer to GetCurvesRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    CURVES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def curves(self) -> _containers.RepeatedCompositeFieldContainer[_curve_pb2.Curve]:
+        """The curves, by run."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        curves: _abc.Iterable[_curve_pb2.Curve] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCurvesResponse: _TypeAlias = GetCurvesResponse  # noqa: Y015
 
 @_typing.final
 class GetMapResponse(_message.Message):

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from colossus_protos.v1 import console_pb2 as colossus__protos_dot_v1_dot_console__pb2
+from colossus_protos.v1 import curve_pb2 as colossus__protos_dot_v1_dot_curve__pb2
 from colossus_protos.v1 import money_pb2 as colossus__protos_dot_v1_dot_money__pb2
 from colossus_protos.v1 import site_pb2 as colossus__protos_dot_v1_dot_site__pb2
 
@@ -96,6 +97,11 @@ class ConsoleStub(object):
                 '/colossus.v1.Console/ListIdle',
                 request_serializer=colossus__protos_dot_v1_dot_money__pb2.ListIdleRequest.SerializeToString,
                 response_deserializer=colossus__protos_dot_v1_dot_console__pb2.ListIdleResponse.FromString,
+                _registered_method=True)
+        self.GetCurves = channel.unary_unary(
+                '/colossus.v1.Console/GetCurves',
+                request_serializer=colossus__protos_dot_v1_dot_curve__pb2.GetCurvesRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetCurvesResponse.FromString,
                 _registered_method=True)
         self.WatchView = channel.unary_stream(
                 '/colossus.v1.Console/WatchView',
@@ -192,6 +198,13 @@ class ConsoleServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCurves(self, request, context):
+        """How runs learned over their whole lives.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchView(self, request, context):
         """A view, each time it changes, at most once a period.
         """
@@ -261,6 +274,11 @@ def add_ConsoleServicer_to_server(servicer, server):
                     servicer.ListIdle,
                     request_deserializer=colossus__protos_dot_v1_dot_money__pb2.ListIdleRequest.FromString,
                     response_serializer=colossus__protos_dot_v1_dot_console__pb2.ListIdleResponse.SerializeToString,
+            ),
+            'GetCurves': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCurves,
+                    request_deserializer=colossus__protos_dot_v1_dot_curve__pb2.GetCurvesRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetCurvesResponse.SerializeToString,
             ),
             'WatchView': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchView,
@@ -593,6 +611,33 @@ class Console(object):
             '/colossus.v1.Console/ListIdle',
             colossus__protos_dot_v1_dot_money__pb2.ListIdleRequest.SerializeToString,
             colossus__protos_dot_v1_dot_console__pb2.ListIdleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCurves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Console/GetCurves',
+            colossus__protos_dot_v1_dot_curve__pb2.GetCurvesRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_console__pb2.GetCurvesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ What consoles read: runs, nodes, GPUs, events and history."""
 
 from collections import abc as _abc
 from colossus_protos.v1 import console_pb2 as _console_pb2
+from colossus_protos.v1 import curve_pb2 as _curve_pb2
 from colossus_protos.v1 import money_pb2 as _money_pb2
 from colossus_protos.v1 import site_pb2 as _site_pb2
 from grpc import aio as _aio
@@ -42,6 +43,8 @@ class ConsoleStub:
     """Places or runs with their roll-ups."""
     ListIdle: _aio.UnaryUnaryMultiCallable[_money_pb2.ListIdleRequest, _console_pb2.ListIdleResponse]
     """GPUs that cost and do no work."""
+    GetCurves: _aio.UnaryUnaryMultiCallable[_curve_pb2.GetCurvesRequest, _console_pb2.GetCurvesResponse]
+    """How runs learned over their whole lives."""
     WatchView: _aio.UnaryStreamMultiCallable[_console_pb2.WatchViewRequest, _console_pb2.WatchViewResponse]
     """A view, each time it changes, at most once a period."""
 
@@ -143,6 +146,14 @@ class ConsoleServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_money_pb2.ListIdleRequest, _abc.Awaitable[_console_pb2.ListIdleResponse]],
     ) -> _abc.Awaitable[_console_pb2.ListIdleResponse]:
         """GPUs that cost and do no work."""
+
+    @_abc_1.abstractmethod
+    def GetCurves(
+        self,
+        request: _curve_pb2.GetCurvesRequest,
+        context: _aio.ServicerContext[_curve_pb2.GetCurvesRequest, _abc.Awaitable[_console_pb2.GetCurvesResponse]],
+    ) -> _abc.Awaitable[_console_pb2.GetCurvesResponse]:
+        """How runs learned over their whole lives."""
 
     @_abc_1.abstractmethod
     def WatchView(
