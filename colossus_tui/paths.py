@@ -30,6 +30,14 @@ def runtime_dir() -> Path:
     return state_dir() / "run"
 
 
+def config_dir() -> Path:
+    """Return the folder of what this user has chosen."""
+    if named := os.environ.get("COLOSSUS_CONFIG_DIR"):
+        return Path(named)
+    home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(home) / "colossus"
+
+
 def hub_socket() -> Path:
     """Return the Unix socket of this user's hub; a short one where the usual is too long."""
     path = runtime_dir() / "hub.sock"

@@ -38,6 +38,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("COLOSSUS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("COLOSSUS_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("COLOSSUS_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("TZ", "UTC")
     for name in ("NO_COLOR", "COLUMNS", "LINES"):  # workers of a parallel run get the latter two
         monkeypatch.delenv(name, raising=False)

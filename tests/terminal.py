@@ -38,6 +38,7 @@ class Terminal:
         environment: Mapping[str, str],
         columns: int = 80,
         rows: int = 24,
+        term: str = "xterm-256color",
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self.output = b""
@@ -46,7 +47,7 @@ class Terminal:
         self.resize(columns, rows)
         environment = {
             **{name: environment[name] for name in environment if name not in _SIZE},
-            "TERM": "xterm-256color",
+            "TERM": term,
         }
         program, *arguments = argv
         self._process: forks.Process | subprocess.Popen[bytes]

@@ -62,7 +62,10 @@ def _show(embedded: Embedded, arguments: argparse.Namespace, headless: bool) -> 
     from colossus_tui.tui.app import run_console
 
     return run_console(
-        embedded.address, ascii_only=arguments.ascii, end_after_seconds=arguments.seconds
+        embedded.address,
+        ascii_only=arguments.ascii,
+        theme=arguments.theme,
+        end_after_seconds=arguments.seconds,
     )
 
 

@@ -46,7 +46,7 @@ def _dispatch(words: list[str]) -> int:
 
     if words[:1] == [completion.HIDDEN]:
         return completion.print_names(words[1:])
-    arguments = parser.build().parse_args(words)
+    arguments = parser.parse_words(words)
     match arguments.command:
         case "completion":
             show(completion.script(arguments.shell).rstrip())
@@ -130,4 +130,4 @@ def _console(arguments: argparse.Namespace) -> int:
     from colossus_tui.client.address import configured
     from colossus_tui.tui.app import run_console
 
-    return run_console(configured(arguments.hub), ascii_only=arguments.ascii)
+    return run_console(configured(arguments.hub), ascii_only=arguments.ascii, theme=arguments.theme)

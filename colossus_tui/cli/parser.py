@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from colossus_tui import __version__
@@ -15,6 +17,7 @@ VERBS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop")
 CLASSES = [member.value for member in PriorityClass]
 MATCH_HELP = f"terms such as class>=P3 or a word; fields: {', '.join(FIELDS)}"
 WHERE_HELP = f"such as 'run=10t and temp>85' or a word; fields: {', '.join(GPU_FIELDS)}"
+CONSOLES = (None, "demo", "sim", "serve")  # commands that show a console
 PLACES = ("halls", "racks", "runs")
 RAW = argparse.RawDescriptionHelpFormatter
 TOP_EXAMPLES = f"""examples:
@@ -56,6 +59,19 @@ class _Parser(argparse.ArgumentParser):
 _Commands: TypeAlias = "argparse._SubParsersAction[_Parser]"
 
 
+def parse_words(words: Sequence[str]) -> argparse.Namespace:
+    """Return what a command line says; the environment names a theme where no flag does."""
+    root = build()
+    arguments = root.parse_args(words)
+    named = os.environ.get("COLOSSUS_THEME")
+    if arguments.command in CONSOLES and arguments.theme is None and named:
+        try:
+            arguments.theme = _theme(named)
+        except argparse.ArgumentTypeError as error:
+            root.error(f"COLOSSUS_THEME: {error}")
+    return arguments
+
+
 def build() -> argparse.ArgumentParser:
     """Return the whole command line."""
     root = argparse.ArgumentParser(
@@ -67,6 +83,12 @@ def build() -> argparse.ArgumentParser:
     root.add_argument("--version", action="version", version=__version__)
     _hub(root)
     root.add_argument("--ascii", action="store_true", help="console without line drawing glyphs")
+    root.add_argument(
+        "--theme",
+        type=_theme,
+        metavar="NAME",
+        help="look of the console; default: COLOSSUS_THEME, else what its key T chose last",
+    )
     commands = root.add_subparsers(
         dest="command", metavar="COMMAND", title="commands", parser_class=_Parser
     )
@@ -352,6 +374,15 @@ def _match(text: str) -> Match:
     try:
         return parse(text)
     except MatchError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _theme(text: str) -> str:
+    from colossus_tui.tui.modes import ThemeError, known_theme
+
+    try:
+        return known_theme(text)
+    except ThemeError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

@@ -66,7 +66,10 @@ def _shown(embedded: Embedded, arguments: argparse.Namespace) -> int:
         from colossus_tui.tui.app import run_console
 
         return run_console(
-            embedded.address, ascii_only=arguments.ascii, end_after_seconds=arguments.seconds
+            embedded.address,
+            ascii_only=arguments.ascii,
+            theme=arguments.theme,
+            end_after_seconds=arguments.seconds,
         )
     from colossus_tui.cli import look, output
     from colossus_tui.client import Client

@@ -166,6 +166,7 @@ COMMANDS = (
         )
         for index, name in enumerate(MAP_NAMES.values())
     ),
+    Command("theme", "T", "T", "theme", "Show it in the next theme", ("all",)),
     Command("command_palette", "ctrl+p", "^p", "palette", "Find any command by its name", ("all",)),
     Command("help", "question_mark", "?", "help", "All keys", ("all",)),
     Command("quit", "q,ctrl+c", "q", "quit", "Leave; runs go on", ("all",)),

@@ -7,11 +7,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 from typing import ClassVar
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from colossus_tui.model import Action, ActionState, Verb, View
@@ -30,29 +31,28 @@ from colossus_tui.tui.messages import (
     PreflightReceived,
     ViewReceived,
 )
+from colossus_tui.tui.modes import Modes, asked_modes, colours_of
 from colossus_tui.tui.screens.actions import ActionScreen, ActionsScreen, JournalScreen
 from colossus_tui.tui.screens.base import ColossusScreen
 from colossus_tui.tui.screens.bulk import BulkCard
 from colossus_tui.tui.screens.card import Card, CardScreen
 from colossus_tui.tui.screens.overview import OverviewScreen
-from colossus_tui.tui.theme import ASCII, BACKGROUND, UNICODE
+from colossus_tui.tui.settings import Settings, SettingsError
+from colossus_tui.tui.theme import ASCII, THEMES, UNICODE
+from colossus_tui.tui.theme.textual import textual_theme
 from colossus_tui.tui.views.bulk import bulk_end
 from colossus_tui.tui.views.site import Link
 
 TICK_SECONDS = 1.0
+TAKES_COLOUR = (Monochrome, NoColor)
 STUCK_SECONDS = 5.0  # longer than an exit takes whose terminal still reads
 
 
 class ColossusApp(App[int]):
     """The console."""
 
-    CSS = f"""
-    ColossusScreen {{ background: {BACKGROUND}; }}
-    Card {{ background: #000000 60%; }}
-    ColossusScreen Lines, Table, HeatMap {{
-        background: {BACKGROUND}; scrollbar-background: {BACKGROUND};
-        scrollbar-color: #30363d; scrollbar-color-hover: #484f58; scrollbar-color-active: #56b4e9;
-        scrollbar-background-hover: {BACKGROUND}; scrollbar-background-active: {BACKGROUND}; }}
+    CSS = """
+    ColossusScreen, ColossusScreen Lines, Table, HeatMap { background: $background; }
     """
     TITLE = "colossus"
     ENABLE_COMMAND_PALETTE = True
@@ -68,11 +68,19 @@ class ColossusApp(App[int]):
         self,
         address: str | None,
         *,
-        ascii_only: bool = False,
+        modes: Modes | None = None,
         end_after_seconds: float | None = None,
     ) -> None:
         super().__init__()
-        self.glyphs = ASCII if ascii_only else UNICODE
+        asked = modes or Modes()
+        self._settings = Settings()
+        self.glyphs = ASCII if asked.ascii_only else UNICODE
+        self._colours = colours_of(self.console.color_system)
+        chosen, self._unsaid = asked.theme(self._colours, self._settings)
+        self.theme_now = THEMES[chosen]
+        for theme in THEMES.values():
+            self.register_theme(textual_theme(theme))
+        self.theme = chosen
         self.view: View | None = None
         self.journal: tuple[Action, ...] | None = None  # None until it was read
         self.link = Link(since=time.monotonic())
@@ -81,7 +89,7 @@ class ColossusApp(App[int]):
         self.animation_level = "none"
         self.last_resort: threading.Timer | None = None
 
-    def on_mount(self) -> None:
+    async def on_mount(self) -> None:
         """Start the feed and show the overview."""
         loop = asyncio.get_running_loop()
 
@@ -97,7 +105,9 @@ class ColossusApp(App[int]):
         for number in (signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, leave)
         self.feed.start()
-        self.push_screen(OverviewScreen())
+        await self.push_screen(OverviewScreen())
+        if self._unsaid:
+            self._tell("theme", self._unsaid, good=False)
         self.set_interval(TICK_SECONDS, self._tick)
         if self._end_after is not None:
             self.set_timer(self._end_after, self.action_quit)
@@ -222,6 +232,28 @@ class ColossusApp(App[int]):
         """Open one action in full."""
         self.push_screen(ActionScreen(action))
 
+    def action_theme(self) -> None:
+        """Show everything in the next theme that this terminal can show, and remember it."""
+        names = [name for name, theme in THEMES.items() if theme.needs <= self._colours]
+        at = names.index(self.theme_now.name) if self.theme_now.name in names else -1
+        self.show_theme(names[(at + 1) % len(names)])
+        self._tell("theme", f"{self.theme_now.name}: {self.theme_now.meaning}", good=True)
+        try:
+            self._settings.write("theme", self.theme_now.name)
+        except SettingsError as error:
+            self._tell("the theme is not remembered", str(error), good=False)
+
+    def show_theme(self, name: str) -> None:
+        """Show everything in this theme."""
+        self.theme_now = THEMES[name]
+        self.theme = name
+        self._show()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return what takes colours away: where the theme has none, and nowhere else."""
+        kept = [one for one in super().get_line_filters() if not isinstance(one, TAKES_COLOUR)]
+        return kept if self.theme_now.needs else [*kept, NoColor()]
+
     def action_help(self) -> None:
         """Show every key."""
         from colossus_tui.tui.screens.help import HelpScreen
@@ -238,26 +270,30 @@ class ColossusApp(App[int]):
                 continue
 
             async def run(name: str = command.name) -> None:
-                await screen.run_action(name if name not in ("help", "quit") else f"app.{name}")
+                await screen.run_action(f"app.{name}" if hasattr(self, f"action_{name}") else name)
 
             yield SystemCommand(f"{command.label} ({command.shown})", command.help, run)
 
 
 def run_console(
-    address: str | None, *, ascii_only: bool = False, end_after_seconds: float | None = None
+    address: str | None,
+    *,
+    ascii_only: bool = False,
+    theme: str | None = None,
+    end_after_seconds: float | None = None,
 ) -> int:
     """Show the console until the operator leaves; without an address, with a hub of its own."""
     from colossus_tui.embedded import Embedded
 
-    plain = ascii_only or os.environ.get("TERM", "") in ("dumb", "linux", "vt100", "vt220")
+    modes = asked_modes(os.environ, ascii_only=ascii_only, theme=theme)
     if address is not None:
-        return _run(address, plain, end_after_seconds)
+        return _run(address, modes, end_after_seconds)
     with Embedded() as embedded:
-        return _run(embedded.address, plain, end_after_seconds)
+        return _run(embedded.address, modes, end_after_seconds)
 
 
-def _run(address: str, ascii_only: bool, end_after_seconds: float | None) -> int:
-    app = ColossusApp(address, ascii_only=ascii_only, end_after_seconds=end_after_seconds)
+def _run(address: str, modes: Modes, end_after_seconds: float | None) -> int:
+    app = ColossusApp(address, modes=modes, end_after_seconds=end_after_seconds)
     code = app.run()
     if app.last_resort is not None:
         app.last_resort.cancel()

@@ -30,6 +30,7 @@ from colossus_tui.model import (
 from colossus_tui.tui.app import ColossusApp
 from colossus_tui.tui.feed import Feed, Wanted
 from colossus_tui.tui.messages import FoundReceived, LinkChanged, ViewReceived
+from colossus_tui.tui.modes import Modes
 from colossus_tui.tui.screens.found import FoundScreen
 from colossus_tui.tui.screens.nodes import NodeScreen
 from colossus_tui.tui.screens.overview import OverviewScreen
@@ -95,7 +96,7 @@ async def console(
     monkeypatch.setattr(
         Feed, "find", lambda feed, text, wheres: made[0].looked_for.append((text, wheres))
     )
-    app = ColossusApp("nowhere", ascii_only=ascii_only)
+    app = ColossusApp("nowhere", modes=Modes(ascii_only=ascii_only))
     async with app.run_test(size=size) as pilot:
         made.append(Console(pilot, app))
         app.post_message(LinkChanged(True))

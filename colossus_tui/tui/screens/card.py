@@ -22,7 +22,6 @@ from colossus_tui.model import (
 from colossus_tui.tui.confirm import Question
 from colossus_tui.tui.feed import Order
 from colossus_tui.tui.screens.base import bindings
-from colossus_tui.tui.theme import CARD
 from colossus_tui.tui.views import Line, card
 from colossus_tui.tui.widgets.lines import Lines
 
@@ -38,12 +37,14 @@ class Card(ModalScreen[None]):
     """A text that scrolls, over a question that stays in sight."""
 
     DEFAULT_CSS = f"""
-    Card {{ align: center middle; background: #000000 50%; }}
+    Card {{ align: center middle; background: #000000 60%; }}
+    Card:ansi {{ background: transparent; }}
     Card > #frame {{
         width: {CARD_CELLS}; max-width: 100%; height: {CARD_LINES}; max-height: 100%;
-        background: {CARD}; padding: 1 2;
+        background: $surface; padding: 1 2;
     }}
-    Card Lines {{ background: {CARD}; scrollbar-background: {CARD}; scrollbar-color: #484f58; }}
+    Card:ansi > #frame {{ border: solid ansi_default; padding: 0 1; }}
+    Card Lines {{ background: $surface; scrollbar-background: $surface; }}
     Card #card {{ height: 1fr; }}
     Card #question {{ height: 1; }}
     """

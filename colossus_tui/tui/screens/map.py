@@ -32,7 +32,7 @@ from colossus_tui.tui.views.map import (
     where_text,
 )
 from colossus_tui.tui.widgets.heatmap import HeatMap
-from colossus_tui.tui.widgets.ink import Ink, few_colours
+from colossus_tui.tui.widgets.ink import Ink
 from colossus_tui.tui.widgets.lines import Lines
 
 SIDE_FROM, SIDE_CELLS = 120, 60  # the width from which the figures stand beside the map
@@ -84,8 +84,6 @@ class MapScreen(TypedScreen):
 
     def on_mount(self) -> None:
         """Give the map the keys."""
-        colours = self.console.glyphs.braille and not few_colours(self.app.console.color_system)
-        self._ink = Ink(self.console.glyphs, colours=colours)
         self._heat.focus()
         super().on_mount()
 
@@ -116,6 +114,8 @@ class MapScreen(TypedScreen):
     def show_body(self) -> None:
         """Bring the map and its figures up to date."""
         self._take()
+        if self._ink is None or self._ink.theme is not self.console.theme_now:
+            self._ink = Ink(self.console.glyphs, self.console.theme_now)
         picture, ink = self._picture, self._ink
         narrow = self.size.width < SIDE_FROM
         site, part = self.query_one("#site"), self.query_one("#beside", Lines)

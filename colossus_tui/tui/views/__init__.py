@@ -1,6 +1,6 @@
 """Pure functions from model values to lines and rows; tested without a terminal.
 
-A span is text with the name of a style in `theme.STYLES`; a line is spans.
+A span is text with the name of a style of the themes; a line is spans.
 """
 
 from __future__ import annotations

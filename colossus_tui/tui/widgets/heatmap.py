@@ -5,27 +5,25 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from colossus_tui.model import MapLayout
 from colossus_tui.text import fit, safe, width
-from colossus_tui.tui.theme import BACKGROUND, STYLES, UNICODE
+from colossus_tui.tui.theme import DARK, UNICODE
 from colossus_tui.tui.views.grid import Grid, Part, plan
 from colossus_tui.tui.views.heat import Picture
 from colossus_tui.tui.views.map import cursor_after
+from colossus_tui.tui.widgets.drawn import Drawn
 from colossus_tui.tui.widgets.ink import NOTHING, Ink
 
 MANY = 1_500  # changed cells, from which drawing all of them is less work
-_GROUND = Style(bgcolor=BACKGROUND)
 
 
-class HeatMap(ScrollView, can_focus=True):
+class HeatMap(Drawn, can_focus=True):
     """Groups of cells, each a number as a colour and a digit."""
 
     DEFAULT_CSS = """
@@ -53,7 +51,7 @@ class HeatMap(ScrollView, can_focus=True):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._ink = Ink(UNICODE, colours=True)
+        self._ink = Ink(UNICODE, DARK)
         self._picture: Picture | None = None
         self._layout = MapLayout()
         self._grid: Grid | None = None
@@ -93,7 +91,7 @@ class HeatMap(ScrollView, can_focus=True):
         assert self._picture is not None
         self._fitted = (self.size.width, self.size.height)
         few = bool(self._picture.texts)
-        self._grid = plan(self._layout, *self._fitted, few=few, halves=self._ink.colours)
+        self._grid = plan(self._layout, *self._fitted, few=few, halves=self._ink.halves)
         self._strips.clear()
         self.virtual_size = Size(self.size.width, len(self._grid.lines))
         self.refresh()
@@ -120,9 +118,9 @@ class HeatMap(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Return one line as Textual draws it; one that is as before is not made again."""
-        index, cells = y + self.scroll_offset.y, self.size.width
+        index, cells, ground = y + self.scroll_offset.y, self.size.width, self._ink.ground
         if self._grid is None or self._picture is None or index >= len(self._grid.lines):
-            return Strip.blank(cells, _GROUND)
+            return Strip.blank(cells, ground)
         parts = self._grid.lines[index]
         key = (cells, *(self._content(part) for part in parts))
         known = self._strips.get(index)
@@ -131,13 +129,13 @@ class HeatMap(ScrollView, can_focus=True):
         segments: list[Segment] = []
         used = 0
         for part in parts:
-            segments.append(Segment(" " * (part.block.x - used), _GROUND))
+            segments.append(Segment(" " * (part.block.x - used), ground))
             drawn = self._named(part) if part.row < 0 else self._cells(part)
             segments += drawn
             used = part.block.x + sum(
                 len(s.text) if s.text.isascii() else s.cell_length for s in drawn
             )
-        strip = Strip(segments).adjust_cell_length(cells, _GROUND).simplify()
+        strip = Strip(segments).adjust_cell_length(cells, ground).simplify()
         self._strips[index] = (key, strip)
         return strip
 
@@ -158,14 +156,14 @@ class HeatMap(ScrollView, can_focus=True):
     def _named(self, part: Part) -> list[Segment]:
         """Return a block's name; with the cursor in it, also the cell's."""
         assert self._grid is not None
-        block, room = part.block, self._grid.block_cells
+        block, room, ink = part.block, self._grid.block_cells, self._ink
         if not block.first <= self._cursor < block.first + block.size:
-            return [Segment(fit(_tail(safe(block.name), room), room), STYLES["head"] + _GROUND)]
+            return [Segment(fit(_tail(safe(block.name), room), room), ink.style("head"))]
         cell = safe(self._layout.cell_names[self._cursor])
         text = safe(block.name)
         if width(text) + width(cell) + 3 <= room:
             text = f"{text} > {cell}"
-        return [Segment(fit(_tail(text, room), room), STYLES["strong"] + _GROUND)]
+        return [Segment(fit(_tail(text, room), room), ink.style("strong"))]
 
     def _cells(self, part: Part) -> list[Segment]:
         assert self._grid is not None

@@ -4,47 +4,36 @@ from __future__ import annotations
 
 from rich.style import Style
 
-from colossus_tui.tui.theme import (
-    BACKGROUND,
-    HEAT,
-    HEAT_DIM,
-    HEAT_INK,
-    LIGHT_LEVEL,
-    STYLES,
-    Glyphs,
-)
+from colossus_tui.tui.theme import Glyphs, Theme
 from colossus_tui.tui.views.grid import VALUED
 from colossus_tui.tui.views.heat import LEVEL_BITS, MARK_SHIFT, MISSING, STALE, UNMATCHED
 
 UPPER, LOWER = "▀", "▄"
 NOTHING = 0x80  # no cell there
-_CURSOR = "#ffffff"
-_MARK_INK = (
-    ("#c9d1d9",) * 2,
-    ("#e69f00", "#4a2f00"),
-    ("#c9d1d9", "#20262d"),
-    ("#ff7b57", "#6b1200"),
-)
-_VALUE_INK = ("#c9d1d9", "#0d1117")
-
-
-def few_colours(color_system: str | None) -> bool:
-    """Return whether a terminal of this kind has too few colours for the levels."""
-    return color_system in (None, "standard", "windows")
+_MARK_STYLES = ("plain", "warn", "plain", "bad")  # nothing, failing, stale, lost
 
 
 class Ink:
     """Text and style of cells, remembered by their code.
 
-    Args:
+    Attributes:
         colours: Whether levels have colours; digits say them always.
+        halves: Whether two cells may stand in one character, told by colour alone.
+        ground: Behind everything.
     """
 
-    def __init__(self, glyphs: Glyphs, *, colours: bool) -> None:
-        self.colours = colours
+    def __init__(self, glyphs: Glyphs, theme: Theme) -> None:
         self.glyphs = glyphs
+        self.theme = theme
+        self.colours = bool(theme.heat)
+        self.halves = theme.halves and glyphs.braille
+        self.ground = Style(bgcolor=theme.background)
         self._cells: dict[tuple[int, int, str, bool], tuple[str, Style]] = {}
         self._pairs: dict[tuple[int, int, int], tuple[str, Style]] = {}
+
+    def style(self, name: str) -> Style:
+        """Return a style by its name, on the ground."""
+        return self.theme.styles[name] + self.ground
 
     def cell(self, code: int, cells: int, text: str, is_cursor: bool) -> tuple[str, Style]:
         """Return one cell of so many characters."""
@@ -72,19 +61,29 @@ class Ink:
         if not self.colours:
             name = ("plain", "warn", "warn", "bad")[mark]
             name = "faint" if dim or level == MISSING else name
-            return STYLES[name] + Style(bgcolor=BACKGROUND, reverse=is_cursor)
+            return self.style(name) + Style(reverse=is_cursor or None)
         if is_cursor:
-            return Style(color=BACKGROUND, bgcolor=_CURSOR, bold=True)
-        ground, light = _ground(code), level != MISSING and level >= LIGHT_LEVEL and not dim
+            return Style(color=self.theme.background, bgcolor=self.theme.here, bold=True)
         if mark >= STALE:  # what it last said counts for little
-            return Style(color=_MARK_INK[mark][0], bgcolor=BACKGROUND, bold=True)
+            return self._on(self.theme.background, _MARK_STYLES[mark], bold=True)
+        ground = self._ground(code)
         if mark:
-            return Style(color=_MARK_INK[mark][light], bgcolor=ground, bold=True)
+            return self._on(ground, _MARK_STYLES[mark], bold=True)
         if level == MISSING:
-            return Style(color="#484f58" if dim else "#7d8590", bgcolor=ground)
+            return self._on(ground, "faint" if dim else "dim")
         if cells == VALUED:
-            return Style(color="#6e7681" if dim else _VALUE_INK[light], bgcolor=ground)
-        return Style(color=HEAT_INK[level], bgcolor=ground)
+            return self._on(ground, "faint" if dim else "plain")
+        return self.theme.styles[f"heat{level}"] + Style(bgcolor=ground)
+
+    def _on(self, ground: str, name: str, *, bold: bool = False) -> Style:
+        """Return a style's colour so that it is read on this ground."""
+        return Style(color=self.theme.on(ground, name), bgcolor=ground, bold=bold or None)
+
+    def _ground(self, code: int) -> str:
+        level = code & LEVEL_BITS
+        if code == NOTHING or level == MISSING:
+            return self.theme.background
+        return self.theme.heat_dim[level] if code & UNMATCHED else self.theme.heat[level]
 
     def pair(self, upper: int, lower: int, cursor: int) -> tuple[str, Style]:
         """Return two cells, one above the other; the cursor is on 0, 1 or, if -1, on neither."""
@@ -94,10 +93,10 @@ class Ink:
         return self._pairs[key]
 
     def _pair(self, upper: int, lower: int, cursor: int) -> tuple[str, Style]:
-        above, below = _ground(upper), _ground(lower)
+        above, below = self._ground(upper), self._ground(lower)
         if cursor >= 0:
             behind = above if cursor else below
-            return (UPPER, LOWER)[cursor], Style(color=_CURSOR, bgcolor=behind)
+            return (UPPER, LOWER)[cursor], Style(color=self.theme.here, bgcolor=behind)
         marked = max((upper, lower), key=_weight)
         if _weight(marked):
             return self._marked(marked, lower if marked == upper else upper)
@@ -107,15 +106,12 @@ class Ink:
 
     def _marked(self, code: int, other: int) -> tuple[str, Style]:
         """Return a glyph in place of its cell; the cell beside it is what is behind the glyph."""
-        mark, level = code >> MARK_SHIFT & 3, other & LEVEL_BITS
+        mark = code >> MARK_SHIFT & 3
         plain = bool(_weight(other)) or other == NOTHING
-        ground = BACKGROUND if plain else _ground(other)
+        ground = self.theme.background if plain else self._ground(other)
         if not mark:
-            return self.glyphs.missing, Style(color="#7d8590", bgcolor=ground)
-        light = not plain and level >= LIGHT_LEVEL and not other & UNMATCHED
-        return self.glyphs.marks[mark], Style(
-            color=_MARK_INK[mark][light], bgcolor=ground, bold=True
-        )
+            return self.glyphs.missing, self._on(ground, "dim")
+        return self.glyphs.marks[mark], self._on(ground, _MARK_STYLES[mark], bold=True)
 
 
 def _weight(code: int) -> int:
@@ -123,10 +119,3 @@ def _weight(code: int) -> int:
     if code == NOTHING:
         return 0
     return (code >> MARK_SHIFT & 3) * 2 + (code & LEVEL_BITS == MISSING)
-
-
-def _ground(code: int) -> str:
-    level = code & LEVEL_BITS
-    if code == NOTHING or level == MISSING:
-        return BACKGROUND
-    return HEAT_DIM[level] if code & UNMATCHED else HEAT[level]

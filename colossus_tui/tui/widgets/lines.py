@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from rich.segment import Segment
 from textual.geometry import Region, Size
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from colossus_tui.text import width
-from colossus_tui.tui.theme import STYLES
+from colossus_tui.tui.theme import Theme
 from colossus_tui.tui.views import Line
+from colossus_tui.tui.widgets.drawn import Drawn
 
 
-class Lines(ScrollView, can_focus=True):
+class Lines(Drawn, can_focus=True):
     """Shows lines; the arrow and page keys scroll."""
 
     DEFAULT_CSS = """
@@ -49,12 +49,12 @@ class Lines(ScrollView, can_focus=True):
         cells = self.size.width
         if index >= len(self._lines):
             return Strip.blank(cells, self.rich_style)
-        return draw(self._lines[index], cells).apply_style(self.rich_style)
+        return draw(self._lines[index], cells, self.theme_now).apply_style(self.rich_style)
 
 
-def draw(line: Line, cells: int) -> Strip:
+def draw(line: Line, cells: int, theme: Theme) -> Strip:
     """Return a line of exactly so many cells."""
-    segments = [Segment(text, STYLES[style]) for text, style in line if text]
+    segments = [Segment(text, theme.styles[style]) for text, style in line if text]
     return Strip(segments).simplify().adjust_cell_length(cells)
 
 

@@ -11,12 +11,11 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from colossus_tui.text import fit
-from colossus_tui.tui.theme import CURSOR, STYLES
 from colossus_tui.tui.views import GAP, LEFT, Span
+from colossus_tui.tui.widgets.drawn import Drawn
 
 MARK = "*"
 
@@ -31,7 +30,7 @@ class TableColumn:
     right: bool = False
 
 
-class Table(ScrollView, can_focus=True):
+class Table(Drawn, can_focus=True):
     """Rows of cells; line 0 is the head and stays."""
 
     DEFAULT_CSS = """
@@ -125,36 +124,38 @@ class Table(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """Return one line as Textual draws it."""
-        cells = self.size.width
+        cells, theme = self.size.width, self.theme_now
+        styles = theme.styles
         if y == 0:
             return self._head(cells)
         index = y - 1 + self.scroll_offset.y
         if index >= len(self._rows):
             text = self._empty if index == 0 and not self._rows else ""
-            blank = Strip([Segment(f" {text}", STYLES["dim"])])
+            blank = Strip([Segment(f" {text}", styles["dim"])])
             return blank.adjust_cell_length(cells).apply_style(self.rich_style)
         mark = MARK if self._keys[index] in self._marks else " "
-        segments = [Segment(" "), Segment(mark, STYLES["accent"])]
+        segments = [Segment(" "), Segment(mark, styles["accent"])]
         for column, (text, style) in zip(self._columns, self._rows[index], strict=True):
-            segments.append(Segment(fit(text, column.cells, right=column.right), STYLES[style]))
+            segments.append(Segment(fit(text, column.cells, right=column.right), styles[style]))
             segments.append(Segment(" " * GAP))
         strip = Strip(segments).adjust_cell_length(cells).apply_style(self.rich_style)
         if index == self._cursor:
             # Under the cells' own colours, and told without colour by the mark at the left.
-            cursor = Strip([Segment(">", STYLES["accent"])])
+            cursor = Strip([Segment(">", styles["accent"])])
             strip = Strip.join([cursor, strip.crop(1, cells)])
             strip = Strip(
-                [Segment(s.text, (s.style or CURSOR) + CURSOR, s.control) for s in strip], cells
+                [Segment(s.text, (s.style or theme.cursor) + theme.cursor) for s in strip], cells
             )
         return strip
 
     def _head(self, cells: int) -> Strip:
+        styles = self.theme_now.styles
         segments = [Segment(" " * LEFT)]
         for column in self._columns:
             name, sign = self._ordered
-            style, after = STYLES["head"], ""
+            style, after = styles["head"], ""
             if column.name == name:
-                style, after = STYLES["accent"], sign
+                style, after = styles["accent"], sign
             segments.append(Segment(fit(column.head, column.cells, right=column.right), style))
             segments.append(Segment(after.ljust(GAP), style))
         return Strip(segments).adjust_cell_length(cells).apply_style(self.rich_style)
