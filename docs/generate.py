@@ -43,6 +43,7 @@ PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
         ("found", model.Found, "the GPUs"),
     ),
     "places": (("places", list[model.Place], "halls, racks or runs, by name"),),
+    "power": (("power", model.PowerView, "the site's power; with --hall also its racks"),),
     "events": (("events", list[model.Event], "newest first"),),
     "actions": (("actions", list[model.Action], "the journal, newest first"),),
     "show RUN": (("kind", str, '"run"'), ("detail", model.RunDetail, "the run")),

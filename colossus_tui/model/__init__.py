@@ -45,6 +45,15 @@ from colossus_tui.model.node import (
     clock_event_reasons,
 )
 from colossus_tui.model.playback import Mark, MarkKind, Playback
+from colossus_tui.model.power import (
+    CoolingLoop,
+    FacilityFault,
+    FacilityLink,
+    Measured,
+    PowerPlace,
+    PowerView,
+    Quality,
+)
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.run import (
     RUN_ID,
@@ -89,9 +98,12 @@ __all__ = [
     "Checkpoint",
     "CollectorStatus",
     "Confirmation",
+    "CoolingLoop",
     "Curve",
     "Event",
     "Extreme",
+    "FacilityFault",
+    "FacilityLink",
     "Figure",
     "Found",
     "FoundGpu",
@@ -109,6 +121,7 @@ __all__ = [
     "MapRequest",
     "Mark",
     "MarkKind",
+    "Measured",
     "MetricValue",
     "MigInstance",
     "MissingReason",
@@ -119,9 +132,12 @@ __all__ = [
     "Place",
     "PlaceKind",
     "Playback",
+    "PowerPlace",
+    "PowerView",
     "Preflight",
     "PriorityClass",
     "ProcessSample",
+    "Quality",
     "Rank",
     "RankExit",
     "RankResult",

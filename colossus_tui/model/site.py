@@ -17,6 +17,7 @@ class PlaceKind(StrEnum):
     HALL = "hall"
     RACK = "rack"
     RUN = "run"
+    FEED = "feed"  # has power, and no roll-up
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class NamedLimit:
-    """A limit of power with its name, and what is used of it; no hall is the whole site."""
+    """A limit of power with its name, and what is used of it; no hall or feed is the site."""
 
     name: str
     hall: str = ""
@@ -75,6 +76,13 @@ class NamedLimit:
     power_watts: float | None = None
     reporting_gpu_count: int = 0
     gpu_count: int = 0
+    feed: str = ""
+    basis: str = ""
+
+    @property
+    def of_part(self) -> str:
+        """The part of the site that it is of, in words; "" for the whole site."""
+        return f"hall {self.hall}" if self.hall else f"feed {self.feed}" if self.feed else ""
 
 
 # What a map can be of, beside the metrics of the GPUs: their unit.

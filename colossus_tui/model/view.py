@@ -11,6 +11,7 @@ from colossus_tui.model.event import Alert, Event
 from colossus_tui.model.money import IdleView, SiteMoney
 from colossus_tui.model.node import Node, NodeDetail
 from colossus_tui.model.playback import Playback
+from colossus_tui.model.power import PowerView
 from colossus_tui.model.run import Run, RunDetail, Series
 from colossus_tui.model.site import NamedLimit, SiteMap
 
@@ -91,3 +92,4 @@ class View:
     playback: Playback | None = None  # of a replay
     idle: IdleView | None = None
     curves: tuple[Curve, ...] = ()
+    power: PowerView | None = None

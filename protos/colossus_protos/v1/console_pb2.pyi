@@ -9,6 +9,7 @@ from colossus_protos.v1 import common_pb2 as _common_pb2
 from colossus_protos.v1 import curve_pb2 as _curve_pb2
 from colossus_protos.v1 import frame_pb2 as _frame_pb2
 from colossus_protos.v1 import money_pb2 as _money_pb2
+from colossus_protos.v1 import power_pb2 as _power_pb2
 from colossus_protos.v1 import recording_pb2 as _recording_pb2
 from colossus_protos.v1 import run_pb2 as _run_pb2
 from colossus_protos.v1 import site_pb2 as _site_pb2
@@ -1868,6 +1869,8 @@ class WatchViewRequest(_message.Message):
     IDLE_FIELD_NUMBER: _builtins.int
     CURVES_FIELD_NUMBER: _builtins.int
     SPAN_SECONDS_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
+    POWER_HALL_FIELD_NUMBER: _builtins.int
     runs: _builtins.bool
     """The site and all runs."""
     nodes: _builtins.bool
@@ -1888,6 +1891,10 @@ class WatchViewRequest(_message.Message):
     """How runs learned, of all runs."""
     span_seconds: _builtins.float
     """History that the series reach back, seconds; 0 for what the finest level holds."""
+    power: _builtins.bool
+    """The site's power."""
+    power_hall: _builtins.str
+    """Hall whose racks to add to it; empty for none."""
     @_builtins.property
     def series(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """History of run_id to send along; empty for none."""
@@ -1911,10 +1918,12 @@ class WatchViewRequest(_message.Message):
         idle: _builtins.bool = ...,
         curves: _builtins.bool = ...,
         span_seconds: _builtins.float = ...,
+        power: _builtins.bool = ...,
+        power_hall: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["map", b"map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "events", b"events", "idle", b"idle", "map", b"map", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "run_id", b"run_id", "runs", b"runs", "series", b"series", "span_seconds", b"span_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "events", b"events", "idle", b"idle", "map", b"map", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "power", b"power", "power_hall", b"power_hall", "run_id", b"run_id", "runs", b"runs", "series", b"series", "span_seconds", b"span_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1940,6 +1949,7 @@ class WatchViewResponse(_message.Message):
     CURVES_FIELD_NUMBER: _builtins.int
     PLAYBACK_FIELD_NUMBER: _builtins.int
     IDLE_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
     skipped_count: _builtins.int
     """States left out since the last answer because the console was slow."""
     @_builtins.property
@@ -1996,6 +2006,10 @@ class WatchViewResponse(_message.Message):
     def idle(self) -> _money_pb2.IdleView:
         """Idle GPUs; absent unless asked for."""
 
+    @_builtins.property
+    def power(self) -> _power_pb2.PowerView:
+        """The site's power; absent unless asked for."""
+
     def __init__(
         self,
         *,
@@ -2013,10 +2027,11 @@ class WatchViewResponse(_message.Message):
         curves: _abc.Iterable[_curve_pb2.Curve] | None = ...,
         playback: _recording_pb2.Playback | None = ...,
         idle: _money_pb2.IdleView | None = ...,
+        power: _power_pb2.PowerView | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "playback", b"playback", "run", b"run", "site", b"site"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "playback", b"playback", "power", b"power", "run", b"run", "site", b"site"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "curves", b"curves", "events", b"events", "header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "nodes", b"nodes", "playback", b"playback", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "curves", b"curves", "events", b"events", "header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "nodes", b"nodes", "playback", b"playback", "power", b"power", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2175,6 +2190,36 @@ class ListIdleResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListIdleResponse: _TypeAlias = ListIdleResponse  # noqa: Y015
+
+@_typing.final
+class GetPowerResponse(_message.Message):
+    """Answer to GetPowerRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def power(self) -> _power_pb2.PowerView:
+        """The site's power."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        power: _power_pb2.PowerView | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "power", b"power"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "power", b"power"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPowerResponse: _TypeAlias = GetPowerResponse  # noqa: Y015
 
 @_typing.final
 class LinkedRelay(_message.Message):

@@ -6,6 +6,7 @@ import warnings
 from colossus_protos.v1 import console_pb2 as colossus__protos_dot_v1_dot_console__pb2
 from colossus_protos.v1 import curve_pb2 as colossus__protos_dot_v1_dot_curve__pb2
 from colossus_protos.v1 import money_pb2 as colossus__protos_dot_v1_dot_money__pb2
+from colossus_protos.v1 import power_pb2 as colossus__protos_dot_v1_dot_power__pb2
 from colossus_protos.v1 import site_pb2 as colossus__protos_dot_v1_dot_site__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
@@ -102,6 +103,11 @@ class ConsoleStub(object):
                 '/colossus.v1.Console/GetCurves',
                 request_serializer=colossus__protos_dot_v1_dot_curve__pb2.GetCurvesRequest.SerializeToString,
                 response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetCurvesResponse.FromString,
+                _registered_method=True)
+        self.GetPower = channel.unary_unary(
+                '/colossus.v1.Console/GetPower',
+                request_serializer=colossus__protos_dot_v1_dot_power__pb2.GetPowerRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetPowerResponse.FromString,
                 _registered_method=True)
         self.WatchView = channel.unary_stream(
                 '/colossus.v1.Console/WatchView',
@@ -205,6 +211,13 @@ class ConsoleServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetPower(self, request, context):
+        """The site's power, against its limits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchView(self, request, context):
         """A view, each time it changes, at most once a period.
         """
@@ -279,6 +292,11 @@ def add_ConsoleServicer_to_server(servicer, server):
                     servicer.GetCurves,
                     request_deserializer=colossus__protos_dot_v1_dot_curve__pb2.GetCurvesRequest.FromString,
                     response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetCurvesResponse.SerializeToString,
+            ),
+            'GetPower': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPower,
+                    request_deserializer=colossus__protos_dot_v1_dot_power__pb2.GetPowerRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetPowerResponse.SerializeToString,
             ),
             'WatchView': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchView,
@@ -638,6 +656,33 @@ class Console(object):
             '/colossus.v1.Console/GetCurves',
             colossus__protos_dot_v1_dot_curve__pb2.GetCurvesRequest.SerializeToString,
             colossus__protos_dot_v1_dot_console__pb2.GetCurvesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPower(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Console/GetPower',
+            colossus__protos_dot_v1_dot_power__pb2.GetPowerRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_console__pb2.GetPowerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from colossus_protos.v1 import console_pb2 as _console_pb2
 from colossus_protos.v1 import curve_pb2 as _curve_pb2
 from colossus_protos.v1 import money_pb2 as _money_pb2
+from colossus_protos.v1 import power_pb2 as _power_pb2
 from colossus_protos.v1 import site_pb2 as _site_pb2
 from grpc import aio as _aio
 import abc as _abc_1
@@ -45,6 +46,8 @@ class ConsoleStub:
     """GPUs that cost and do no work."""
     GetCurves: _aio.UnaryUnaryMultiCallable[_curve_pb2.GetCurvesRequest, _console_pb2.GetCurvesResponse]
     """How runs learned over their whole lives."""
+    GetPower: _aio.UnaryUnaryMultiCallable[_power_pb2.GetPowerRequest, _console_pb2.GetPowerResponse]
+    """The site's power, against its limits."""
     WatchView: _aio.UnaryStreamMultiCallable[_console_pb2.WatchViewRequest, _console_pb2.WatchViewResponse]
     """A view, each time it changes, at most once a period."""
 
@@ -154,6 +157,14 @@ class ConsoleServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_curve_pb2.GetCurvesRequest, _abc.Awaitable[_console_pb2.GetCurvesResponse]],
     ) -> _abc.Awaitable[_console_pb2.GetCurvesResponse]:
         """How runs learned over their whole lives."""
+
+    @_abc_1.abstractmethod
+    def GetPower(
+        self,
+        request: _power_pb2.GetPowerRequest,
+        context: _aio.ServicerContext[_power_pb2.GetPowerRequest, _abc.Awaitable[_console_pb2.GetPowerResponse]],
+    ) -> _abc.Awaitable[_console_pb2.GetPowerResponse]:
+        """The site's power, against its limits."""
 
     @_abc_1.abstractmethod
     def WatchView(

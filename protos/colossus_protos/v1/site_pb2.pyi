@@ -35,6 +35,8 @@ class _PlaceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PlaceKind.V
     """A rack."""
     PLACE_KIND_RUN: _PlaceKind.ValueType  # 4
     """The GPUs that a run holds, wherever they are."""
+    PLACE_KIND_FEED: _PlaceKind.ValueType  # 5
+    """What a feed supplies: halls or racks; it has power, and no roll-up."""
 
 class PlaceKind(_PlaceKind, metaclass=_PlaceKindEnumTypeWrapper):
     """What a roll-up covers."""
@@ -49,6 +51,8 @@ PLACE_KIND_RACK: PlaceKind.ValueType  # 3
 """A rack."""
 PLACE_KIND_RUN: PlaceKind.ValueType  # 4
 """The GPUs that a run holds, wherever they are."""
+PLACE_KIND_FEED: PlaceKind.ValueType  # 5
+"""What a feed supplies: halls or racks; it has power, and no roll-up."""
 Global___PlaceKind: _TypeAlias = PlaceKind  # noqa: Y015
 
 @_typing.final
@@ -217,18 +221,26 @@ class NamedLimit(_message.Message):
     POWER_WATTS_FIELD_NUMBER: _builtins.int
     REPORTING_GPU_COUNT_FIELD_NUMBER: _builtins.int
     GPU_COUNT_FIELD_NUMBER: _builtins.int
+    FEED_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, such as "hall B contract"."""
     hall: _builtins.str
-    """Hall that it is of; empty for the site."""
+    """Hall that it is of; empty for the site and for a feed."""
     limit_watts: _builtins.float
     """Limit, watts."""
     power_watts: _builtins.float
-    """Power that is measured, watts; absent when nothing is."""
+    """Power that is drawn, by the building's meter where that is good and fresh, watts; absent when
+    nothing is measured.
+    """
     reporting_gpu_count: _builtins.int
     """GPUs whose power is in it."""
     gpu_count: _builtins.int
     """GPUs there."""
+    feed: _builtins.str
+    """Feed that it is of; empty for the site and for a hall."""
+    basis: _builtins.str
+    """What the power covers: "meter", "GPUs" or "GPUs + CPUs"; empty when nothing is measured."""
     def __init__(
         self,
         *,
@@ -238,10 +250,12 @@ class NamedLimit(_message.Message):
         power_watts: _builtins.float | None = ...,
         reporting_gpu_count: _builtins.int = ...,
         gpu_count: _builtins.int = ...,
+        feed: _builtins.str = ...,
+        basis: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_power_watts", b"_power_watts", "power_watts", b"power_watts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_power_watts", b"_power_watts", "gpu_count", b"gpu_count", "hall", b"hall", "limit_watts", b"limit_watts", "name", b"name", "power_watts", b"power_watts", "reporting_gpu_count", b"reporting_gpu_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_power_watts", b"_power_watts", "basis", b"basis", "feed", b"feed", "gpu_count", b"gpu_count", "hall", b"hall", "limit_watts", b"limit_watts", "name", b"name", "power_watts", b"power_watts", "reporting_gpu_count", b"reporting_gpu_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__power_watts: _TypeAlias = _typing.Literal["power_watts"]  # noqa: Y015
     _WhichOneofArgType__power_watts: _TypeAlias = _typing.Literal["_power_watts", b"_power_watts"]  # noqa: Y015
