@@ -137,6 +137,36 @@ def _amount(size: float) -> str:
     raise AssertionError("the last prefix always returns")
 
 
+def signed(value: float | None, unit: str) -> str:
+    """Return a change with its sign, also where it is none."""
+    text = scaled(value, unit)
+    return text if text == NOT_AVAILABLE or text.startswith("-") else f"+{text}"
+
+
+def celsius(value: float | None) -> str:
+    """Return a temperature of coolant, where tenths matter."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    return f"{value:.1f} °C"
+
+
+def flow(value: float | None) -> str:
+    """Return a flow of m3/s in litres a minute."""
+    return f"{number(value * 60_000)} l/min" if value is not None else NOT_AVAILABLE
+
+
+def leak(value: float | None) -> str:
+    """Return what a leak detector says."""
+    return NOT_AVAILABLE if value is None else "LEAK" if value >= 0.5 else "dry"
+
+
+def distrust(quality: str, age_seconds: float) -> str:
+    """Return why a sensor's value is not to be trusted; "" for a good one."""
+    if quality == "good":
+        return ""
+    return f"{duration(age_seconds)} old" if quality == "stale" else quality
+
+
 def bytes_(value: float | None) -> str:
     """Return a size in binary units."""
     return scaled(value, "B", 1024.0)

@@ -1,4 +1,4 @@
-"""Commands that only look: status, runs, nodes, gpus, find, places, events, actions, show."""
+"""Commands that only look: status, runs, nodes, gpus, find, places, power, events and more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from colossus_tui.cli import action, cards, exit_codes, filters, sites, tables
+from colossus_tui.cli import action, cards, exit_codes, facility, filters, sites, tables
 from colossus_tui.cli.output import as_json, note, show
 from colossus_tui.model import Found, PlaceKind
 
@@ -80,6 +80,17 @@ def places(client: Client, arguments: argparse.Namespace) -> Parts:
     found = client.places(kind, hall=arguments.hall or "", name=arguments.name or "")
     text = sites.places_table(found) if found else f"no {arguments.kind}"
     return {"places": found}, text
+
+
+def power(client: Client, arguments: argparse.Namespace) -> Parts:
+    """What places draw against their limits, and the cooling loops."""
+    from colossus_tui.client import NotFoundError
+
+    hall = arguments.hall or ""
+    found = client.power(hall=hall)
+    if hall and not any(one.name == hall and one.kind is PlaceKind.HALL for one in found.places):
+        raise NotFoundError(f"there is no hall {hall!r}")
+    return {"power": found}, facility.power_text(found)
 
 
 def events(client: Client, arguments: argparse.Namespace) -> Parts:

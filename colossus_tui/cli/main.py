@@ -25,7 +25,7 @@ ACTS = {
     "cancel": ("action", "cancel"),
     "approve": ("action", "approve"),
 }
-LOOKS = ("status", "runs", "nodes", "gpus", "find", "places", "events", "actions")
+LOOKS = ("status", "runs", "nodes", "gpus", "find", "places", "power", "events", "actions")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

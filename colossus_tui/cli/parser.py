@@ -151,6 +151,11 @@ def _looking(commands: _Commands) -> None:
             "halls, racks or runs with their roll-ups",
             ("places halls", "places racks --hall B", "places runs --watch"),
         ),
+        (
+            "power",
+            "what site, feeds and halls draw against their limits, and the cooling loops",
+            ("power", "power --hall hall-B", "power --json --watch"),
+        ),
         ("events", "what happened, newest first", ("events --run 10t", "events --limit 20")),
         ("actions", "who did what and how it ended", ("actions --open", "actions --run 10t")),
         (
@@ -198,6 +203,8 @@ def _look_options(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument(
             "--limit", type=_count, metavar="N", help=f"at most so many; default 100{when}"
         )
+    if name == "power":
+        parser.add_argument("--hall", metavar="HALL", help="also the racks of this hall")
     if name == "places":
         parser.add_argument("kind", choices=PLACES, help="what to list")
         parser.add_argument("--hall", metavar="HALL", help="only of this hall")

@@ -34,16 +34,17 @@ def limit_lines(limits: Sequence[NamedLimit]) -> list[str]:
     """Return each named limit in a line: what is used of it, what that covers, and its mark."""
     if not limits:
         return []
-    heads = ("LIMIT", "OF", "POWER", "LIMIT AT", "USED", "GPUS", "")
-    return table(heads, [_limit(limit) for limit in limits], "llrrrrl").splitlines()
+    heads = ("LIMIT", "OF", "POWER", "BY", "LIMIT AT", "USED", "GPUS", "")
+    return table(heads, [_limit(limit) for limit in limits], "llrlrrrl").splitlines()
 
 
 def _limit(limit: NamedLimit) -> tuple[str, ...]:
     used = limit_ratio(limit)
     return (
         safe(limit.name, 64),
-        f"hall {safe(limit.hall, 63)}" if limit.hall else "site",
+        safe(limit.of_part, 68) or "site",
         watts(limit.power_watts),
+        safe(limit.basis, 24) or NOT_AVAILABLE,
         watts(limit.limit_watts or None),
         ratio(used, 1),
         coverage(limit.reporting_gpu_count, limit.gpu_count),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import grpc
 import grpc.aio
 
-from colossus_protos.v1 import console_pb2, curve_pb2, money_pb2, site_pb2
+from colossus_protos.v1 import console_pb2, curve_pb2, money_pb2, power_pb2, site_pb2
 from colossus_tui.client._connection import Connection
 from colossus_tui.client.errors import InvalidRequestError, from_rpc
 from colossus_tui.model import (
@@ -24,6 +24,7 @@ from colossus_tui.model import (
     NodeDetail,
     Place,
     PlaceKind,
+    PowerView,
     Run,
     RunDetail,
     Series,
@@ -160,6 +161,15 @@ class Looking(Connection):
         answer = await self._call(self._console.ListPlaces, request)
         return tuple(from_proto(Place, place) for place in answer.places)
 
+    async def power(self, *, hall: str = "") -> PowerView:
+        """Return the site's power against its limits, and its cooling loops.
+
+        Args:
+            hall: Hall whose racks to add; "" for none.
+        """
+        request = power_pb2.GetPowerRequest(hall=hall)
+        return from_proto(PowerView, (await self._call(self._console.GetPower, request)).power)
+
     async def watch(
         self,
         *,
@@ -175,6 +185,8 @@ class Looking(Connection):
         idle: bool = False,
         curves: bool = False,
         span: float = 0.0,
+        power: bool = False,
+        power_hall: str = "",
     ) -> AsyncIterator[View]:
         """Yield the view each time it changes, at most once a period, until the hub goes away.
 
@@ -183,6 +195,8 @@ class Looking(Connection):
             idle: Whether to send idle GPUs along.
             curves: How all runs learned; each view has all curves, as new as some seconds.
             span: How far the series reach back, seconds; 0 for what the finest level holds.
+            power: Whether to send the site's power along.
+            power_hall: Hall whose racks to add to it.
 
         Raises:
             HubUnreachableError: The hub went away; call again to go on.
@@ -202,6 +216,8 @@ class Looking(Connection):
             idle=idle,
             curves=curves,
             span_seconds=span,
+            power=power,
+            power_hall=power_hall,
         )
         layout: MapLayout | None = None  # the hub sends it only when it has changed,
         learned: dict[str, Curve] = {}  # and of the curves those that have

@@ -30,6 +30,7 @@ from colossus_tui.model import (
     NodeDetail,
     Place,
     PlaceKind,
+    PowerView,
     Preflight,
     PriorityClass,
     Run,
@@ -238,6 +239,10 @@ class Client:
         """Return places or runs with their roll-ups, by name."""
         return self._run(self._client.places(kind, hall=hall, name=name))
 
+    def power(self, *, hall: str = "") -> PowerView:
+        """Return the site's power against its limits, and its cooling loops."""
+        return self._run(self._client.power(hall=hall))
+
     def watch(
         self,
         *,
@@ -253,6 +258,8 @@ class Client:
         idle: bool = False,
         curves: bool = False,
         span: float = 0.0,
+        power: bool = False,
+        power_hall: str = "",
     ) -> Iterator[View]:
         """Yield the view each time it changes, at most once a period, until the hub goes away."""
         return self._iterate(
@@ -269,6 +276,8 @@ class Client:
                 idle=idle,
                 curves=curves,
                 span=span,
+                power=power,
+                power_hall=power_hall,
             )
         )
 

@@ -26,6 +26,7 @@ from colossus_tui.hub.console_service import ConsoleService
 from colossus_tui.hub.database import Database
 from colossus_tui.hub.events import Events
 from colossus_tui.hub.export.config import PrometheusConfig
+from colossus_tui.hub.facility.live import Facility
 from colossus_tui.hub.gpus import RunGpuFigures
 from colossus_tui.hub.intake import Intake
 from colossus_tui.hub.journal import Journal
@@ -44,7 +45,9 @@ from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.server import make_server
 from colossus_tui.hub.site.limits import Limits
 from colossus_tui.hub.site.maps import Maps
+from colossus_tui.hub.site.power import Power
 from colossus_tui.hub.site.rollups import RollUps
+from colossus_tui.hub.site.sums import NodePower
 from colossus_tui.hub.site.troubles import Troubles
 from colossus_tui.hub.status import Status
 from colossus_tui.hub.storage import open_storage
@@ -71,6 +74,10 @@ class Hub:
         self._links = Links()
         self._gpus = RunGpuFigures(self._store, self._nodes)
         self._roll_ups = RollUps(self._store, self._nodes)
+        self._facility = Facility(config.facility, config.cooling_loops)
+        sums = NodePower(self._store, self._roll_ups, config.feeds)
+        self._power = Power(self._store, sums, self._facility, config.limits, config.feeds)
+        self._limits = Limits(config.limits, config.feeds, self._power)
         self._troubles = Troubles(self._roll_ups)
         self._gpus.troubles = self._troubles.of
         self._ledger = Ledger(config.prices, self._store, self._gpus)
@@ -144,7 +151,8 @@ class Hub:
             self._journal,
             self._gpus,
             self._roll_ups,
-            Limits(config.limits, self._roll_ups),
+            self._limits,
+            self._power,
             self._drain.standing if self._drain.has_owner else None,
             SiteCosts(self._store, self._roll_ups, self._ledger, self._idle),
         )
@@ -178,6 +186,7 @@ class Hub:
                 tasks.create_task(self._database.run(self._events.add))
                 tasks.create_task(self._tick())
                 tasks.create_task(self._engine.run())
+                tasks.create_task(self._facility.run())
                 if self._peers is not None:
                     tasks.create_task(self._peers.run(advertised(config, port)))
                 if self._relay is not None:
@@ -210,6 +219,8 @@ class Hub:
             self._account(now - last)
             self._roll_ups.tick()
             self._idle.tick(self._registry.runs)
+            self._power.tick()
+            self._limits.tick()
             self._troubles.tick(self._registry.runs, now)
             self._status.tick(lag, self._roll_ups.seconds)
             self._registry.tick(now - last)

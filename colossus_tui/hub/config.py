@@ -19,11 +19,16 @@ from colossus_tui.hub.backends.slurm import config as slurm
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
 from colossus_tui.hub.export import config as prometheus
 from colossus_tui.hub.export.config import PrometheusConfig
+from colossus_tui.hub.facility import config as facility
+from colossus_tui.hub.facility import loops
+from colossus_tui.hub.facility.config import FacilityConfig
+from colossus_tui.hub.facility.loops import LoopConfig
 from colossus_tui.hub.money import prices
 from colossus_tui.hub.money.prices import Prices
 from colossus_tui.hub.shed import config as shed
 from colossus_tui.hub.shed.config import ShedConfig
-from colossus_tui.hub.site import limits
+from colossus_tui.hub.site import feeds, limits
+from colossus_tui.hub.site.feeds import FeedConfig
 from colossus_tui.hub.site.limits import LimitConfig
 
 RUN_FACTS = (
@@ -48,6 +53,9 @@ SETTINGS = (
     "limits",
     "shed",
     "prices",
+    "feeds",
+    "cooling_loops",
+    "facility",
     "slurm",
     "kubernetes",
     "prometheus",
@@ -90,6 +98,9 @@ class HubConfig:
     limits: tuple[LimitConfig, ...] = ()
     shed: ShedConfig = field(default_factory=ShedConfig)
     prices: Prices | None = None
+    feeds: tuple[FeedConfig, ...] = ()
+    cooling_loops: tuple[LoopConfig, ...] = ()
+    facility: FacilityConfig | None = None
     slurm: SlurmConfig | None = None
     kubernetes: KubernetesConfig | None = None
     prometheus: PrometheusConfig | None = None
@@ -198,6 +209,12 @@ def read_file(path: str) -> dict[str, Any]:
             checked["shed"] = shed.parse(values["shed"])
         if "prices" in values:
             checked["prices"] = prices.parse(values["prices"])
+        if "feeds" in values:
+            checked["feeds"] = feeds.parse(values["feeds"])
+        if "cooling_loops" in values:
+            checked["cooling_loops"] = loops.parse(values["cooling_loops"])
+        if "facility" in values:
+            checked["facility"] = facility.parse(values["facility"])
         if "slurm" in values:
             checked["slurm"] = slurm.parse(values["slurm"])
         if "kubernetes" in values:
@@ -209,6 +226,9 @@ def read_file(path: str) -> dict[str, Any]:
         limits.LimitError,
         shed.ShedConfigError,
         prices.PriceError,
+        feeds.FeedError,
+        loops.LoopError,
+        facility.FacilityError,
         slurm.SlurmConfigError,
         kubernetes.KubernetesConfigError,
         prometheus.PrometheusConfigError,

@@ -18,6 +18,7 @@ from colossus_protos.v1 import (
     console_pb2_grpc,
     curve_pb2,
     money_pb2,
+    power_pb2,
     site_pb2,
 )
 from colossus_tui import __version__
@@ -143,6 +144,13 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         return console_pb2.GetHubResponse(
             header=self._header(context), hub=to_proto(console_pb2.Hub, self._status.now())
         )
+
+    async def GetPower(
+        self, request: power_pb2.GetPowerRequest, context: _Context
+    ) -> console_pb2.GetPowerResponse:
+        """The site's power."""
+        power = to_proto(power_pb2.PowerView, self._views.power(request.hall))
+        return console_pb2.GetPowerResponse(header=self._header(context), power=power)
 
     async def GetMap(
         self, request: console_pb2.GetMapRequest, context: _Context
@@ -355,6 +363,9 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             answer.node.CopyFrom(to_proto(console_pb2.NodeDetail, node))
         if request.idle:
             answer.idle.CopyFrom(to_proto(money_pb2.IdleView, self._views.idle()))
+        if request.power:
+            power = self._views.power(request.power_hall)
+            answer.power.CopyFrom(to_proto(power_pb2.PowerView, power))
         if request.events:
             events = self._events.recent(EVENT_LIMIT)
             answer.events.extend(to_proto(common_pb2.Event, event) for event in events)

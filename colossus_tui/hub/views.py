@@ -23,6 +23,7 @@ from colossus_tui.hub.runs import summary
 from colossus_tui.hub.runs.live import LiveRun
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.site.limits import Limits
+from colossus_tui.hub.site.power import Power
 from colossus_tui.hub.site.rollups import RollUps
 from colossus_tui.hub.store import Store
 from colossus_tui.model import (
@@ -38,6 +39,7 @@ from colossus_tui.model import (
     Node,
     NodeDetail,
     Place,
+    PowerView,
     ProcessSample,
     Run,
     RunDetail,
@@ -73,6 +75,7 @@ class Views:
         gpu_figures: RunGpuFigures,
         roll_ups: RollUps,
         limits: Limits,
+        power: Power,
         standing: Callable[[str], Standing | None] | None,
         costs: SiteCosts,
         clock: Callable[[], float] = time.monotonic,
@@ -88,6 +91,7 @@ class Views:
         self._roll_ups = roll_ups
         self._limits = limits
         self._costs = costs
+        self._power = power
         self._has_owner = standing is not None
         self._standing: Callable[[str], Standing | None] = standing or (lambda _: None)
         self._clock = clock
@@ -327,6 +331,12 @@ class Views:
             for s in record.failing
         )
 
+    # --- power -----------------------------------------------------------------------------
+
+    def power(self, hall: str = "") -> PowerView:
+        """Return the site's power, with the racks of one hall."""
+        return self._power.view(hall)
+
     # --- the site --------------------------------------------------------------------------
 
     def site(self) -> Site:
@@ -357,7 +367,11 @@ class Views:
             run_counts=dict(Counter(run.state.value for run in self._registry.runs.values())),
             age_seconds=float(ages[live].max()) if live.any() else 0.0,
             cpu_utilisation_ratio=float(used.mean(dtype=np.float64)) if used.size else None,
-            alerts=(*self._limits.alerts(), *self._site_alerts(ages)),
+            alerts=(
+                *self._limits.alerts(),
+                *self._power.facility.alerts,
+                *self._site_alerts(ages),
+            ),
             limits=self._limits.now(),
             money=self._costs.now(),
         )

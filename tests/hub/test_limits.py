@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from colossus_tui.hub.config import ConfigError, read_file
+from colossus_tui.hub.facility.live import Facility
 from colossus_tui.hub.site.limits import LimitConfig, LimitError, Limits, parse
+from colossus_tui.hub.site.power import Power
+from colossus_tui.hub.site.sums import NodePower
 from colossus_tui.model import Alert, NamedLimit, Severity
 from tests.sim.rolled import SmallSite
 
@@ -52,6 +55,12 @@ def test_limits_are_read_with_their_watts() -> None:
         ("[[limits]]\nname = 'a'\nmegawatts = inf", "the 1. (a): megawatts must be"),
         ("[[limits]]\nname = 'a'\nmegawatts = true", "the 1. (a): megawatts must be"),
         ("[[limits]]\nname = 'a'\nmegawatts = '3'", "the 1. (a): megawatts must be"),
+        ("[[limits]]\nname = 'a'\nmegawatts = 1\nrack = 3", "(a): rack must be HALL/RACK"),
+        ("[[limits]]\nname = 'a'\nmegawatts = 1\nrack = 'r1'", "rack must be HALL/RACK"),
+        (
+            "[[limits]]\nname = 'a'\nmegawatts = 1\nrack = 'h/*'\nhall = 'h'",
+            '(a): rack must be HALL/RACK, as in "hall-A/*", without hall',
+        ),
         ("[[limits]]\nname = 'a'\nmegawatts = 1\nrow = 'b'", "'row' is no setting; known: name"),
         (
             "[[limits]]\nname = 'a'\nmegawatts = 1\n[[limits]]\nname = 'b'\nhall = 1",
@@ -85,13 +94,26 @@ def halls(watts_a: float, watts_b: float = 100.0) -> SmallSite:
     return site
 
 
+def limits_of(site: SmallSite, *configured: LimitConfig) -> Limits:
+    power = Power(
+        site.store,
+        NodePower(site.store, site.roll_ups, (), lambda: site.now),
+        Facility(None),
+        configured,
+    )
+    limits = Limits(configured, (), power)
+    power.tick()
+    limits.tick()
+    return limits
+
+
 def test_a_limit_counts_its_hall_or_the_site_and_says_what_it_covers() -> None:
     site = halls(400.0)
-    limits = Limits([HALL, SITE, LimitConfig("hall C", "C", 7.0)], site.roll_ups)
+    limits = limits_of(site, HALL, SITE, LimitConfig("hall C", "C", 7.0))
 
     assert limits.now() == (
-        NamedLimit("hall A contract", "A", 1_000.0, 400.0, 1, 2),
-        NamedLimit("site feed", "", 4_000.0, 500.0, 2, 3),
+        NamedLimit("hall A contract", "A", 1_000.0, 400.0, 1, 2, basis="GPUs"),
+        NamedLimit("site feed", "", 4_000.0, 500.0, 2, 3, basis="GPUs"),
         NamedLimit("hall C", "C", 7.0, None, 0, 0),
     )
     assert limits.alerts() == ()
@@ -108,20 +130,20 @@ def test_a_limit_counts_its_hall_or_the_site_and_says_what_it_covers() -> None:
     ],
 )
 def test_a_limit_alerts_at_90_and_97_percent(watts: float, severity: Severity | None) -> None:
-    alerts = Limits([HALL, SITE], halls(watts).roll_ups).alerts()
+    alerts = limits_of(halls(watts), HALL, SITE).alerts()
 
     assert [alert.severity for alert in alerts] == ([severity] if severity else [])
 
 
 def test_an_alert_names_limit_share_and_coverage() -> None:
     mega = LimitConfig("hall A contract", "A", 2e6)
-    alerts = Limits([mega], halls(1.95e6).roll_ups).alerts()
+    alerts = limits_of(halls(1.95e6), mega).alerts()
 
     assert alerts == (
         Alert(
             Severity.CRITICAL,
             "power.limit",
-            "hall A contract: 1.95 of 2.00 MW, 97.5%; 1/2 GPUs reporting",
+            "hall A contract: 1.95 of 2.00 MW by GPUs, 97.5%; 1/2 GPUs reporting",
         ),
     )
 
@@ -129,7 +151,7 @@ def test_an_alert_names_limit_share_and_coverage() -> None:
 def test_what_is_not_fresh_uses_nothing_of_a_limit() -> None:
     site = halls(1_000.0)
     site.tick(5)
-    limits = Limits([HALL], site.roll_ups)
+    limits = limits_of(site, HALL)
 
     assert limits.now() == (NamedLimit("hall A contract", "A", 1_000.0, None, 0, 2),)
     assert limits.alerts() == ()

@@ -188,6 +188,11 @@ class RollUps:
         watts = float(spread.sum[one.number])
         return (watts if reporting else None), one.gpu_count, reporting
 
+    def over_cells(self, metric: str) -> Spread | None:
+        """Return a metric's figures by cell; None where nobody reports it."""
+        rolled = self._rolled.get(metric)
+        return rolled.cells if rolled is not None else None
+
     def run(self, run_id: str) -> Place | None:
         """Return the roll-ups of a run's GPUs; None where it holds none."""
         return next(iter(self.places(PlaceKind.RUN, name=run_id)), None) if run_id else None

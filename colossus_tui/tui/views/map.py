@@ -248,7 +248,7 @@ def _roll_up(roll_up: RollUp) -> list[Line]:
 def limit_lines(beside: Beside, count: int) -> list[Line]:
     """Return the named limits that matter here, the nearest first."""
     hall = beside.request.hall
-    here = [one for one in beside.limits if not hall or one.hall in ("", hall)]
+    here = [one for one in beside.limits if not hall or one.hall == hall or not one.of_part]
     return [_limit(one, beside.glyphs) for one in sorted(here, key=_used, reverse=True)[:count]]
 
 

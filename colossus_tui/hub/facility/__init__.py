@@ -1,0 +1,1 @@
+"""What the building's own sensors say: power of feeds, cooling loops, leaks."""
