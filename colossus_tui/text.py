@@ -110,11 +110,15 @@ def watts(value: float | None) -> str:
     return scaled(value, "W")
 
 
-def money(value: float | None, currency: str) -> str:
-    """Return an amount: "$12.34", "$4.213M"; a currency that is a word comes after: "12.34 CHF"."""
+def money(value: float | None, currency: str, digits: int = 4) -> str:
+    """Return an amount: "$12.34", "$4.213M"; a currency that is a word comes after: "12.34 CHF".
+
+    Args:
+        digits: So many that count, at most; with 4 also cents below a thousand.
+    """
     if value is None or not math.isfinite(value):
         return NOT_AVAILABLE
-    sign, amount = ("-" if value < 0 else ""), _amount(abs(value))
+    sign, amount = ("-" if value < 0 else ""), _amount(abs(value), digits)
     if is_currency(currency):
         return f"{sign}{currency}{amount}"
     return f"{sign}{amount} {safe(currency, UNIT_CELLS)}".rstrip()
@@ -125,15 +129,16 @@ def is_currency(unit: str) -> bool:
     return any(unicodedata.category(character) == "Sc" for character in unit) and unit.isprintable()
 
 
-def _amount(size: float) -> str:
+def _amount(size: float, digits: int) -> str:
     if size < 9_999.5:
-        digits = 0 if size >= 999.995 else 2 if size >= 0.095 or not size else 4
-        return f"{size:,.{digits}f}"
+        cents = 2 if digits > 3 else max(digits - len(str(round(size))), 0)
+        places = 0 if size >= 999.995 else min(cents, 2) if size >= 0.095 or not size else 4
+        return f"{size:,.{places}f}"
     for prefix in "kMB":
         size /= 1000
         if size < 999.95 or prefix == "B":
-            digits = 3 if size < 9.9995 else 2 if size < 99.995 else 1
-            return f"{size:,.{digits}f}{prefix}"
+            places = max(digits - len(str(round(size))), 0)
+            return f"{size:,.{places}f}{prefix}"
     raise AssertionError("the last prefix always returns")
 
 
@@ -245,8 +250,8 @@ def measured(value: float | None, unit: str) -> str:
             return bytes_(value)
         case "B/s":
             return f"{bytes_(value)}/s"
-        case "J":
-            return scaled(value, "J")
+        case "J" | "Wh":
+            return scaled(value, unit)
         case "C":
             return f"{value:.0f} °C"
         case "s":

@@ -18,7 +18,7 @@ class Command:
         label: Word in the footer.
         help: Sentence in help and palette.
         scope: Screens that offer it: "all", "overview", "run", "nodes", "node", "actions",
-            "action", "card", "map", "found".
+            "action", "card", "map", "found", "money".
         verb: Verb of an action on what is under the cursor, if it is one.
     """
 
@@ -31,7 +31,7 @@ class Command:
     verb: Verb | None = None
 
 
-RUNS, NODES, ACTIONS = ("overview", "run"), ("nodes", "node"), ("actions", "action")
+RUNS, NODES, ACTIONS = ("overview", "run", "money"), ("nodes", "node"), ("actions", "action")
 MAP = ("map",)
 # What a map's metrics are called on the screen, by the digits that choose them.
 MAP_NAMES = {
@@ -51,8 +51,9 @@ COMMANDS = (
         "enter",
         "open",
         "Open it in full; on the map one level deeper",
-        ("overview", "nodes", "actions", "card", "map", "found"),
+        ("overview", "money", "nodes", "actions", "card", "map", "found"),
     ),
+    Command("other_table", "tab", "tab", "table", "To the other table", ("money",)),
     Command(
         "act('pause')",
         "p",
@@ -117,6 +118,14 @@ COMMANDS = (
     Command("nodes", "n", "n", "nodes", "All nodes", RUNS),
     Command("map", "m", "m", "map", "Map of the site; of a run, where it is", (*RUNS, "nodes")),
     Command("actions", "a", "a", "actions", "Actions: of the run, else of all", (*RUNS, *NODES)),
+    Command(
+        "money",
+        "dollar_sign",
+        "$",
+        "money",
+        "What runs cost, and idle GPUs",
+        ("overview", "run", *NODES),
+    ),
     Command("next_gpu", "g", "g", "next GPU", "Show the next GPU in full", ("node",)),
     Command(
         "back",
@@ -124,7 +133,7 @@ COMMANDS = (
         "esc",
         "back",
         "Back to the screen before",
-        ("run", "nodes", "node", "actions", "action", "help", "map", "found"),
+        ("run", "nodes", "node", "actions", "action", "help", "map", "found", "money"),
     ),
     Command(
         "filter",
@@ -153,8 +162,8 @@ COMMANDS = (
         "To the outlier before this one",
         MAP,
     ),
-    Command("order", "o", "o", "order", "Order by the next column", ("overview",)),
-    Command("reverse", "O", "O", "reverse", "Turn the order around", ("overview",)),
+    Command("order", "o", "o", "order", "Order by the next column", ("overview", "money")),
+    Command("reverse", "O", "O", "reverse", "Turn the order around", ("overview", "money")),
     *(
         Command(
             f"choose({index})",

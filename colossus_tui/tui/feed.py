@@ -48,6 +48,7 @@ class Wanted:
     max_points: int = 0
     journal: bool = False  # of the run, if one is named
     map: MapRequest | None = None
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,7 @@ class Feed:
                 series=wanted.series,
                 max_points=wanted.max_points,
                 map=wanted.map,
+                idle=wanted.idle,
             ):
                 self._post(LinkChanged(True))
                 self._post(ViewReceived(view))

@@ -160,6 +160,12 @@ class ColossusScreen(Screen[None]):
         run_id = self.run_id() if self.scope == "run" else None
         self.app.push_screen(MapScreen(str(Text("run", "=", (run_id,))) if run_id else ""))
 
+    def action_money(self) -> None:
+        """Open what runs cost, and idle GPUs."""
+        from colossus_tui.tui.screens.money import MoneyScreen
+
+        self.app.push_screen(MoneyScreen())
+
     def action_back(self) -> None:
         """Go back."""
         self.app.pop_screen()

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import zip_longest
 
-from colossus_tui.model import Action, ActionState, RankExit, Run, RunDetail, RunState, Series
+from colossus_tui.model import (
+    Action,
+    ActionState,
+    Money,
+    RankExit,
+    Run,
+    RunDetail,
+    RunState,
+    Series,
+)
 from colossus_tui.text import (
     age,
     bytes_,
@@ -15,6 +24,7 @@ from colossus_tui.text import (
     fit,
     hours,
     measured,
+    money,
     now_ns,
     number,
     ratio,
@@ -97,6 +107,8 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
         ("lost to", badput or "nothing yet"),
         ("MFU", f"{ratio(run.mfu_ratio, 1)} ({run.mfu_method})"),
         ("power", watts(run.power_watts)),
+        ("cost", _cost(run.money)),
+        ("used so far", _used(run)),
         ("GPUs", f"{run.reporting_gpu_count}/{run.gpu_count} reporting"),
         (
             "ranks",
@@ -127,6 +139,23 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
         for a in run.alerts
     ]
     return lines
+
+
+def _cost(cost: Money) -> str:
+    sign = cost.currency
+    if not sign:
+        return "n/a, the hub has no prices"
+    finish = f", {money(cost.to_finish, sign, 3)} to finish (modelled)" if cost.to_finish else ""
+    return f"{money(cost.per_hour, sign, 3)}/h, {money(cost.so_far, sign)} so far{finish}"
+
+
+def _used(run: Run) -> str:
+    """Return GPU-hours and energy, and how much of the hours the energy covers."""
+    if run.gpu_hours is None:
+        return "n/a"
+    energy = None if run.energy_joules is None else run.energy_joules / 3_600
+    covered = f" ({ratio(run.money.metered_ratio)} metered)" if energy is not None else ""
+    return f"{hours(run.gpu_hours, 'GPU·h')}, {measured(energy, 'Wh')}{covered}"
 
 
 def _scheduled(run: Run) -> list[tuple[str, str]]:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 from colossus_tui.model import Run
 from colossus_tui.model.match import Match
-from colossus_tui.text import age, duration, hours, number, ratio, safe, significant, watts, width
+from colossus_tui.text import (
+    age,
+    duration,
+    hours,
+    money,
+    number,
+    ratio,
+    safe,
+    significant,
+    watts,
+    width,
+)
 from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
 from colossus_tui.tui.views import GAP, LEFT, Span
 from colossus_tui.tui.views.plot import sparkline
@@ -164,6 +175,14 @@ COLUMNS = (
         lambda r: _some(r.power_watts),
     ),
     Column(
+        "cost",
+        "COST/H",
+        7,
+        15,
+        _plain(lambda r: money(r.money.per_hour, r.money.currency, 3)),
+        lambda r: _some(r.money.per_hour),
+    ),
+    Column(
         "alerts",
         "ALERTS",
         6,
@@ -175,7 +194,9 @@ COLUMNS = (
 )
 
 
-def columns_for(cells: int, runs: Sequence[Run] = ()) -> list[tuple[Column, int]]:
+def columns_for(
+    cells: int, runs: Sequence[Run] = (), columns: Sequence[Column] = COLUMNS
+) -> list[tuple[Column, int]]:
     """Return the columns that fit, in order, with their widths.
 
     Names get what the longest of them needs, as far as that leaves room for the rest; alerts take
@@ -185,24 +206,30 @@ def columns_for(cells: int, runs: Sequence[Run] = ()) -> list[tuple[Column, int]
     name_cells = min(longest, MOST_NAME_CELLS + max(cells - 80, 0) // 10)
     used = LEFT
     found: dict[str, int] = {}
-    for column in sorted(COLUMNS, key=lambda column: column.rank):
+    for column in sorted(columns, key=lambda column: column.rank):
         wide = max(column.cells, name_cells) if column.name == "run" else column.cells
         if used + wide + GAP <= cells:
             found[column.name] = wide
             used += wide + GAP
     if "alerts" in found:
         found["alerts"] += max(cells - used, 0)
-    return [(column, found[column.name]) for column in COLUMNS if column.name in found]
+    return [(column, found[column.name]) for column in columns if column.name in found]
 
 
-def chosen(runs: Sequence[Run], match: Match, order: str, backwards: bool) -> list[Run]:
+def chosen(
+    runs: Sequence[Run],
+    match: Match,
+    order: str,
+    backwards: bool,
+    columns: Sequence[Column] = COLUMNS,
+) -> list[Run]:
     """Return the runs that fit the filter, in order; class and name decide between equals.
 
     Numbers begin with the largest; runs without a value always come last.
     """
     found = [run for run in runs if match(run)]
     found.sort(key=lambda run: (run.priority_class, run.run_id))
-    column = next((column for column in COLUMNS if column.name == order), None)
+    column = next((column for column in columns if column.name == order), None)
     if column is None:
         return found[::-1] if backwards else found
     known = [run for run in found if not column.key(run)[0]]

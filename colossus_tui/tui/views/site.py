@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colossus_tui.model import Action, Event, RunState, Severity, View
-from colossus_tui.text import clock, duration, ratio, safe, watts
+from colossus_tui.text import clock, duration, money, ratio, safe, watts
 from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
 from colossus_tui.tui.views import Line
 
@@ -54,6 +54,8 @@ def _figures(view: View, link: Link) -> Line:
         (f"   power {power}", "plain"),
         (f"   CPU {ratio(site.cpu_utilisation_ratio)}", "plain"),
     ]
+    if site.money.currency:
+        figures.append((f"   {money(site.money.per_hour, site.money.currency, 3)}/h", "plain"))
     spans = [(nodes, "plain" if covered else "warn")]
     # What is wrong comes before the figures: it must be seen on a narrow terminal as well.
     if not link.linked:

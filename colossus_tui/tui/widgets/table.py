@@ -32,6 +32,14 @@ class TableColumn:
 
 class Table(Drawn, can_focus=True):
     """Rows of cells; line 0 is the head and stays."""
+class Table(ScrollView, can_focus=True):
+    """Rows of cells; line 0 is the head and stays.
+
+    Args:
+        empty: What is shown without rows.
+        shared: Whether it shares the screen with other tables: then its cursor is shown only while
+            it has the keys.
+    """
 
     DEFAULT_CSS = """
     Table { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; overflow-x: hidden; }
@@ -55,8 +63,9 @@ class Table(Drawn, can_focus=True):
             super().__init__()
             self.name = name
 
-    def __init__(self, *, id: str | None = None, empty: str = "") -> None:
+    def __init__(self, *, id: str | None = None, empty: str = "", shared: bool = False) -> None:
         super().__init__(id=id)
+        self._shared = shared
         self._columns: tuple[TableColumn, ...] = ()
         self._keys: list[str] = []
         self._rows: list[tuple[Span, ...]] = []
@@ -139,7 +148,7 @@ class Table(Drawn, can_focus=True):
             segments.append(Segment(fit(text, column.cells, right=column.right), styles[style]))
             segments.append(Segment(" " * GAP))
         strip = Strip(segments).adjust_cell_length(cells).apply_style(self.rich_style)
-        if index == self._cursor:
+        if index == self._cursor and (self.has_focus or not self._shared):
             # Under the cells' own colours, and told without colour by the mark at the left.
             cursor = Strip([Segment(">", styles["accent"])])
             strip = Strip.join([cursor, strip.crop(1, cells)])
@@ -175,6 +184,19 @@ class Table(Drawn, can_focus=True):
             return
         wide = self.size.width
         self.refresh(*(Region(0, row + 1 - top, wide, 1) for row in (before, self._cursor)))
+
+    def on_focus(self) -> None:
+        """Show the cursor."""
+        self._draw_cursor()
+
+    def on_blur(self) -> None:
+        """Hide the cursor where another table has one."""
+        self._draw_cursor()
+
+    def _draw_cursor(self) -> None:
+        if self._shared:
+            top = self.scroll_offset.y
+            self.refresh(Region(0, self._cursor + 1 - top, self.size.width, 1))
 
     def on_click(self, event: events.Click) -> None:
         """Choose a row, open it with a second click, or order by a head."""
