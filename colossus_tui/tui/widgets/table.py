@@ -31,8 +31,6 @@ class TableColumn:
 
 
 class Table(Drawn, can_focus=True):
-    """Rows of cells; line 0 is the head and stays."""
-class Table(ScrollView, can_focus=True):
     """Rows of cells; line 0 is the head and stays.
 
     Args:
