@@ -9,6 +9,7 @@ from colossus_tui.client.errors import (
     HubUnreachableError,
     InvalidRequestError,
     NotFoundError,
+    NotPermittedError,
     RefusedError,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "HubUnreachableError",
     "InvalidRequestError",
     "NotFoundError",
+    "NotPermittedError",
     "RefusedError",
     "settle",
 ]

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 
 from colossus_protos.v1 import action_pb2, common_pb2
-from colossus_tui.client._looking import Looking
+from colossus_tui.client._incidents import IncidentCalls
 from colossus_tui.client.errors import DeadlineError, HubUnreachableError, RefusedError, from_rpc
 from colossus_tui.model import (
     Action,
@@ -28,7 +28,7 @@ RESTART_SECONDS = 20.0  # how long a hub may be away while an action is followed
 RETRY_SECONDS = 0.25
 
 
-class AsyncClient(Looking):
+class AsyncClient(IncidentCalls):
     """Talks to one hub: looks and acts.
 
     Args:

@@ -182,6 +182,7 @@ class Looking(Connection):
         max_points: int = 0,
         period: float = 1.0,
         map: MapRequest | None = None,
+        incidents: bool = False,
         idle: bool = False,
         curves: bool = False,
         span: float = 0.0,
@@ -192,6 +193,7 @@ class Looking(Connection):
 
         Args:
             map: A map to send along; each one yielded has its layout.
+            incidents: Whether to send incidents along.
             idle: Whether to send idle GPUs along.
             curves: How all runs learned; each view has all curves, as new as some seconds.
             span: How far the series reach back, seconds; 0 for what the finest level holds.
@@ -213,6 +215,7 @@ class Looking(Connection):
             max_points=max_points,
             period_seconds=period,
             map=to_proto(site_pb2.MapRequest, map) if map else None,
+            incidents=incidents,
             idle=idle,
             curves=curves,
             span_seconds=span,

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 
 from colossus_tui.client._async import AsyncClient
 from colossus_tui.client._connection import settle
+from colossus_tui.client._sync_incidents import SyncIncidentCalls
 from colossus_tui.client.errors import ColossusError
 from colossus_tui.model import (
     Action,
@@ -88,7 +89,7 @@ class _Thread:
 _THREAD = _Thread()
 
 
-class Client:
+class Client(SyncIncidentCalls):
     """Talks to one hub, blocking; use it as a context manager, or close it.
 
     Args:
@@ -255,6 +256,7 @@ class Client:
         max_points: int = 0,
         period: float = 1.0,
         map: MapRequest | None = None,
+        incidents: bool = False,
         idle: bool = False,
         curves: bool = False,
         span: float = 0.0,
@@ -273,6 +275,7 @@ class Client:
                 max_points=max_points,
                 period=period,
                 map=map,
+                incidents=incidents,
                 idle=idle,
                 curves=curves,
                 span=span,

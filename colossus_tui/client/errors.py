@@ -6,6 +6,7 @@ ColossusError
   NotFoundError         no such run, node or action
   InvalidRequestError   a field of the request is wrong
   RefusedError          the hub refused an action
+  NotPermittedError     the caller may only look
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class RefusedError(ColossusError):
         self.action = action
 
 
+class NotPermittedError(ColossusError):
+    """The caller may only look; the message says how to do more."""
+
+
 def from_rpc(error: grpc.aio.AioRpcError, address: str, timeout: float) -> ColossusError:
     """Return the error that a failed call means to the caller."""
     import grpc
@@ -64,5 +69,7 @@ def from_rpc(error: grpc.aio.AioRpcError, address: str, timeout: float) -> Colos
             return NotFoundError(detail)
         case grpc.StatusCode.INVALID_ARGUMENT:
             return InvalidRequestError(detail)
+        case grpc.StatusCode.PERMISSION_DENIED:
+            return NotPermittedError(detail)
         case code:
             return ColossusError(f"{code.name}: {detail}")

@@ -28,6 +28,12 @@ from colossus_tui.hub.events import Events
 from colossus_tui.hub.export.config import PrometheusConfig
 from colossus_tui.hub.facility.live import Facility
 from colossus_tui.hub.gpus import RunGpuFigures
+from colossus_tui.hub.incidents.conditions import RunConditions, SiteConditions
+from colossus_tui.hub.incidents.keeper import Incidents
+from colossus_tui.hub.incidents.places import Places
+from colossus_tui.hub.incidents.service import IncidentsService
+from colossus_tui.hub.incidents.sources import NodeSources
+from colossus_tui.hub.incidents.timeline import Timelines
 from colossus_tui.hub.intake import Intake
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.links import Links
@@ -112,7 +118,24 @@ class Hub:
         self._peers: Peers | None = None
         if self._database.hub:
             self._peers = Peers(HubRegistry(self._database), self._registry, self._events)
+        self._incidents = self._make_incidents()
         self._ticks = 0
+
+    def _make_incidents(self) -> Incidents:
+        """Return the incidents with all that they look at."""
+        store, nodes, registry, began = self._store, self._nodes, self._registry, time.time()
+        has_owner = self._drain.has_owner
+        standing = self._drain.standing if has_owner else None
+        return Incidents(
+            self._config.alerts,
+            self._database,
+            self._events.add,
+            Places(store, nodes, registry.runs_on, can_drain=has_owner, feeds=self._config.feeds),
+            NodeSources(store, nodes, self._events, standing, began),
+            RunConditions(store, nodes, registry, self._gpus, self._troubles, can_drain=has_owner),
+            SiteConditions(self._limits, self._database, self._roll_ups.runs_in),
+            began,
+        )
 
     def _make_backends(self) -> dict[str, Backend]:
         """Return every backend that the settings ask for, by name."""
@@ -155,6 +178,7 @@ class Hub:
             self._power,
             self._drain.standing if self._drain.has_owner else None,
             SiteCosts(self._store, self._roll_ups, self._ledger, self._idle),
+            self._incidents.counts,
         )
         make_console: Callable[..., ConsoleService] = ConsoleService
         make_actions: Callable[..., ActionsService] = ActionsService
@@ -175,8 +199,17 @@ class Hub:
                 Maps(self._store, self._nodes, self._registry, self._roll_ups),
                 self._roll_ups,
                 self._status,
+                self._incidents,
+                Timelines(
+                    self._database,
+                    self._journal,
+                    self._incidents.book,
+                    self._registry,
+                    self._roll_ups,
+                ),
             ),
             make_actions(self._engine, self._gate, self._journal, config.tcp_role),
+            IncidentsService(self._incidents, config.tcp_role),
         )
         if config.port_file is not None:
             config.port_file.write_text(f"{port}\n")
@@ -224,6 +257,7 @@ class Hub:
             self._troubles.tick(self._registry.runs, now)
             self._status.tick(lag, self._roll_ups.seconds)
             self._registry.tick(now - last)
+            self._incidents.tick(time.time(), now)
             self._ticks += 1
             last = now
             if self._relay is not None:
@@ -232,6 +266,7 @@ class Hub:
             if now - expired > EXPIRE_SECONDS:
                 expired = now
                 await self._events.expire()
+                await self._incidents.expire()
 
     def _account(self, seconds: float) -> None:
         """Keep each run's power, and add up what it costs."""
@@ -255,6 +290,7 @@ class Hub:
         await self._registry.flush(is_last=is_last)
         await self._events.flush()
         await self._journal.flush()
+        await self._incidents.flush()
         if self._database.is_behind:
             return  # agents and relays keep what they sent until it is on disk
         self._relays.acknowledge(taken)

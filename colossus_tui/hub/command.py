@@ -25,6 +25,7 @@ from colossus_tui.hub.config import (
     parse_store,
     read_file,
 )
+from colossus_tui.hub.incidents.rules import AlertsConfig
 from colossus_tui.hub.shed.config import ShedConfig
 from colossus_tui.paths import hub_socket, state_dir
 
@@ -109,6 +110,7 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
         feeds=values.get("feeds", ()),
         cooling_loops=values.get("cooling_loops", ()),
         facility=values.get("facility"),
+        alerts=values.get("alerts", AlertsConfig()),
         slurm=values.get("slurm"),
         kubernetes=values.get("kubernetes"),
         prometheus=values.get("prometheus"),

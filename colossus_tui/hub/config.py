@@ -23,6 +23,8 @@ from colossus_tui.hub.facility import config as facility
 from colossus_tui.hub.facility import loops
 from colossus_tui.hub.facility.config import FacilityConfig
 from colossus_tui.hub.facility.loops import LoopConfig
+from colossus_tui.hub.incidents import rules as alerts
+from colossus_tui.hub.incidents.rules import AlertsConfig
 from colossus_tui.hub.money import prices
 from colossus_tui.hub.money.prices import Prices
 from colossus_tui.hub.shed import config as shed
@@ -56,6 +58,7 @@ SETTINGS = (
     "feeds",
     "cooling_loops",
     "facility",
+    "alerts",
     "slurm",
     "kubernetes",
     "prometheus",
@@ -101,6 +104,7 @@ class HubConfig:
     feeds: tuple[FeedConfig, ...] = ()
     cooling_loops: tuple[LoopConfig, ...] = ()
     facility: FacilityConfig | None = None
+    alerts: AlertsConfig = field(default_factory=AlertsConfig)
     slurm: SlurmConfig | None = None
     kubernetes: KubernetesConfig | None = None
     prometheus: PrometheusConfig | None = None
@@ -215,6 +219,8 @@ def read_file(path: str) -> dict[str, Any]:
             checked["cooling_loops"] = loops.parse(values["cooling_loops"])
         if "facility" in values:
             checked["facility"] = facility.parse(values["facility"])
+        if "alerts" in values:
+            checked["alerts"] = alerts.parse(values["alerts"])
         if "slurm" in values:
             checked["slurm"] = slurm.parse(values["slurm"])
         if "kubernetes" in values:
@@ -229,6 +235,7 @@ def read_file(path: str) -> dict[str, Any]:
         feeds.FeedError,
         loops.LoopError,
         facility.FacilityError,
+        alerts.AlertsError,
         slurm.SlurmConfigError,
         kubernetes.KubernetesConfigError,
         prometheus.PrometheusConfigError,

@@ -17,13 +17,17 @@ from colossus_protos.v1 import (
     console_pb2,
     console_pb2_grpc,
     curve_pb2,
+    incident_pb2,
     money_pb2,
     power_pb2,
     site_pb2,
 )
 from colossus_tui import __version__
 from colossus_tui.hub import caller
+from colossus_tui.hub.database import DatabaseError
 from colossus_tui.hub.events import Events
+from colossus_tui.hub.incidents.keeper import Incidents
+from colossus_tui.hub.incidents.timeline import Timelines
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.runs.curve import POINT_LIMIT
 from colossus_tui.hub.runs.history import RATE_LIMIT
@@ -38,13 +42,13 @@ from colossus_tui.wire import from_proto, to_proto
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 MIN_PERIOD_SECONDS = 0.1
-EVENT_LIMIT, ACTION_LIMIT = 200, 100
 CURVE_SECONDS = 5.0  # how often curves are sent
 CURVE_POINTS = 16_384  # of all runs' curves together; at least LEAST_POINTS each
 LEAST_POINTS = 16
 FAR_SECONDS = 100 * 365.25 * 86_400.0
 # Where the past of a run's rates is kept, beyond the last minutes.
 RATES = {"tokens_per_second": "tokens_per_second", "power_watts": "power.sum"}
+EVENT_LIMIT, ACTION_LIMIT, INCIDENT_LIMIT = 200, 100, 200
 RACKS_AT_ONCE = 32  # take some 20 ms
 REGROUPED_TIMES = 3
 _KINDS = {site_pb2.PlaceKind.Value(f"PLACE_KIND_{kind.name}"): kind for kind in PlaceKind}
@@ -68,7 +72,11 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         maps: Maps,
         roll_ups: RollUps,
         status: Status,
+        incidents: Incidents,
+        timelines: Timelines,
     ) -> None:
+        self._incidents = incidents
+        self._timelines = timelines
         self._status = status
         self._maps = maps
         self._roll_ups = roll_ups
@@ -257,6 +265,48 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
                 found.append(to_proto(curve_pb2.Curve, curve.shown(run_id, limit)))
         return found
 
+    async def ListIncidents(
+        self, request: console_pb2.ListIncidentsRequest, context: _Context
+    ) -> console_pb2.ListIncidentsResponse:
+        """Incidents, those that count the most first."""
+        limit = min(request.limit, 1_000) if request.limit > 0 else INCIDENT_LIMIT
+        found = self._incidents.listed(closed=request.closed, limit=limit)
+        return console_pb2.ListIncidentsResponse(
+            header=self._header(context),
+            incidents=[to_proto(incident_pb2.Incident, one) for one in found],
+        )
+
+    async def GetIncident(
+        self, request: console_pb2.GetIncidentRequest, context: _Context
+    ) -> console_pb2.GetIncidentResponse:
+        """One incident in full."""
+        incident = self._incidents.book.get(request.incident_id)
+        if incident is None:
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND, f"incident_id: no incident {request.incident_id}"
+            )
+        return console_pb2.GetIncidentResponse(
+            header=self._header(context), incident=to_proto(incident_pb2.Incident, incident)
+        )
+
+    async def GetTimeline(
+        self, request: console_pb2.GetTimelineRequest, context: _Context
+    ) -> console_pb2.GetTimelineResponse:
+        """What happened in a span of time."""
+        try:
+            timeline = await self._timelines.get(
+                request.run_id, request.since_unix_ns, request.until_unix_ns, request.max_points
+            )
+        except KeyError:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"run_id: no run {request.run_id[:64]}")
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except DatabaseError as error:
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(error))
+        return console_pb2.GetTimelineResponse(
+            header=self._header(context), timeline=to_proto(console_pb2.Timeline, timeline)
+        )
+
     async def GetHistory(
         self, request: console_pb2.GetHistoryRequest, context: _Context
     ) -> console_pb2.GetHistoryResponse:
@@ -366,6 +416,9 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         if request.power:
             power = self._views.power(request.power_hall)
             answer.power.CopyFrom(to_proto(power_pb2.PowerView, power))
+        if request.incidents:
+            shown = self._incidents.listed(limit=INCIDENT_LIMIT)
+            answer.incidents.extend(to_proto(incident_pb2.Incident, one) for one in shown)
         if request.events:
             events = self._events.recent(EVENT_LIMIT)
             answer.events.extend(to_proto(common_pb2.Event, event) for event in events)

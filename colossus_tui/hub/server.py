@@ -18,6 +18,8 @@ from colossus_protos.v1 import (
     agent_link_pb2_grpc,
     console_pb2,
     console_pb2_grpc,
+    incident_pb2,
+    incident_pb2_grpc,
     relay_link_pb2,
     relay_link_pb2_grpc,
 )
@@ -51,6 +53,7 @@ async def make_server(
     relays: relay_link_pb2_grpc.RelayLinkServicer,
     console: console_pb2_grpc.ConsoleServicer,
     actions: action_pb2_grpc.ActionsServicer,
+    incidents: incident_pb2_grpc.IncidentsServicer,
 ) -> tuple[grpc.aio.Server, int]:
     """Return a serving server and the TCP port it got; 0 where it has none.
 
@@ -62,11 +65,13 @@ async def make_server(
     relay_link_pb2_grpc.add_RelayLinkServicer_to_server(relays, server)
     console_pb2_grpc.add_ConsoleServicer_to_server(console, server)
     action_pb2_grpc.add_ActionsServicer_to_server(actions, server)
+    incident_pb2_grpc.add_IncidentsServicer_to_server(incidents, server)
     names = [
         agent_link_pb2.DESCRIPTOR.services_by_name["AgentLink"].full_name,
         relay_link_pb2.DESCRIPTOR.services_by_name["RelayLink"].full_name,
         console_pb2.DESCRIPTOR.services_by_name["Console"].full_name,
         action_pb2.DESCRIPTOR.services_by_name["Actions"].full_name,
+        incident_pb2.DESCRIPTOR.services_by_name["Incidents"].full_name,
     ]
     checks = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

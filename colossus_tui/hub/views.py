@@ -78,6 +78,7 @@ class Views:
         power: Power,
         standing: Callable[[str], Standing | None] | None,
         costs: SiteCosts,
+        incident_counts: Callable[[], tuple[int, int]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._site_name = site_name
@@ -92,6 +93,7 @@ class Views:
         self._limits = limits
         self._costs = costs
         self._power = power
+        self._incident_counts = incident_counts
         self._has_owner = standing is not None
         self._standing: Callable[[str], Standing | None] = standing or (lambda _: None)
         self._clock = clock
@@ -353,6 +355,7 @@ class Views:
         has_cpu, used = np.isfinite(cpu), use[np.isfinite(use)]
         has_power = has_cpu.copy()
         has_power[node_of[known]] = True
+        waiting, critical = self._incident_counts()
         parts = [name for name, some in (("GPUs", known.size), ("CPUs", has_cpu.any())) if some]
         power = watts[known].sum(dtype=np.float64) + cpu[has_cpu].sum(dtype=np.float64)
         return Site(
@@ -374,6 +377,8 @@ class Views:
             ),
             limits=self._limits.now(),
             money=self._costs.now(),
+            open_incident_count=waiting,
+            critical_incident_count=critical,
         )
 
     def idle(self) -> IdleView:

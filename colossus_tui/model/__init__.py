@@ -22,6 +22,17 @@ from colossus_tui.model.action import (
 )
 from colossus_tui.model.curve import Curve, training_flop
 from colossus_tui.model.event import Alert, Event, Severity
+from colossus_tui.model.incident import (
+    AffectedRun,
+    Incident,
+    IncidentEffect,
+    IncidentNote,
+    IncidentScope,
+    IncidentState,
+    NextStep,
+    Timeline,
+    by_weight,
+)
 from colossus_tui.model.money import (
     NO_PRICES,
     IdleGroup,
@@ -92,6 +103,7 @@ __all__ = [
     "ActionParameters",
     "ActionStage",
     "ActionState",
+    "AffectedRun",
     "Alert",
     "Badput",
     "BulkPreflight",
@@ -115,6 +127,11 @@ __all__ = [
     "IdleGroup",
     "IdleKind",
     "IdleView",
+    "Incident",
+    "IncidentEffect",
+    "IncidentNote",
+    "IncidentScope",
+    "IncidentState",
     "Job",
     "LinkedRelay",
     "MapLayout",
@@ -127,6 +144,7 @@ __all__ = [
     "MissingReason",
     "Money",
     "NamedLimit",
+    "NextStep",
     "Node",
     "NodeDetail",
     "Place",
@@ -160,8 +178,10 @@ __all__ = [
     "SiteMap",
     "SiteMoney",
     "Spread",
+    "Timeline",
     "Verb",
     "View",
+    "by_weight",
     "clock_event_reasons",
     "training_flop",
 ]

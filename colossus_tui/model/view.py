@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from colossus_tui.model.action import Action
 from colossus_tui.model.curve import Curve
 from colossus_tui.model.event import Alert, Event
+from colossus_tui.model.incident import Incident
 from colossus_tui.model.money import IdleView, SiteMoney
 from colossus_tui.model.node import Node, NodeDetail
 from colossus_tui.model.playback import Playback
@@ -72,6 +73,8 @@ class Site:
     alerts: tuple[Alert, ...] = ()
     limits: tuple[NamedLimit, ...] = ()
     money: SiteMoney = field(default_factory=SiteMoney)
+    open_incident_count: int = 0
+    critical_incident_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +96,4 @@ class View:
     idle: IdleView | None = None
     curves: tuple[Curve, ...] = ()
     power: PowerView | None = None
+    incidents: tuple[Incident, ...] = ()

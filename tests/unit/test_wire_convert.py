@@ -17,6 +17,7 @@ from colossus_protos.v1 import (
     console_pb2,
     directive_pb2,
     frame_pb2,
+    incident_pb2,
     run_pb2,
     shed_pb2,
 )
@@ -58,6 +59,12 @@ PAIRS: list[tuple[type[object], type[Message]]] = [
     (model.Header, console_pb2.Header),
     (model.Site, console_pb2.Site),
     (model.View, console_pb2.WatchViewResponse),
+    (model.AffectedRun, incident_pb2.AffectedRun),
+    (model.IncidentEffect, incident_pb2.IncidentEffect),
+    (model.IncidentNote, incident_pb2.IncidentNote),
+    (model.NextStep, incident_pb2.NextStep),
+    (model.Incident, incident_pb2.Incident),
+    (model.Timeline, console_pb2.Timeline),
 ]
 
 

@@ -120,7 +120,7 @@ def summarise(run: LiveRun, told: RunConfig, gpus: RunGpus, node_ages: NodeAges,
         parameters_count=_count(facts.get("parameters_count")),
         watchdog_seconds=facts.get("watchdog_seconds"),
         fuse_deadline_unix_ns=run.fuse_deadline_unix_ns,
-        alerts=alerts(run, hours if gpus.count else None, node_ages, now, gpus.alerts),
+        alerts=run_alerts(run, gpus, node_ages, now),
         open_action_id=run.open_action_id,
         started_time_unix_ns=run.started_unix_ns,
         command=run.command,
@@ -130,6 +130,12 @@ def summarise(run: LiveRun, told: RunConfig, gpus: RunGpus, node_ages: NodeAges,
         node_count=len(job.node_names) if job and job.node_names else len(run.nodes),
         flex_tier=default_tier(run.priority_class) if told.flex_tier is None else told.flex_tier,
     )
+
+
+def run_alerts(run: LiveRun, gpus: RunGpus, node_ages: NodeAges, now: float) -> tuple[Alert, ...]:
+    """Return what about the run should be looked at now."""
+    hours, _ = work_at_risk(run, gpus)
+    return alerts(run, hours if gpus.count else None, node_ages, now, gpus.alerts)
 
 
 def work_at_risk(run: LiveRun, gpus: RunGpus) -> tuple[float | None, str]:

@@ -93,8 +93,8 @@ class Limits:
         self._power = power
         self._ticks = 0
         self._now: tuple[NamedLimit, ...] = ()
-        self._alerts: tuple[Alert, ...] = ()
-        self._of_full_racks: tuple[Alert, ...] = ()
+        self._reached: tuple[tuple[str, Alert], ...] = ()
+        self._of_full_racks: tuple[tuple[str, Alert], ...] = ()
 
     def tick(self) -> None:
         """Measure every limit; the power has ticked."""
@@ -103,8 +103,9 @@ class Limits:
         if self._ticks % RACK_TICKS == 0:
             self._of_full_racks = tuple(self._rack_alerts())
         self._ticks += 1
-        found = [_alert(limit, place) for limit, place in measured]
-        self._alerts = (*(alert for alert in found if alert is not None), *self._of_full_racks)
+        found = [(limit.name, _alert(limit, place)) for limit, place in measured]
+        reached = [(name, alert) for name, alert in found if alert is not None]
+        self._reached = (*reached, *self._of_full_racks)
 
     def now(self) -> tuple[NamedLimit, ...]:
         """Return every limit of site, hall and feed with what is used of it."""
@@ -112,7 +113,11 @@ class Limits:
 
     def alerts(self) -> tuple[Alert, ...]:
         """Return an alert for each limit that is nearly reached, or passed."""
-        return self._alerts
+        return tuple(alert for _, alert in self._reached)
+
+    def reached(self) -> tuple[tuple[str, Alert], ...]:
+        """Return the same alerts, each with the name of its limit."""
+        return self._reached
 
     def _measure(self) -> Iterator[tuple[NamedLimit, PowerPlace]]:
         for limit in self._configured:
@@ -122,7 +127,7 @@ class Limits:
             place = self._power.feed(feed.name)
             yield _named(f"feed {feed.name}", feed.watts, place, feed=feed.name), place
 
-    def _rack_alerts(self) -> Iterator[Alert]:
+    def _rack_alerts(self) -> Iterator[tuple[str, Alert]]:
         """Yield one alert for all racks that nearly reach a limit, or pass it."""
         for limit in self._of_racks:
             shares = {
@@ -135,7 +140,7 @@ class Limits:
                 )
                 many = f"{len(shares)} rack{'s' if len(shares) > 1 else ''}"
                 text = f"{limit.name}: {many} near it or over: {names}"
-                yield Alert(_severity(max(shares.values())), "power.limit", text)
+                yield limit.name, Alert(_severity(max(shares.values())), "power.limit", text)
 
 
 def _alert(limit: NamedLimit, place: PowerPlace) -> Alert | None:

@@ -313,6 +313,14 @@ class RollUps:
         """Return the runs that hold GPUs."""
         return [one.name for one in self._of_kind(PlaceKind.RUN)]
 
+    def runs_in(self, hall: str) -> list[str]:
+        """Return the runs that hold GPUs in a hall; "" is the whole site."""
+        if not hall:
+            return self.runs()
+        pairs, code = self._pairs, self._store.halls.known(hall)
+        codes = np.unique(pairs.run[(pairs.hall == code) & (pairs.run >= 0)]).tolist()
+        return [self._store.runs.names[one] for one in codes]
+
     def median(self, metric: str, run_id: str) -> float | None:
         """Return a metric's median over a run's GPUs; None where none reports."""
         spread, one = self._spreads.get(metric), self._groups.get((PlaceKind.RUN, run_id))

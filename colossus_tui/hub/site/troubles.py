@@ -48,6 +48,11 @@ class Troubles:
         """Return what is so now of a run's GPUs."""
         return self._alerts.get(run_id, ())
 
+    def slow_rows(self, run_id: str) -> list[int]:
+        """Return the store's rows of the GPUs that the run waits for."""
+        known = self._known.get(run_id)
+        return [row for row, ticks in known.slow.items() if ticks >= SLOW_TICKS] if known else []
+
     def _slow(self, run_id: str, known: _Known) -> list[Alert]:
         clock = self._roll_ups.median("sm_clock", run_id)
         busy = self._roll_ups.median("gpu_utilisation", run_id)

@@ -54,6 +54,10 @@ create table if not exists curves (
     run_id text collate "C" not null, body text not null, hub text collate "C" not null,
     primary key (run_id, hub)
 );
+create table if not exists incidents (
+    incident_id bigint not null, closed_ns bigint not null, body bytea not null,
+    hub text collate "C" not null, primary key (hub, incident_id)
+);
 """
 LOCK_SECONDS = 3.0  # how long the session of a hub that was killed may take to end
 # Unless the operator says otherwise: what is away is known to be away within seconds.

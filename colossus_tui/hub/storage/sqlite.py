@@ -33,6 +33,10 @@ create table if not exists steps (
 create table if not exists curves (
     run_id text not null, body text not null, hub text not null, primary key (run_id, hub)
 );
+create table if not exists incidents (
+    incident_id integer not null, hub text not null, closed_ns integer not null, body blob not null,
+    primary key (incident_id, hub)
+);
 """
 # Version 1 had no column for the hub, and actions none for when they were last written.
 FIRST_VERSION = {

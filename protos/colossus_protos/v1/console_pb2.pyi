@@ -8,6 +8,7 @@ from colossus_protos.v1 import action_pb2 as _action_pb2
 from colossus_protos.v1 import common_pb2 as _common_pb2
 from colossus_protos.v1 import curve_pb2 as _curve_pb2
 from colossus_protos.v1 import frame_pb2 as _frame_pb2
+from colossus_protos.v1 import incident_pb2 as _incident_pb2
 from colossus_protos.v1 import money_pb2 as _money_pb2
 from colossus_protos.v1 import power_pb2 as _power_pb2
 from colossus_protos.v1 import recording_pb2 as _recording_pb2
@@ -1300,6 +1301,8 @@ class Site(_message.Message):
     ALERTS_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     MONEY_FIELD_NUMBER: _builtins.int
+    OPEN_INCIDENT_COUNT_FIELD_NUMBER: _builtins.int
+    CRITICAL_INCIDENT_COUNT_FIELD_NUMBER: _builtins.int
     site_name: _builtins.str
     """Name from the hub's settings."""
     node_count: _builtins.int
@@ -1320,6 +1323,10 @@ class Site(_message.Message):
     """Age of the oldest live node's newest frame, seconds."""
     cpu_utilisation_ratio: _builtins.float
     """Mean processor utilisation of live nodes."""
+    open_incident_count: _builtins.int
+    """Incidents that are not closed, acknowledged or silenced."""
+    critical_incident_count: _builtins.int
+    """Those of them that are critical."""
     @_builtins.property
     def run_counts(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Runs in each state, by name."""
@@ -1353,10 +1360,12 @@ class Site(_message.Message):
         alerts: _abc.Iterable[Global___Alert] | None = ...,
         limits: _abc.Iterable[_site_pb2.NamedLimit] | None = ...,
         money: _money_pb2.SiteMoney | None = ...,
+        open_incident_count: _builtins.int = ...,
+        critical_incident_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "money", b"money", "power_watts", b"power_watts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "age_seconds", b"age_seconds", "alerts", b"alerts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "gpu_count", b"gpu_count", "limits", b"limits", "money", b"money", "node_count", b"node_count", "power_basis", b"power_basis", "power_node_count", b"power_node_count", "power_watts", b"power_watts", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_counts", b"run_counts", "site_name", b"site_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio", "_power_watts", b"_power_watts", "age_seconds", b"age_seconds", "alerts", b"alerts", "cpu_utilisation_ratio", b"cpu_utilisation_ratio", "critical_incident_count", b"critical_incident_count", "gpu_count", b"gpu_count", "limits", b"limits", "money", b"money", "node_count", b"node_count", "open_incident_count", b"open_incident_count", "power_basis", b"power_basis", "power_node_count", b"power_node_count", "power_watts", b"power_watts", "reporting_gpu_count", b"reporting_gpu_count", "reporting_node_count", b"reporting_node_count", "run_counts", b"run_counts", "site_name", b"site_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cpu_utilisation_ratio: _TypeAlias = _typing.Literal["cpu_utilisation_ratio"]  # noqa: Y015
     _WhichOneofArgType__cpu_utilisation_ratio: _TypeAlias = _typing.Literal["_cpu_utilisation_ratio", b"_cpu_utilisation_ratio"]  # noqa: Y015
@@ -1871,6 +1880,7 @@ class WatchViewRequest(_message.Message):
     SPAN_SECONDS_FIELD_NUMBER: _builtins.int
     POWER_FIELD_NUMBER: _builtins.int
     POWER_HALL_FIELD_NUMBER: _builtins.int
+    INCIDENTS_FIELD_NUMBER: _builtins.int
     runs: _builtins.bool
     """The site and all runs."""
     nodes: _builtins.bool
@@ -1895,6 +1905,8 @@ class WatchViewRequest(_message.Message):
     """The site's power."""
     power_hall: _builtins.str
     """Hall whose racks to add to it; empty for none."""
+    incidents: _builtins.bool
+    """Incidents that are not closed, and those that closed in the last hour."""
     @_builtins.property
     def series(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """History of run_id to send along; empty for none."""
@@ -1920,10 +1932,11 @@ class WatchViewRequest(_message.Message):
         span_seconds: _builtins.float = ...,
         power: _builtins.bool = ...,
         power_hall: _builtins.str = ...,
+        incidents: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["map", b"map"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "events", b"events", "idle", b"idle", "map", b"map", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "power", b"power", "power_hall", b"power_hall", "run_id", b"run_id", "runs", b"runs", "series", b"series", "span_seconds", b"span_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "events", b"events", "idle", b"idle", "incidents", b"incidents", "map", b"map", "max_points", b"max_points", "node_name", b"node_name", "nodes", b"nodes", "period_seconds", b"period_seconds", "power", b"power", "power_hall", b"power_hall", "run_id", b"run_id", "runs", b"runs", "series", b"series", "span_seconds", b"span_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2045,6 +2058,7 @@ class GetCurvesResponse(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     CURVES_FIELD_NUMBER: _builtins.int
+    INCIDENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___Header:
         """The hub."""
@@ -2053,15 +2067,20 @@ class GetCurvesResponse(_message.Message):
     def curves(self) -> _containers.RepeatedCompositeFieldContainer[_curve_pb2.Curve]:
         """The curves, by run."""
 
+    @_builtins.property
+    def incidents(self) -> _containers.RepeatedCompositeFieldContainer[_incident_pb2.Incident]:
+        """Incidents, those that count the most first, without members and log; empty unless asked for."""
+
     def __init__(
         self,
         *,
         header: Global___Header | None = ...,
         curves: _abc.Iterable[_curve_pb2.Curve] | None = ...,
+        incidents: _abc.Iterable[_incident_pb2.Incident] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "header", b"header"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "header", b"header", "incidents", b"incidents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2393,3 +2412,235 @@ class GetMapRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetMapRequest: _TypeAlias = GetMapRequest  # noqa: Y015
+
+@_typing.final
+class ListIncidentsRequest(_message.Message):
+    """Incidents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLOSED_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    closed: _builtins.bool
+    """Also those that are closed, of the last 14 days."""
+    limit: _builtins.int
+    """At most so many; 0 for 200."""
+    def __init__(
+        self,
+        *,
+        closed: _builtins.bool = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "limit", b"limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIncidentsRequest: _TypeAlias = ListIncidentsRequest  # noqa: Y015
+
+@_typing.final
+class ListIncidentsResponse(_message.Message):
+    """Answer to ListIncidentsRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    INCIDENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def incidents(self) -> _containers.RepeatedCompositeFieldContainer[_incident_pb2.Incident]:
+        """The incidents, those that count the most first, without members and log."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        incidents: _abc.Iterable[_incident_pb2.Incident] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "incidents", b"incidents"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListIncidentsResponse: _TypeAlias = ListIncidentsResponse  # noqa: Y015
+
+@_typing.final
+class GetIncidentRequest(_message.Message):
+    """One incident in full."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INCIDENT_ID_FIELD_NUMBER: _builtins.int
+    incident_id: _builtins.int
+    """Incident."""
+    def __init__(
+        self,
+        *,
+        incident_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incident_id", b"incident_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIncidentRequest: _TypeAlias = GetIncidentRequest  # noqa: Y015
+
+@_typing.final
+class GetIncidentResponse(_message.Message):
+    """Answer to GetIncidentRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    INCIDENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def incident(self) -> _incident_pb2.Incident:
+        """The incident."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        incident: _incident_pb2.Incident | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "incident", b"incident"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "incident", b"incident"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIncidentResponse: _TypeAlias = GetIncidentResponse  # noqa: Y015
+
+@_typing.final
+class GetTimelineRequest(_message.Message):
+    """What happened in a span of time, on one clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_NS_FIELD_NUMBER: _builtins.int
+    MAX_POINTS_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Only of this run; empty for the site."""
+    since_unix_ns: _builtins.int
+    """From when, Unix nanoseconds; 0 for 15 min before its end."""
+    until_unix_ns: _builtins.int
+    """To when, Unix nanoseconds; 0 for now."""
+    max_points: _builtins.int
+    """At most so many points of the series, thinned evenly; 0 for 400."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        since_unix_ns: _builtins.int = ...,
+        until_unix_ns: _builtins.int = ...,
+        max_points: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_points", b"max_points", "run_id", b"run_id", "since_unix_ns", b"since_unix_ns", "until_unix_ns", b"until_unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTimelineRequest: _TypeAlias = GetTimelineRequest  # noqa: Y015
+
+@_typing.final
+class Timeline(_message.Message):
+    """Events, actions, incidents and a plot that share one clock: the hub's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_NS_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_NS_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    INCIDENTS_FIELD_NUMBER: _builtins.int
+    SERIES_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Run it is of; empty for the site."""
+    since_unix_ns: _builtins.int
+    """From when, Unix nanoseconds."""
+    until_unix_ns: _builtins.int
+    """To when, Unix nanoseconds."""
+    left_out_event_count: _builtins.int
+    """Older events that were left out."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Event]:
+        """Events, newest first, at most 1,000."""
+
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedCompositeFieldContainer[_action_pb2.Action]:
+        """Actions that were under way at some time in it, newest first, without stages, ranks and
+        missing nodes.
+        """
+
+    @_builtins.property
+    def incidents(self) -> _containers.RepeatedCompositeFieldContainer[_incident_pb2.Incident]:
+        """Incidents that were open at some time in it, the oldest first, without members and log."""
+
+    @_builtins.property
+    def series(self) -> Global___Series:
+        """A run's "step_seconds"; of the site "power.sum"."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        since_unix_ns: _builtins.int = ...,
+        until_unix_ns: _builtins.int = ...,
+        events: _abc.Iterable[_common_pb2.Event] | None = ...,
+        left_out_event_count: _builtins.int = ...,
+        actions: _abc.Iterable[_action_pb2.Action] | None = ...,
+        incidents: _abc.Iterable[_incident_pb2.Incident] | None = ...,
+        series: Global___Series | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["series", b"series"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "events", b"events", "incidents", b"incidents", "left_out_event_count", b"left_out_event_count", "run_id", b"run_id", "series", b"series", "since_unix_ns", b"since_unix_ns", "until_unix_ns", b"until_unix_ns"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Timeline: _TypeAlias = Timeline  # noqa: Y015
+
+@_typing.final
+class GetTimelineResponse(_message.Message):
+    """Answer to GetTimelineRequest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    TIMELINE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def header(self) -> Global___Header:
+        """The hub."""
+
+    @_builtins.property
+    def timeline(self) -> Global___Timeline:
+        """The timeline."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___Header | None = ...,
+        timeline: Global___Timeline | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "timeline", b"timeline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "timeline", b"timeline"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTimelineResponse: _TypeAlias = GetTimelineResponse  # noqa: Y015

@@ -109,6 +109,21 @@ class ConsoleStub(object):
                 request_serializer=colossus__protos_dot_v1_dot_power__pb2.GetPowerRequest.SerializeToString,
                 response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetPowerResponse.FromString,
                 _registered_method=True)
+        self.ListIncidents = channel.unary_unary(
+                '/colossus.v1.Console/ListIncidents',
+                request_serializer=colossus__protos_dot_v1_dot_console__pb2.ListIncidentsRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_console__pb2.ListIncidentsResponse.FromString,
+                _registered_method=True)
+        self.GetIncident = channel.unary_unary(
+                '/colossus.v1.Console/GetIncident',
+                request_serializer=colossus__protos_dot_v1_dot_console__pb2.GetIncidentRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetIncidentResponse.FromString,
+                _registered_method=True)
+        self.GetTimeline = channel.unary_unary(
+                '/colossus.v1.Console/GetTimeline',
+                request_serializer=colossus__protos_dot_v1_dot_console__pb2.GetTimelineRequest.SerializeToString,
+                response_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetTimelineResponse.FromString,
+                _registered_method=True)
         self.WatchView = channel.unary_stream(
                 '/colossus.v1.Console/WatchView',
                 request_serializer=colossus__protos_dot_v1_dot_console__pb2.WatchViewRequest.SerializeToString,
@@ -218,6 +233,27 @@ class ConsoleServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListIncidents(self, request, context):
+        """Incidents.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIncident(self, request, context):
+        """One incident in full.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTimeline(self, request, context):
+        """What happened in a span of time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchView(self, request, context):
         """A view, each time it changes, at most once a period.
         """
@@ -297,6 +333,21 @@ def add_ConsoleServicer_to_server(servicer, server):
                     servicer.GetPower,
                     request_deserializer=colossus__protos_dot_v1_dot_power__pb2.GetPowerRequest.FromString,
                     response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetPowerResponse.SerializeToString,
+            ),
+            'ListIncidents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIncidents,
+                    request_deserializer=colossus__protos_dot_v1_dot_console__pb2.ListIncidentsRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_console__pb2.ListIncidentsResponse.SerializeToString,
+            ),
+            'GetIncident': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIncident,
+                    request_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetIncidentRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetIncidentResponse.SerializeToString,
+            ),
+            'GetTimeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTimeline,
+                    request_deserializer=colossus__protos_dot_v1_dot_console__pb2.GetTimelineRequest.FromString,
+                    response_serializer=colossus__protos_dot_v1_dot_console__pb2.GetTimelineResponse.SerializeToString,
             ),
             'WatchView': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchView,
@@ -683,6 +734,87 @@ class Console(object):
             '/colossus.v1.Console/GetPower',
             colossus__protos_dot_v1_dot_power__pb2.GetPowerRequest.SerializeToString,
             colossus__protos_dot_v1_dot_console__pb2.GetPowerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIncidents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Console/ListIncidents',
+            colossus__protos_dot_v1_dot_console__pb2.ListIncidentsRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_console__pb2.ListIncidentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIncident(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Console/GetIncident',
+            colossus__protos_dot_v1_dot_console__pb2.GetIncidentRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_console__pb2.GetIncidentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTimeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/colossus.v1.Console/GetTimeline',
+            colossus__protos_dot_v1_dot_console__pb2.GetTimelineRequest.SerializeToString,
+            colossus__protos_dot_v1_dot_console__pb2.GetTimelineResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,12 @@ class ConsoleStub:
     """How runs learned over their whole lives."""
     GetPower: _aio.UnaryUnaryMultiCallable[_power_pb2.GetPowerRequest, _console_pb2.GetPowerResponse]
     """The site's power, against its limits."""
+    ListIncidents: _aio.UnaryUnaryMultiCallable[_console_pb2.ListIncidentsRequest, _console_pb2.ListIncidentsResponse]
+    """Incidents."""
+    GetIncident: _aio.UnaryUnaryMultiCallable[_console_pb2.GetIncidentRequest, _console_pb2.GetIncidentResponse]
+    """One incident in full."""
+    GetTimeline: _aio.UnaryUnaryMultiCallable[_console_pb2.GetTimelineRequest, _console_pb2.GetTimelineResponse]
+    """What happened in a span of time."""
     WatchView: _aio.UnaryStreamMultiCallable[_console_pb2.WatchViewRequest, _console_pb2.WatchViewResponse]
     """A view, each time it changes, at most once a period."""
 
@@ -165,6 +171,30 @@ class ConsoleServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_power_pb2.GetPowerRequest, _abc.Awaitable[_console_pb2.GetPowerResponse]],
     ) -> _abc.Awaitable[_console_pb2.GetPowerResponse]:
         """The site's power, against its limits."""
+
+    @_abc_1.abstractmethod
+    def ListIncidents(
+        self,
+        request: _console_pb2.ListIncidentsRequest,
+        context: _aio.ServicerContext[_console_pb2.ListIncidentsRequest, _abc.Awaitable[_console_pb2.ListIncidentsResponse]],
+    ) -> _abc.Awaitable[_console_pb2.ListIncidentsResponse]:
+        """Incidents."""
+
+    @_abc_1.abstractmethod
+    def GetIncident(
+        self,
+        request: _console_pb2.GetIncidentRequest,
+        context: _aio.ServicerContext[_console_pb2.GetIncidentRequest, _abc.Awaitable[_console_pb2.GetIncidentResponse]],
+    ) -> _abc.Awaitable[_console_pb2.GetIncidentResponse]:
+        """One incident in full."""
+
+    @_abc_1.abstractmethod
+    def GetTimeline(
+        self,
+        request: _console_pb2.GetTimelineRequest,
+        context: _aio.ServicerContext[_console_pb2.GetTimelineRequest, _abc.Awaitable[_console_pb2.GetTimelineResponse]],
+    ) -> _abc.Awaitable[_console_pb2.GetTimelineResponse]:
+        """What happened in a span of time."""
 
     @_abc_1.abstractmethod
     def WatchView(

@@ -1,0 +1,1 @@
+"""Incidents: conditions of the site, grouped by cause, each with a life, a log and a next step."""

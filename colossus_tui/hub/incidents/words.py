@@ -1,0 +1,66 @@
+"""What incidents are called: titles, reasons and names of members, from counts and places."""
+
+from __future__ import annotations
+
+from colossus_tui.hub.incidents.findings import Spot
+from colossus_tui.model import IncidentScope
+
+# Of one node; of the nodes of a place, after their number.
+_NODES = {
+    "node.lost": ("lost", "lost"),
+    "gpu.fault": ("has failed GPUs", "with failed GPUs"),
+    "node.hot": ("throttles for heat", "throttle for heat"),
+    "node.power_brake": ("held back by its power supply", "held back by their power supply"),
+    "node.sensor_stuck": ("has stuck sensors", "with stuck sensors"),
+    "node.drained": ("takes no new work", "take no new work"),
+}
+_RUNS = {
+    "run.failed": "failed",
+    "run.lost": "lost",
+    "run.rank_ended": "a rank ended, the others go on",
+    "run.collective_hang": "a collective hangs",
+    "run.hang": "no step comes",
+    "run.node_lost": "nodes silent",
+    "run.xid": "XID errors of its own",
+    "run.straggler": "waits for stragglers",
+    "run.slower": "steps are slower",
+    "run.unwatched": "nodes without a hook",
+    "run.checkpoint_age": "its checkpoint is late",
+    "run.work_at_risk": "much work at risk",
+    "run.ettr": "low ETTR",
+}
+
+
+def place_name(spot: Spot) -> str:
+    """Return what it is of, such as "rack hall-A/A-r040"."""
+    match spot.scope:
+        case IncidentScope.HALL:
+            return f"hall {spot.hall}"
+        case IncidentScope.FEED:
+            return f"feed {spot.subject}"
+        case IncidentScope.RACK:
+            return f"rack {spot.hall}/{spot.rack}" if spot.hall else f"rack {spot.rack}"
+        case IncidentScope.NODE:
+            return f"node {spot.node_name}"
+        case IncidentScope.RUN:
+            return f"run {spot.run_id}"
+    return "site"
+
+
+def nodes_title(kind: str, spot: Spot, node_count: int, gpu_count: int) -> str:
+    """Return the title of nodes that fail together."""
+    one, many = _NODES[kind]
+    gpus = f" ({counted(gpu_count, 'GPU')})" if gpu_count else ""
+    if spot.scope is IncidentScope.NODE:
+        return f"{place_name(spot)}: {one}{gpus}"
+    return f"{place_name(spot)}: {counted(node_count, 'node')} {many}{gpus}"
+
+
+def run_title(kind: str, spot: Spot) -> str:
+    """Return the title of what is wrong with a run."""
+    return f"{place_name(spot)}: {_RUNS[kind]}"
+
+
+def counted(count: int, what: str) -> str:
+    """Return a count with its noun: "1 node", "1,200 nodes"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
