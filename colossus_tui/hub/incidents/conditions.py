@@ -140,7 +140,7 @@ class RunConditions:
             alert.severity,
             since,
             since,
-            run_title(alert.kind, spot),
+            run_title(alert.kind, spot, affected),
             alert.message,
             max(len(members), 1),
             members=members,

@@ -84,7 +84,7 @@ class Incidents:
         found: list[Finding] = []
         for one in failing:
             if self._config.rule(one.kind) is not None:
-                found += self._places.find(one, self.book.standing(one.kind), now)
+                found += self._places.find(one, self.book.standing(one.kind))
         conditions = [*self._runs.look(now, self._nodes.storms()), *self._site.look(now)]
         self.book.tick(now, [*found, *self._dated(conditions)], self._unheard(now))
 

@@ -27,7 +27,7 @@ from colossus_tui.hub.site.feeds import FeedConfig
 from colossus_tui.hub.store import APART, Store
 from colossus_tui.model import AffectedRun, IncidentScope, NextStep, Severity, Verb
 from colossus_tui.model.incident import MEMBERS_KEPT, RUNS_KEPT
-from colossus_tui.text import duration, named, ranges
+from colossus_tui.text import named, ranges
 
 LONE_NODES = 64  # of a larger site one warm node is no news: what it slows is told of the run
 ASKED_NODES = 16  # of which runs without GPUs are asked for one by one
@@ -66,15 +66,13 @@ class Places:
         self._gpu_counts: Rows = np.zeros(0, dtype=np.intp)
         self._known: dict[Key, tuple[Rows, Finding]] = {}
 
-    def find(self, failing: Failing, standing: Iterable[Key], now: float) -> list[Finding]:
+    def find(self, failing: Failing, standing: Iterable[Key]) -> list[Finding]:
         """Return these failing nodes as findings, each node in exactly one."""
         layout = self._laid_out()
         clusters = group(failing.rows, failing.since, layout, self._standing(standing))
         lone = layout.node_count <= LONE_NODES or failing.kind not in _GROUPED_ONLY
         found = [
-            self._finding(failing, cluster, now)
-            for cluster in clusters
-            if lone or cluster.level != NODE
+            self._finding(failing, cluster) for cluster in clusters if lone or cluster.level != NODE
         ]
         keys = {finding.key for finding in found}
         self._known = {
@@ -132,7 +130,7 @@ class Places:
 
     # --- one finding -------------------------------------------------------------------------
 
-    def _finding(self, failing: Failing, cluster: Cluster, now: float) -> Finding:
+    def _finding(self, failing: Failing, cluster: Cluster) -> Finding:
         spot = self._spot(cluster)
         before = self._known.get((failing.kind, spot))
         if before is not None and np.array_equal(before[0], cluster.rows) and not failing.details:
@@ -141,7 +139,7 @@ class Places:
         runs = self._affected(rows)
         used = bool(runs) or failing.kind not in _BY_USE
         is_grave = failing.kind in _BY_USE and used
-        gpu_count = self._gpus(failing, rows)
+        gpu_count, node_count = self._gpus(failing, rows), self.size(spot)
         finding = Finding(
             kind=failing.kind,
             spot=spot,
@@ -149,9 +147,9 @@ class Places:
             since=cluster.since,
             first=cluster.first,
             title=nodes_title(failing.kind, spot, rows.size, gpu_count),
-            reason=self._reason(failing, cluster, now),
+            reason=self._reason(failing, cluster, node_count),
             member_count=rows.size,
-            node_count=self.size(spot),
+            node_count=node_count,
             gpu_count=gpu_count,
             members=tuple(self._nodes.by_row[row].node_name for row in rows[:MEMBERS_KEPT]),
             runs=runs[:RUNS_KEPT],
@@ -192,7 +190,7 @@ class Places:
             return sum(failing.gpus.get(row, 0) for row in rows.tolist())
         return int(self._gpu_counts[rows].sum())
 
-    def _reason(self, failing: Failing, cluster: Cluster, now: float) -> str:
+    def _reason(self, failing: Failing, cluster: Cluster, node_count: int) -> str:
         rows = cluster.rows
         said = [
             f"{self._nodes.by_row[row].node_name}: {failing.details[row]}"
@@ -201,10 +199,9 @@ class Places:
         ]
         if said:
             return named(said, 3)
-        one = rows.size == 1
         if failing.kind == "node.lost":
-            whose = "it" if one else "the first of them"
-            return f"no frame from {whose} since {duration(round(now - cluster.first))} ago"
+            whose = "it" if cluster.level == NODE else f"{rows.size:,} of its {node_count:,} nodes"
+            return f"no frame comes from {whose}: power, network or agent"
         if failing.kind == "node.hot":
             return "clocks are held back: software or hardware thermal slowdown"
         return "clocks are halved: the board's power brake is asserted from outside"

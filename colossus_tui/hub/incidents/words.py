@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from colossus_tui.hub.incidents.findings import Spot
-from colossus_tui.model import IncidentScope
+from colossus_tui.model import AffectedRun, IncidentScope
 
 # Of one node; of the nodes of a place, after their number.
 _NODES = {
@@ -22,7 +22,7 @@ _RUNS = {
     "run.hang": "no step comes",
     "run.node_lost": "nodes silent",
     "run.xid": "XID errors of its own",
-    "run.straggler": "waits for stragglers",
+    "run.straggler": "waits for slow ranks",
     "run.slower": "steps are slower",
     "run.unwatched": "nodes without a hook",
     "run.checkpoint_age": "its checkpoint is late",
@@ -56,8 +56,11 @@ def nodes_title(kind: str, spot: Spot, node_count: int, gpu_count: int) -> str:
     return f"{place_name(spot)}: {counted(node_count, 'node')} {many}{gpus}"
 
 
-def run_title(kind: str, spot: Spot) -> str:
-    """Return the title of what is wrong with a run."""
+def run_title(kind: str, spot: Spot, affected: AffectedRun | None = None) -> str:
+    """Return the title of what is wrong with a run, or with some ranks of it."""
+    if kind == "run.straggler" and affected is not None and affected.ranks:
+        ranks = "rank" if affected.rank_count == 1 else "ranks"
+        return f"{place_name(spot)}: waits for {ranks} {affected.ranks}"
     return f"{place_name(spot)}: {_RUNS[kind]}"
 
 
