@@ -1963,6 +1963,7 @@ class WatchViewResponse(_message.Message):
     PLAYBACK_FIELD_NUMBER: _builtins.int
     IDLE_FIELD_NUMBER: _builtins.int
     POWER_FIELD_NUMBER: _builtins.int
+    INCIDENTS_FIELD_NUMBER: _builtins.int
     skipped_count: _builtins.int
     """States left out since the last answer because the console was slow."""
     @_builtins.property
@@ -2023,6 +2024,10 @@ class WatchViewResponse(_message.Message):
     def power(self) -> _power_pb2.PowerView:
         """The site's power; absent unless asked for."""
 
+    @_builtins.property
+    def incidents(self) -> _containers.RepeatedCompositeFieldContainer[_incident_pb2.Incident]:
+        """Incidents, those that count the most first, without members and log; empty unless asked for."""
+
     def __init__(
         self,
         *,
@@ -2041,10 +2046,11 @@ class WatchViewResponse(_message.Message):
         playback: _recording_pb2.Playback | None = ...,
         idle: _money_pb2.IdleView | None = ...,
         power: _power_pb2.PowerView | None = ...,
+        incidents: _abc.Iterable[_incident_pb2.Incident] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "playback", b"playback", "power", b"power", "run", b"run", "site", b"site"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "curves", b"curves", "events", b"events", "header", b"header", "idle", b"idle", "map", b"map", "node", b"node", "nodes", b"nodes", "playback", b"playback", "power", b"power", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "curves", b"curves", "events", b"events", "header", b"header", "idle", b"idle", "incidents", b"incidents", "map", b"map", "node", b"node", "nodes", b"nodes", "playback", b"playback", "power", b"power", "run", b"run", "runs", b"runs", "series", b"series", "site", b"site", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2058,7 +2064,6 @@ class GetCurvesResponse(_message.Message):
 
     HEADER_FIELD_NUMBER: _builtins.int
     CURVES_FIELD_NUMBER: _builtins.int
-    INCIDENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def header(self) -> Global___Header:
         """The hub."""
@@ -2067,20 +2072,15 @@ class GetCurvesResponse(_message.Message):
     def curves(self) -> _containers.RepeatedCompositeFieldContainer[_curve_pb2.Curve]:
         """The curves, by run."""
 
-    @_builtins.property
-    def incidents(self) -> _containers.RepeatedCompositeFieldContainer[_incident_pb2.Incident]:
-        """Incidents, those that count the most first, without members and log; empty unless asked for."""
-
     def __init__(
         self,
         *,
         header: Global___Header | None = ...,
         curves: _abc.Iterable[_curve_pb2.Curve] | None = ...,
-        incidents: _abc.Iterable[_incident_pb2.Incident] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "header", b"header", "incidents", b"incidents"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["curves", b"curves", "header", b"header"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
