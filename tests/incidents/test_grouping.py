@@ -154,7 +154,7 @@ def _is_there(one: Cluster, where: Layout) -> bool:
     racks = where.rack_of[one.rows]
     match one.level:
         case _ if one.level == NODE:
-            return one.rows.tolist() == [one.code]
+            return bool((one.rows == one.code).all())
         case _ if one.level == RACK:
             return bool((racks == one.code).all())
         case _ if one.level == FEED:
