@@ -12,6 +12,7 @@ from functools import partial
 
 from colossus_agent import VERSION, notify, wire
 from colossus_agent.config import AgentConfig
+from colossus_agent.control.cap import Caps, may_limit
 from colossus_agent.control.cuda import CudaCheckpoint
 from colossus_agent.directives import Directives
 from colossus_agent.link import Link
@@ -42,7 +43,12 @@ class Agent:
         self._cuda = CudaCheckpoint(
             config.cuda_checkpoint, lambda: self._sampler.host_inventory().driver_version
         )
-        self._supervisor = Supervisor(config.state_dir, config.node_name, self._cuda)
+        self._supervisor = Supervisor(
+            config.state_dir,
+            config.node_name,
+            self._cuda,
+            Caps(config.state_dir / "power_limits.json", sampler),
+        )
         self._directives = Directives(config.state_dir / "directives.jsonl", self._supervisor)
         self._hand = ThreadPoolExecutor(1, "runs")  # the one thread that touches the supervisor
         self._outbox = Outbox(frame_limit=max(1, round(FRAME_SECONDS / config.sample_seconds)))
@@ -157,6 +163,8 @@ class Agent:
             left = poll.not_restored.get(run_id, "")
             text = f"thawed by its fuse; {left}" if left else "thawed by its fuse"
             self._tell("critical" if left else "warning", "run.thawed", text, run_id)
+        for run_id, text in poll.uncapped.items():
+            self._tell("info", "run.uncapped", text, run_id)
         changed = _settled(poll.runs) != _settled(self._runs)
         self._runs = poll.runs
         self._has_runs = bool(poll.runs)
@@ -202,6 +210,7 @@ class Agent:
                 oldest_sequence=self._outbox.oldest_sequence,
                 can_release_gpus=not self._cuda.refusal(),
                 release_gpus_detail=wire.text(self._cuda.refusal()),
+                power_cap_detail=may_limit() if sampler.gpu_inventory() else "",
             )
         )
 

@@ -24,6 +24,7 @@ ID_LIMIT = 200
 FUSE_LIMIT_SECONDS = 86_400.0
 GRACE_LIMIT_SECONDS = 86_400.0
 HOLD_LIMIT_SECONDS = 60.0
+CAP_LIMIT_WATTS = 100_000.0
 
 
 class DirectiveError(ValueError):
@@ -164,6 +165,8 @@ class Directives:
             case "set_priority":
                 number = directive.set_priority.priority_class
                 return hand.set_priority(run_id, wire.priority_class(number) or "")
+            case "set_power_limit":
+                return hand.set_power_limit(run_id, directive.set_power_limit.watts)
             case _:
                 return hand.forget(run_id)
 
@@ -205,6 +208,9 @@ def check(directive: directive_pb2.Directive) -> None:
         case "set_priority":
             if wire.priority_class(directive.set_priority.priority_class) is None:
                 raise DirectiveError("set_priority.priority_class: not known to this agent")
+        case "set_power_limit":
+            watts = directive.set_power_limit.watts
+            _within("set_power_limit.watts", watts, CAP_LIMIT_WATTS, zero=True)
 
 
 def _within(field: str, value: float, limit: float, *, zero: bool = False) -> None:

@@ -12,6 +12,7 @@ from colossus_agent.readings import (
     MigInstance,
     MissingError,
     MissingReason,
+    PowerLimits,
     Value,
 )
 
@@ -116,6 +117,7 @@ class Nvml:
         name = str(tell("unknown GPU", "nvmlDeviceGetName"))
         memory = tell(None, "nvmlDeviceGetMemoryInfo")
         pci = tell(None, "nvmlDeviceGetPciInfo_v3")
+        lowest, highest = tell((0, 0), "nvmlDeviceGetPowerManagementLimitConstraints")
         return GpuInventory(
             index,
             str(tell(f"unknown-{index}", "nvmlDeviceGetUUID")),
@@ -126,7 +128,27 @@ class Nvml:
             has_energy_counter=tell(None, "nvmlDeviceGetTotalEnergyConsumption") is not None,
             peak_bf16_flops=next((peak for part, peak in PEAK_BF16_FLOPS if part in name), 0.0),
             mig_instances=tuple(self._mig_instances(handle)),
+            power_limit_lowest_watts=lowest / 1000.0,
+            power_limit_highest_watts=highest / 1000.0,
         )
+
+    def power_limits(self, handle: Any) -> PowerLimits:
+        """Return a GPU's power limit, and between what it may be set.
+
+        Raises:
+            MissingError: It does not tell.
+        """
+        lowest, highest = self.get("nvmlDeviceGetPowerManagementLimitConstraints", handle)
+        now = self.get("nvmlDeviceGetPowerManagementLimit", handle)
+        return PowerLimits(now / 1000.0, lowest / 1000.0, highest / 1000.0)
+
+    def set_power_limit(self, handle: Any, watts: float) -> None:
+        """Set a GPU's power limit; the driver keeps it until it is set again or is loaded anew.
+
+        Raises:
+            MissingError: The driver did not; it lets only root do it.
+        """
+        self.get("nvmlDeviceSetPowerManagementLimit", handle, round(watts * 1000))
 
     def _mig_instances(self, handle: Any) -> Iterator[MigInstance]:
         try:

@@ -100,6 +100,17 @@ class GpuInventory:
     has_energy_counter: bool = False
     peak_bf16_flops: float = 0.0
     mig_instances: tuple[MigInstance, ...] = ()
+    power_limit_lowest_watts: float = 0.0
+    power_limit_highest_watts: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLimits:
+    """A GPU's power limit now, and the lowest and highest that it takes."""
+
+    watts: float
+    lowest_watts: float
+    highest_watts: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,9 @@ from colossus_agent.readings import (
     CollectorStatus,
     GpuInventory,
     HostInventory,
+    MissingError,
     MissingReason,
+    PowerLimits,
     ProcessSample,
     Sample,
     SensorEvent,
@@ -41,6 +43,7 @@ class Sampler:
         self._gpu_source = GpuSource(DEADLINE_SECONDS)
         self._processes = Processes(node_name=node_name)
         self._samples: tuple[ProcessSample, ...] = ()
+        self._gpu_holders: dict[int, frozenset[str]] = {}
         self._host_table = Table(HOST_COLUMNS, 1)
         host = [*host_calls(), Call("processes", (), self._read_processes, PROCESS_SECONDS)]
         self._host_worker = Worker("host", host, self._host_table, DEADLINE_SECONDS)
@@ -63,6 +66,31 @@ class Sampler:
     def gpu_detail(self) -> str:
         """Return why there are no GPUs; "" when there are some."""
         return self._gpu_source.detail
+
+    def gpu_holders(self) -> dict[int, frozenset[str]]:
+        """Return the runs with a process on each GPU that tells its processes."""
+        return self._gpu_holders
+
+    def power_limits(self, index: int) -> PowerLimits:
+        """Return a GPU's power limit, as the device says it now.
+
+        Raises:
+            MissingError: It does not tell.
+        """
+        return self._some_gpus().power_limits(index)
+
+    def set_power_limit(self, index: int, watts: float) -> None:
+        """Set a GPU's power limit.
+
+        Raises:
+            MissingError: The driver did not.
+        """
+        self._some_gpus().set_power_limit(index, watts)
+
+    def _some_gpus(self) -> GpuCollector:
+        if self._gpus is None:
+            raise MissingError(MissingReason.UNSUPPORTED, f"no GPU: {self.gpu_detail()}")
+        return self._gpus
 
     @property
     def is_stuck(self) -> bool:
@@ -143,6 +171,11 @@ class Sampler:
     def _read_processes(self) -> tuple[float, ...]:
         gpu_processes = self._gpus.processes() if self._gpus else {}
         self._samples = tuple(self._processes.read(gpu_processes))
+        run_of = {process.pid: process.run_id for process in self._samples}
+        self._gpu_holders = {
+            index: frozenset(run_of.get(pid, "") for pid, _ in found) - {""}
+            for index, found in gpu_processes.items()
+        }
         return ()
 
     def close(self) -> None:

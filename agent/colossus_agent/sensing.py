@@ -10,7 +10,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from colossus_agent.readings import (
     CollectorStatus,
@@ -21,6 +21,7 @@ from colossus_agent.readings import (
     Value,
 )
 
+T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 NAN = float("nan")
 ABANDONED_LIMIT = 16  # threads of one worker that are left behind in calls that hang
@@ -371,6 +372,32 @@ def _make_due(calls: Iterable[Call]) -> None:
     for call in calls:
         if call.due != math.inf:
             call.due = 0.0
+
+
+def within(seconds: float, name: str, call: Callable[[], T]) -> T:
+    """Make one call in a thread of its own, and return what it returned.
+
+    Raises:
+        MissingError: It raised it, or has not returned in time; then its thread is left behind.
+    """
+    found: list[T] = []
+    wrong: list[MissingError] = []
+
+    def make() -> None:
+        try:
+            found.append(call())
+        except MissingError as error:
+            wrong.append(error)
+
+    thread = threading.Thread(target=make, name=name, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if wrong:
+        raise wrong[0]
+    if not found:
+        reason = MissingReason.STUCK if thread.is_alive() else MissingReason.FAILED
+        raise MissingError(reason, f"{name} has not returned for {seconds:g} s")
+    return found[0]
 
 
 @contextlib.contextmanager

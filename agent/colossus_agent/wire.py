@@ -78,6 +78,8 @@ def gpu(inventory: readings.GpuInventory) -> frame_pb2.GpuInventory:
             )
             for mig in inventory.mig_instances
         ],
+        power_limit_lowest_watts=inventory.power_limit_lowest_watts,
+        power_limit_highest_watts=inventory.power_limit_highest_watts,
     )
 
 
@@ -197,6 +199,7 @@ def _run(run: state.LocalRun) -> run_pb2.LocalRun:
         start_id=run.start_id,
         backend=run.backend,
         step_source=run.step_source,
+        power_cap_watts=run.power_cap_watts,
     )
 
 
@@ -280,6 +283,12 @@ def result(
             for rank in outcome.ranks
         ],
         repeated_answer=repeated,
+        gpu_power_limits=[
+            directive_pb2.GpuPowerLimit(
+                gpu_index=gpu.gpu_index, watts=gpu.watts, ok=gpu.ok, detail=text(gpu.detail)
+            )
+            for gpu in outcome.gpus
+        ],
     )
 
 

@@ -38,6 +38,7 @@ def act(client: Client, arguments: argparse.Namespace) -> int:
         force=getattr(arguments, "force", False),
         release_gpus=getattr(arguments, "release_gpus", False),
         grace_seconds=getattr(arguments, "grace", None) or 0.0,
+        cap_watts=getattr(arguments, "watts", None) or 0.0,
     )
     if arguments.match is None and len(arguments.runs) == 1:
         return perform(client, verb, arguments.runs[0], parameters, arguments)

@@ -13,7 +13,7 @@ from colossus_tui.cli.filters import METRICS, GpuFilter
 from colossus_tui.model import PriorityClass
 from colossus_tui.model.match import FIELDS, GPU_FIELDS, Match, MatchError, parse
 
-VERBS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop")
+VERBS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop", "cap")
 CLASSES = [member.value for member in PriorityClass]
 MATCH_HELP = f"terms such as class>=P3 or a word; fields: {', '.join(FIELDS)}"
 WHERE_HELP = f"such as 'run=10t and temp>85' or a word; fields: {', '.join(GPU_FIELDS)}"
@@ -234,6 +234,15 @@ def _verbs(commands: _Commands) -> None:
             ("reprioritize 10t P1", "reprioritize --match 'user=eve gpus<64' P4"),
         ),
         ("stop", "end a run; nothing is saved", ("stop 10t", "stop 10t --force --grace 5")),
+        (
+            "cap",
+            "limit the power of each of a run's GPUs, or take the limit off",
+            (
+                "cap 10t --watts 600 --dry-run",
+                "cap --match 'class>=P3' --watts 500",
+                "cap 10t --default",
+            ),
+        ),
     )
     for name, summary, examples in verbs:
         parser = _command(commands, name, summary, *examples)
@@ -256,6 +265,16 @@ def _verbs(commands: _Commands) -> None:
                 "--release-gpus",
                 action="store_true",
                 help="move its GPU memory to the host; one node; the fuse is then 600 by default",
+            )
+        if name == "cap":
+            limit = parser.add_mutually_exclusive_group(required=True)
+            limit.add_argument("--watts", type=_cap_watts, metavar="W", help="of each GPU")
+            limit.add_argument(
+                "--default",
+                dest="watts",
+                action="store_const",
+                const=0.0,
+                help="back to the limit before the cap, as a rule the device's default",
             )
         if name in ("pause", "stop"):
             parser.add_argument("--force", action="store_true", help="SIGKILL after the grace")
@@ -409,6 +428,16 @@ def _seconds(text: str) -> float:
         value = -1.0
     if not 0.01 <= value <= 86_400 * 30:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
+def _cap_watts(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 1 <= value <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no power of a GPU: 1 to 100000 W")
     return value
 
 

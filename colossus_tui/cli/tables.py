@@ -188,6 +188,7 @@ def run_text(detail: RunDetail) -> str:
         *_job(run.job),
         f"lost      {badput or 'nothing yet'}",
         f"MFU       {ratio(run.mfu_ratio, 1)} ({run.mfu_method})",
+        *([f"cap       {run.power_cap_watts:g} W a GPU"] if run.power_cap_watts else []),
         *(f"{alert.severity.value:<9} {safe(alert.message, 200)}" for alert in run.alerts),
         "",
         table(

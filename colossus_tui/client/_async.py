@@ -326,6 +326,21 @@ class AsyncClient(IncidentCalls):
             Verb.STOP, run_id, parameters, reason=reason, wait=wait, timeout=timeout
         )
 
+    async def cap(
+        self,
+        run_id: str,
+        watts: float,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Limit the power of each of its GPUs to so many watts; 0 takes the cap off."""
+        parameters = ActionParameters(cap_watts=watts)
+        return await self.act(
+            Verb.CAP, run_id, parameters, reason=reason, wait=wait, timeout=timeout
+        )
+
     async def drain(
         self, node_name: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
     ) -> Action:

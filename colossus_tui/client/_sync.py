@@ -464,6 +464,18 @@ class Client(SyncIncidentCalls):
             )
         )
 
+    def cap(
+        self,
+        run_id: str,
+        watts: float,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Limit the power of each of its GPUs to so many watts; 0 takes the cap off."""
+        return self._run(self._client.cap(run_id, watts, reason=reason, wait=wait, timeout=timeout))
+
     def drain(
         self, node_name: str, *, reason: str = "", wait: bool = False, timeout: float | None = None
     ) -> Action:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from colossus_tui.hub.actions.ports import HeldGpu
+from colossus_tui.hub.actions.ports import HeldGpu, PowerRange
 from colossus_tui.hub.nodes import GREY_SECONDS, NodeRecord, Nodes, freshness
 from colossus_tui.hub.runs.summary import RunGpus
 from colossus_tui.hub.store import Rows, Store
 from colossus_tui.model import Alert, Freshness
+from colossus_tui.text import safe
 
 
 class RunGpuFigures:
@@ -61,6 +62,21 @@ class RunGpuFigures:
             return ""
         detail = record.shared.release_gpus_detail if record is not None else ""
         return detail or "its agent does not know how to; update it"
+
+    def power_range(self, run_id: str) -> PowerRange:
+        """Return between what the power limits of all GPUs that the run holds can be set."""
+        nodes = np.unique(self._store.node_of[self.rows(run_id)])
+        records = [self._nodes.by_row[node] for node in nodes.tolist()]
+        kinds = {id(record.shared): record.shared for record in records}  # one a kind of node
+        gpus = [gpu for shared in kinds.values() for gpu in shared.gpus]
+        lowest = max((gpu.power_limit_lowest_watts for gpu in gpus), default=0.0)
+        highest = min((w for gpu in gpus if (w := gpu.power_limit_highest_watts)), default=0.0)
+        denied = [record for record in records if record.shared.power_cap_detail]
+        detail = ""
+        if denied:
+            why = safe(denied[0].shared.power_cap_detail, 200)
+            detail = f"{len(denied)}/{len(records)} of its nodes may be denied it: {why}"
+        return PowerRange(lowest, highest, detail)
 
     def held_by(self, run_id: str) -> tuple[HeldGpu, ...]:
         """Return every GPU that the run holds or was the last to hold, as the devices say now."""

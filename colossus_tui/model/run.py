@@ -133,6 +133,7 @@ class Run:
     eta_early_unix_ns: int = 0
     eta_late_unix_ns: int = 0
     planned_end_unix_ns: int = 0
+    power_cap_watts: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from colossus_protos.v1 import common_pb2, directive_pb2
+from colossus_tui.sim.physics import LIMIT_WATTS, LOWEST_LIMIT_WATTS
 from colossus_tui.sim.promises import Phase
 from colossus_tui.sim.ranks import NICE, PRIORITY_CLASSES, End
 from colossus_tui.sim.training import Gang
@@ -17,6 +18,7 @@ ID_LIMIT = 200
 HOLD_LIMIT_SECONDS = 60.0
 SPAN_LIMIT_SECONDS = 86_400.0  # of a fuse or a grace
 WATCHDOG_MARGIN = 0.8
+CAP_LIMIT_WATTS = 100_000.0
 NO_RELEASE = "the agent of a simulated node cannot move GPU memory; freeze it without"
 _CLASSES = {
     common_pb2.PriorityClass.Value(f"PRIORITY_CLASS_{name}"): number
@@ -40,6 +42,7 @@ class Answer:
     Attributes:
         rank_count: Ranks that answer; 0 where a directive is not about them.
         is_of_ranks: Whether `detail` is a rank's.
+        limit_watts: What each GPU reads back of its power limit; 0 where it was not asked.
     """
 
     outcome: Outcome
@@ -49,6 +52,7 @@ class Answer:
     step: int = -1
     nice: int = 0
     is_of_ranks: bool = False
+    limit_watts: float = 0.0
 
 
 class Memory:
@@ -119,6 +123,8 @@ def carry_out(
             return Answer(Outcome.DONE, "thawed")
         case "set_priority":
             return _set_priority(directive.set_priority, gang, node)
+        case "set_power_limit":
+            return _cap(directive.set_power_limit.watts, gang, node)
         case _:
             return _forget(gang, node)
 
@@ -146,6 +152,9 @@ def _wrong(directive: directive_pb2.Directive) -> str:
             return _within("freeze.fuse_seconds", fuse, SPAN_LIMIT_SECONDS)
         case "set_priority" if directive.set_priority.priority_class not in _CLASSES:
             return "set_priority.priority_class: not known to this agent"
+        case "set_power_limit":
+            watts = directive.set_power_limit.watts
+            return _within("set_power_limit.watts", watts, CAP_LIMIT_WATTS, zero=True)
     return ""
 
 
@@ -240,6 +249,20 @@ def _set_priority(order: directive_pb2.SetPriority, gang: Gang, node: int) -> An
     nice = NICE[number]
     answer = _of_ranks(gang, node, "", Outcome.FAILED)
     return replace(answer, detail=f"nice {nice}", rank_detail=f"nice {nice}", nice=nice)
+
+
+def _cap(watts: float, gang: Gang, node: int) -> Answer:
+    if not gang.alive[node]:
+        if not watts:
+            return Answer(Outcome.DONE, "no cap of this run is on a GPU here")
+        return Answer(Outcome.REFUSED, "its processes are not seen on a GPU of this node")
+    if watts and not LOWEST_LIMIT_WATTS <= watts <= LIMIT_WATTS:
+        why = f"GPU 0 takes {LOWEST_LIMIT_WATTS:g} to {LIMIT_WATTS:g} W"
+        return Answer(Outcome.REFUSED, f"watts {watts:g}: {why}")
+    gang.cap(node, watts)
+    limit = watts or LIMIT_WATTS
+    detail = f"{gang.ranks_per_node} GPUs read back {limit:g} W"
+    return Answer(Outcome.DONE, detail, limit_watts=limit)
 
 
 def _forget(gang: Gang, node: int) -> Answer:

@@ -38,7 +38,7 @@ HOST_COLUMNS = (
 GPU_MEMORY_BYTES = 192 << 30
 HOST_MEMORY_BYTES = 1 << 40
 HOST_CORES = 144
-LIMIT_WATTS = 1200.0
+LIMIT_WATTS, LOWEST_LIMIT_WATTS = 1200.0, 300.0
 CLOCK_MHZ, IDLE_CLOCK_MHZ, CLOCK_STEP_MHZ = 1980.0, 345.0, 15.0
 INLET_CELSIUS = 30.0
 CELSIUS_PER_WATT = 0.032
@@ -106,6 +106,8 @@ class Physics:
         self._energy = rng.uniform(1e5, 1e6, count)
         self.pace = np.ones(count, np.float32)
         self.clock_cap = np.ones(count, np.float32)
+        self._budget = np.full(count, LIMIT_WATTS - IDLE_WATTS, np.float32)  # watts above idle
+        self._lowest_budget = LIMIT_WATTS - IDLE_WATTS
         self.values = np.zeros((count, len(GPU_COLUMNS)), np.float32)
         self.host_values = np.zeros((plan.node_count, len(HOST_COLUMNS)), np.float32)
         self.host_values[:, 2] = HOST_MEMORY_BYTES
@@ -128,6 +130,12 @@ class Physics:
         """Set how much more power than usual the nodes' work takes; 1 is usual."""
         rows = self.rows(nodes)
         self._gain[rows] = self._silicon[rows] * np.float32(factor)
+
+    def set_limits(self, nodes: range, watts: npt.NDArray[np.float32]) -> None:
+        """Set the power limit of nodes' GPUs, by node; 0 W is the device's own."""
+        limits = np.where(watts > 0, watts, np.float32(LIMIT_WATTS)) - np.float32(IDLE_WATTS)
+        self._budget[self.rows(nodes)] = np.repeat(limits, self._plan.gpus_per_node)
+        self._lowest_budget = float(self._budget.min())
 
     def set_xid(self, gpu: int, code: int) -> None:
         """Set the last XID that a GPU reported; 0 for none since its node started."""
@@ -257,10 +265,10 @@ class Physics:
             pace[halted] = np.minimum(pace[halted], 0.5)
             reasons[(heat > SLOW_CELSIUS) & ~idle] += HEAT_REASON
             reasons[halted & ~idle] += HALT_REASON
-        budget = LIMIT_WATTS - IDLE_WATTS
-        if float(watts.max()) > budget:
+        if float(watts.max()) > self._lowest_budget:
+            budget = self._budget[rows]
             over = watts * pace * pace > budget
-            pace[over] = np.sqrt(budget / watts[over])
+            pace[over] = np.sqrt(budget[over] / watts[over])
             reasons[over] += POWER_REASON
         return reasons
 

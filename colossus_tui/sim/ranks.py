@@ -33,6 +33,8 @@ class Ranks:
         priority: uint8 [node], of PRIORITY_CLASSES.
         end: uint8 [node], of End.
         forgotten: bool [node]: no record of the run is left.
+        cap_watts: float32 [node]: power limit that was put on its GPUs; 0 for none.
+        caps_changed: Whether the devices have not heard of it yet.
         promises: What they wait for.
     """
 
@@ -45,6 +47,8 @@ class Ranks:
         self.priority = np.full(node_count, PRIORITY_CLASSES.index(priority_class), np.uint8)
         self.end = np.zeros(node_count, np.uint8)
         self.forgotten = np.zeros(node_count, np.bool_)
+        self.cap_watts = np.zeros(node_count, np.float32)
+        self.caps_changed = False
         self._resume_step = np.full(node_count, step, np.int64)
         self._orphaned = np.zeros(node_count, np.bool_)  # its ranks went with the node
         self._begun = True  # every node has started the attempt
@@ -61,8 +65,14 @@ class Ranks:
     def kill(self, node: int, end: End) -> None:
         """End the ranks of a node."""
         self.alive[node], self.end[node], self.fuse_ns[node] = False, int(end), 0
+        self.cap(node, 0.0)  # a limit ends with the hold
         self.promises.drop(node)
         self._together = None
+
+    def cap(self, node: int, watts: float) -> None:
+        """Limit the power of a node's GPUs; 0 W takes the limit off."""
+        self.caps_changed |= bool(self.cap_watts[node] != watts)
+        self.cap_watts[node] = watts
 
     def freeze(self, node: int, until_ns: int) -> None:
         """Stop the ranks of a node in place."""
@@ -92,5 +102,6 @@ class Ranks:
         self.end[self.alive] = End.CRASHED
         self.alive[:] = False
         self.fuse_ns[:] = 0
+        self.cap_watts[:], self.caps_changed = 0.0, True
         self.promises.clear()
         self._together = None

@@ -20,7 +20,15 @@ from colossus_tui.sim.scenario import Scenario
 from colossus_tui.sim.training import Gang
 
 DEFAULT_START_UNIX_NS = 1_767_225_600_000_000_000  # 2026-01-01 00:00 UTC
-_REPORTED = ("start_run", "terminate", "freeze", "thaw", "set_priority", "forget_run")
+_REPORTED = (
+    "start_run",
+    "terminate",
+    "freeze",
+    "thaw",
+    "set_priority",
+    "set_power_limit",
+    "forget_run",
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -134,7 +142,11 @@ class Simulation:
     def _train(self, index: int, gang: Gang, tick: Tick, changed: npt.NDArray[np.bool_]) -> float:
         """Let a run go on; return at what share of full speed it computes now."""
         nodes = self._nodes(gang)
-        rows = self.physics.rows(range(nodes.start, nodes.stop))
+        places = range(nodes.start, nodes.stop)
+        rows = self.physics.rows(places)
+        if gang.caps_changed:
+            self.physics.set_limits(places, gang.cap_watts)
+            gang.caps_changed = False
         slowest = self.physics.slowest(index)
         progress: Progress = gang.advance(tick.now_unix_ns, slowest, self.physics.pace[rows])
         tick.steps += progress.steps
@@ -187,16 +199,17 @@ class Simulation:
             return []
         gang = self._gang(node_index)
         local = node_index - gang.run.first_node if gang is not None else 0
-        first_rank = local * self.plan.gpus_per_node
+        each = self.plan.gpus_per_node
+        first_rank = local * each
         known = self._memory.get(directive.directive_id, node_index)
         if known is not None:
-            return [wire.result(directive, known, first_rank, is_repeated=True)]
+            return [wire.result(directive, known, first_rank, each, is_repeated=True)]
         answer = orders.refuse(directive, gang)
         if answer is None and gang is not None:
             answer = orders.carry_out(directive, gang, local, now_unix_ns)
             self._memory.keep(directive.directive_id, node_index, answer)
         assert answer is not None
-        messages = [wire.result(directive, answer, first_rank, is_repeated=False)]
+        messages = [wire.result(directive, answer, first_rank, each, is_repeated=False)]
         if answer.outcome is Outcome.DONE and directive.WhichOneof("order") in _REPORTED:
             messages += [self.process_report(node_index), self.run_report(node_index)]
         return messages

@@ -21,6 +21,7 @@ from colossus_tui.sim.physics import (
     HOST_CORES,
     HOST_MEMORY_BYTES,
     LIMIT_WATTS,
+    LOWEST_LIMIT_WATTS,
 )
 from colossus_tui.sim.plan import SitePlan
 from colossus_tui.sim.ranks import NICE, PRIORITY_CLASSES, End
@@ -84,6 +85,8 @@ _SAME_GPU = frame_pb2.GpuInventory(
     power_limit_watts=LIMIT_WATTS,
     has_energy_counter=True,
     peak_bf16_flops=PEAK_BF16_FLOPS,
+    power_limit_lowest_watts=LOWEST_LIMIT_WATTS,
+    power_limit_highest_watts=LIMIT_WATTS,
 )
 
 
@@ -165,6 +168,7 @@ def run_report(gang: Gang, node: int, facts: tuple[str, str]) -> agent_link_pb2.
         start_id=gang.start_id,
         backend="local",
         step_source="hook",
+        power_cap_watts=float(gang.cap_watts[node]),
     )
     if not node and int(gang.end[node]) == End.CRASHED:
         local.output_tail = _CRASH_TAIL
@@ -249,12 +253,18 @@ def checkpoint_reports(gang: Gang, node: int) -> list[agent_link_pb2.LinkRequest
 
 
 def result(
-    directive: directive_pb2.Directive, answer: Answer, first_rank: int, *, is_repeated: bool
+    directive: directive_pb2.Directive,
+    answer: Answer,
+    first_rank: int,
+    gpu_count: int,
+    *,
+    is_repeated: bool,
 ) -> agent_link_pb2.LinkRequest:
     """Return the answer to a directive.
 
     Args:
         first_rank: The first rank of the node.
+        gpu_count: Its GPUs.
     """
     message = directive_pb2.DirectiveResult(
         directive_id=directive.directive_id,
@@ -271,6 +281,8 @@ def result(
             step=answer.step,
             nice=answer.nice,
         )
+    for index in range(gpu_count if answer.limit_watts else 0):
+        message.gpu_power_limits.add(gpu_index=index, watts=answer.limit_watts, ok=True)
     return agent_link_pb2.LinkRequest(directive_result=message)
 
 

@@ -84,6 +84,7 @@ COMMANDS = (
         Verb.REPRIORITIZE,
     ),
     Command("act('stop')", "S", "S", "stop", "End the run; nothing is saved", RUNS, Verb.STOP),
+    Command("act('cap')", "C", "C", "cap", "Limit the power of each of its GPUs", RUNS, Verb.CAP),
     Command(
         "mark", "space", "space", "mark", "Mark the run: verbs act on all marked", ("overview",)
     ),

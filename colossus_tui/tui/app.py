@@ -217,7 +217,7 @@ class ColossusApp(App[int]):
     def open_card(self, verb: str, subject: str) -> None:
         """Open the preflight card of a verb on a run or node."""
         runs = self.view.runs if self.view is not None else ()
-        current = next((run.priority_class for run in runs if run.run_id == subject), None)
+        current = next((run for run in runs if run.run_id == subject), None)
         self.push_screen(CardScreen(Verb(verb), subject, current))
 
     def open_bulk(self, verb: str, run_ids: Iterable[str], hidden: Set[str]) -> None:

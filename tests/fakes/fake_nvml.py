@@ -6,6 +6,7 @@ import functools
 import os
 import subprocess
 import tempfile
+from array import array
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("nvml") / "fake_nvml.c"
@@ -44,6 +45,13 @@ class FakeNvml:
         if mig_gpu is not None:
             self.environment["FAKE_NVML_MIG"] = str(mig_gpu)
         self.have()
+
+    def limits_watts(self, *, default: float = 700.0) -> list[float]:
+        """Return the power limit of each GPU, watts, as this driver keeps it."""
+        file = self._control.with_name(f"{self._control.name}.limits")
+        kept = array("I", file.read_bytes() if file.exists() else b"")
+        count = int(self.environment["FAKE_NVML_GPUS"])
+        return [mw / 1000 if mw else default for mw in (*kept, *([0] * count))][:count]
 
     def have(self, *lines: str) -> None:
         """Let exactly these control lines hold; see fake_nvml.c for their words."""

@@ -12,7 +12,7 @@ from colossus_protos.v1 import action_pb2
 from colossus_tui.hub.actions.drain import Drain
 from colossus_tui.hub.actions.engine import Engine
 from colossus_tui.hub.actions.gate import Gate
-from colossus_tui.hub.actions.ports import HeldGpu, ObservedRun
+from colossus_tui.hub.actions.ports import HeldGpu, ObservedRun, PowerRange
 from colossus_tui.hub.actions.rules import Rule
 from colossus_tui.hub.backends.base import (
     ActionFailedError,
@@ -172,6 +172,9 @@ class Registry:
 
     def release_refusal(self, node_name: str) -> str:
         return ""
+
+    def power_range(self, run_id: str) -> PowerRange:
+        return PowerRange()
 
     async def wait_change(self, run_id: str, timeout_seconds: float) -> None:
         await asyncio.sleep(timeout_seconds)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colossus_protos.v1 import agent_link_pb2, common_pb2, directive_pb2, run_pb2
-from colossus_tui.sim.physics import Mode
+from colossus_tui.hub.backends.cap import IDLE_RATIO, slowdown
+from colossus_tui.sim.physics import LIMIT_WATTS, POWER_REASON, Mode
 from colossus_tui.sim.reports import Checkpoints
 from colossus_tui.sim.simulation import Simulation
 from tests.sim.sites import SECOND_NS, START_NS, after, column, rows, site, ticks
@@ -366,3 +368,54 @@ def test_no_order_of_directives_breaks_the_site(
     assert sum(rank.alive for local in run.runs for rank in local.ranks) == alive
     assert gang.durable_step <= gang.step
     assert not gang.fuse_ns.any()
+
+
+def test_a_cap_holds_each_gpu_of_the_run_to_it_and_its_steps_take_as_long_as_is_modelled(
+    hub: Hub,
+) -> None:
+    gpus, cap = rows(hub.simulation, RUN), 600.0
+    before = column(after(hub.simulation, 4, 5), "power")
+    answers = hub.ask(set_power_limit={"watts": cap})
+
+    assert {answer.outcome for answer in answers} == {DONE}
+    assert [gpu.watts for answer in answers for gpu in answer.gpu_power_limits] == [cap] * 28
+    tick = after(hub.simulation, 6, 12)
+    power = column(tick, "power")
+    assert power[gpus].max() <= cap + 1
+    others = np.ones(len(power), np.bool_)
+    others[gpus] = False
+    assert power[others] == pytest.approx(before[others], rel=0.15)
+    assert (column(tick, "clock_event_reasons")[gpus] == POWER_REASON).all()
+    factor = slowdown(float(before[gpus].mean()), cap, IDLE_RATIO * LIMIT_WATTS)
+    pace = hub.simulation.physics.pace[gpus]
+    assert 1 / pace.min() == pytest.approx(factor, rel=0.06)
+    (report,) = [m.run_report for m in [hub.simulation.run_report(13)]]
+    assert report.runs[0].power_cap_watts == cap
+
+    hub.ask(set_power_limit={"watts": 0})
+
+    tick = after(hub.simulation, 13, 20)
+    assert column(tick, "power")[gpus].min() > 800
+    assert not hub.simulation.run_report(13).run_report.runs[0].power_cap_watts
+
+
+def test_a_cap_ends_when_the_ranks_leave_their_gpus(hub: Hub) -> None:
+    hub.ask(set_power_limit={"watts": 600})
+    hub.ask(terminate={"grace_seconds": 1})
+    hub.ask(start_run={"spec": {"run_id": RUN}, "attempt": 2, "recorded": True})
+
+    tick = after(hub.simulation, 4, 120)
+
+    assert column(tick, "power")[rows(hub.simulation, RUN)].max() > 800
+    assert not hub.simulation.run_report(13).run_report.runs[0].power_cap_watts
+
+
+@pytest.mark.parametrize(
+    ("watts", "says"),
+    [(299, "takes 300 to 1200 W"), (1201, "takes 300 to 1200 W"), (-1, "set_power_limit.watts")],
+)
+def test_a_cap_that_the_devices_do_not_take_is_refused(hub: Hub, watts: float, says: str) -> None:
+    (answer,) = hub.ask(range(13, 14), set_power_limit={"watts": watts})
+
+    assert answer.outcome == REFUSED
+    assert says in answer.detail

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from colossus_agent import nvml
 from colossus_agent.collectors.rate import Rate
@@ -19,14 +19,17 @@ from colossus_agent.readings import (
     GpuInventory,
     MissingError,
     MissingReason,
+    PowerLimits,
     SensorEvent,
     Value,
 )
-from colossus_agent.sensing import Call, Table, Worker
+from colossus_agent.sensing import Call, Table, Worker, within
 
+T = TypeVar("T")
 SLOW_SECONDS = 10.0
 PROCESS_SECONDS = 5.0
 PROCESS_CALL = "nvmlDeviceGetComputeRunningProcesses"
+LIMIT_SECONDS = 5.0  # to set a power limit, which takes the driver longer than to read one
 REOPEN_SECONDS = 60.0  # a driver may be loaded, or replaced, while the agent runs
 
 
@@ -110,6 +113,7 @@ class GpuCollector:
         )
         self.table = Table(GPU_COLUMNS, count)
         self._processes: dict[int, list[tuple[int, int]]] = {}
+        self._handles: dict[int, Any] = {}
         self._xids = Xids(nvml)
         names = tuple(column.name for column in GPU_COLUMNS)
         opening = [
@@ -126,6 +130,28 @@ class GpuCollector:
             if (index, PROCESS_CALL) not in self.table.missing
         }
 
+    def power_limits(self, index: int) -> PowerLimits:
+        """Return a GPU's power limit, as the device says it now.
+
+        Raises:
+            MissingError: It does not tell.
+        """
+        return self._limit(index, "power limit", self._nvml.power_limits)
+
+    def set_power_limit(self, index: int, watts: float) -> None:
+        """Set a GPU's power limit.
+
+        Raises:
+            MissingError: The driver did not.
+        """
+        self._limit(index, "set power limit", lambda gpu: self._nvml.set_power_limit(gpu, watts))
+
+    def _limit(self, index: int, name: str, call: Callable[[Any], T]) -> T:
+        handle = self._handles.get(index)
+        if handle is None:
+            raise MissingError(MissingReason.LOST, f"GPU {index} does not answer")
+        return within(LIMIT_SECONDS, name, lambda: call(handle))
+
     def take_events(self) -> list[SensorEvent]:
         """Return the XID events since the last time."""
         return self._xids.take()
@@ -139,6 +165,7 @@ class GpuCollector:
         def open_gpu() -> Sequence[Value]:
             handle = self._nvml.handle(index)
             found = self._nvml.inventory(index, handle)
+            self._handles[index] = handle
             self._xids.register(index, handle)
             self.inventory = (*self.inventory[:index], found, *self.inventory[index + 1 :])
             self.worker.add(self._calls(found, handle))

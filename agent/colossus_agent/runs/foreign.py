@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -174,12 +174,16 @@ class Foreigners:
         """Return the run, or None."""
         return self._known.get(run_id)
 
-    def told(self) -> list[Foreign]:
-        """Return those of which there is more to tell than their scheduler does."""
+    def told(self, cap: Callable[[str], float]) -> list[Foreign]:
+        """Return those of which there is more to tell than their scheduler does.
+
+        Args:
+            cap: Returns the power limit that was put on a run's GPUs; 0 for none.
+        """
         return [
             known
             for known in self._known.values()
-            if known.step_source or known.freezer.deadline_unix_ns()
+            if known.step_source or known.freezer.deadline_unix_ns() or cap(known.run_id)
         ]
 
     def seek(self, run_id: str) -> Foreign | None:

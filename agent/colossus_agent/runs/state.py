@@ -66,6 +66,7 @@ class LocalRun:
     start_id: str = ""
     backend: str = "local"
     step_source: str = ""
+    power_cap_watts: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class Poll:
     progress: tuple[RunProgress, ...] = ()
     thawed_run_ids: tuple[str, ...] = ()  # by their fuse, since the last poll
     not_restored: Mapping[str, str] = field(default_factory=dict)  # run: what its fuse could not
+    uncapped: Mapping[str, str] = field(default_factory=dict)  # run: how its power limit has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,23 @@ class RankOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuOutcome:
+    """What one GPU says of its power limit after an order; 0 W where it could not be read."""
+
+    gpu_index: int
+    watts: float
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of an order: done, failed or refused."""
 
     kind: str
     detail: str = ""
     ranks: tuple[RankOutcome, ...] = field(default_factory=tuple)
+    gpus: tuple[GpuOutcome, ...] = ()
 
 
 DONE, FAILED, REFUSED = "done", "failed", "refused"

@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from colossus_agent.control import cgroup
+from colossus_agent.control.cap import Caps
 from colossus_agent.control.cuda import CudaCheckpoint
 from colossus_agent.control.freeze import FreezeError, Freezer
 from colossus_agent.control.priority import NICE, read_nice, set_nice
@@ -53,10 +54,15 @@ class Supervisor:
         state_dir: The agent's own folder; records lie in `runs` below it.
         node_name: As schedulers call this node.
         cuda: Releases GPU memory in a freeze, where the settings allow it.
+        caps: Limits the power of GPUs.
     """
 
     def __init__(
-        self, state_dir: Path, node_name: str = "", cuda: CudaCheckpoint | None = None
+        self,
+        state_dir: Path,
+        node_name: str = "",
+        cuda: CudaCheckpoint | None = None,
+        caps: Caps | None = None,
     ) -> None:
         self._root = state_dir / "runs"
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,6 +70,7 @@ class Supervisor:
         self._damaged: dict[str, str] = {}
         self._groups = cgroup.base()
         self._cuda = cuda or CudaCheckpoint("", str)
+        self._caps = caps
         self._foreign = Foreigners(state_dir / "foreign", node_name.partition(".")[0])
 
     def adopt(self) -> None:
@@ -258,6 +265,12 @@ class Supervisor:
         detail = f"nice {nice}" + (f", cpu.weight {weight}" if weight is not None else "")
         return Outcome(DONE, detail, results)
 
+    def set_power_limit(self, run_id: str, watts: float) -> Outcome:
+        """Limit the power of every GPU that the run's processes hold; 0 W takes the limit off."""
+        if self._caps is None:
+            return Outcome(REFUSED, "this agent looks at no GPU")
+        return self._caps.set(run_id, watts)
+
     def forget(self, run_id: str) -> Outcome:
         """Remove the record of an ended run."""
         attempt = self._attempts.get(run_id)
@@ -281,14 +294,16 @@ class Supervisor:
         for attempt in self._attempts.values():
             self._enforce_grace(attempt)
         self._foreign.refresh()
-        every: list[Attempt | Foreign] = [*self._attempts.values(), *self._foreign.told()]
+        uncapped = self._caps.poll() if self._caps else {}
+        every: list[Attempt | Foreign] = [*self._attempts.values(), *self._foreign.told(self._cap)]
         for held in every:
             if held.freezer.is_overdue():
                 _undo(held.freezer, held.run_id)
             if tell_again:
                 held.pages.tell_again()
             seen, ranks = held.observe(), held.read()
-            runs.append(replace(seen, step_source=held.step_source))
+            cap = self._cap(seen.run_id)
+            runs.append(replace(seen, step_source=held.step_source, power_cap_watts=cap))
             if ranks:
                 progress.append(RunProgress(seen.run_id, held.number, tuple(ranks)))
             elif seen.state in (LocalRunState.ENDED, LocalRunState.LOST):
@@ -300,7 +315,10 @@ class Supervisor:
             for run_id, detail in self._damaged.items()
         ]
         left = {run_id: wrong for run_id, wrong in thawed.items() if wrong}
-        return Poll(tuple(runs + damaged), tuple(progress), tuple(thawed), left)
+        return Poll(tuple(runs + damaged), tuple(progress), tuple(thawed), left, uncapped)
+
+    def _cap(self, run_id: str) -> float:
+        return self._caps.watts(run_id) if self._caps else 0.0
 
     def _enforce_grace(self, attempt: Attempt) -> None:
         if attempt.kill_time is None or time.monotonic() < attempt.kill_time:

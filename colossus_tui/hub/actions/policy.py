@@ -25,8 +25,9 @@ NODE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 LARGE_GPU_COUNT = 10_000
 LARGE_WATTS = 5e6
 FUSE_LIMIT_SECONDS = 86_400.0
+CAP_LIMIT_WATTS = 100_000.0  # of one GPU
 _PROTECTED = frozenset({Verb.PAUSE, Verb.FREEZE, Verb.STOP})
-_UNSUPPORTED = frozenset({Verb.CAP, Verb.SHED, Verb.RESTORE})
+_UNSUPPORTED = frozenset({Verb.SHED, Verb.RESTORE})
 
 
 def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) -> None:
@@ -53,10 +54,13 @@ def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) 
         raise RefusalError(ReasonCode.INVALID, "priority_class: give one of P0 to P4")
     if parameters.release_gpus and verb is not Verb.FREEZE:
         raise RefusalError(ReasonCode.INVALID, "release_gpus: only freeze has it")
+    if parameters.cap_watts and verb is not Verb.CAP:
+        raise RefusalError(ReasonCode.INVALID, "cap_watts: only cap has it")
     limits = (
         ("fuse_seconds", FUSE_LIMIT_SECONDS, 1.0),
         ("timeout_seconds", 7 * 86_400.0, 0.0),
         ("grace_seconds", 86_400.0, 0.0),
+        ("cap_watts", CAP_LIMIT_WATTS, 1.0),
     )
     for name, highest, lowest in limits:
         value = getattr(parameters, name)

@@ -45,6 +45,15 @@ class HeldGpu:
 
 
 @dataclass(frozen=True, slots=True)
+class PowerRange:
+    """Between what power limits of all GPUs that a run holds can be set; 0 W is not known."""
+
+    lowest_watts: float = 0.0
+    highest_watts: float = 0.0
+    detail: str = ""  # why some agents cannot set them; "" when all can
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedRun:
     """What the agents now say of one run: the ground on which an action is judged."""
 
@@ -75,6 +84,9 @@ class RunRegistry(Protocol):
 
     def release_refusal(self, node_name: str) -> str:
         """Return why a freeze cannot release GPU memory on a node; "" when it can."""
+
+    def power_range(self, run_id: str) -> PowerRange:
+        """Return between what the power limits of the run's GPUs can be set."""
 
     async def wait_change(self, run_id: str, timeout_seconds: float) -> None:
         """Return when something about the run changed, or after the timeout."""

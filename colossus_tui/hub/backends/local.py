@@ -10,6 +10,7 @@ from colossus_protos.v1 import common_pb2, directive_pb2, run_pb2
 from colossus_tui.hub.actions.ports import AgentLinks, ObservedRun, RunRegistry
 from colossus_tui.hub.backends.agreement import ANSWER_SECONDS
 from colossus_tui.hub.backends.base import ActionFailedError, Order, Outlook, RefusalError, Stage
+from colossus_tui.hub.backends.cap import TIMEOUT_SECONDS, Capping
 from colossus_tui.hub.backends.gang import LINK_SECONDS, RELEASE_SECONDS, Gang, freeze_outlook
 from colossus_tui.hub.backends.nodes import ask, nodes_of
 from colossus_tui.model import (
@@ -42,6 +43,7 @@ _STATES = {
         RunState.STOPPED,
     ),
     Verb.STOP: (*_ALIVE, RunState.FROZEN, RunState.PAUSED, RunState.PAUSING),
+    Verb.CAP: (*_ALIVE, RunState.FROZEN),
 }
 
 
@@ -55,6 +57,7 @@ class LocalBackend:
         self._registry = registry
         self._links = links
         self._gang = Gang(registry, links)
+        self._capping = Capping(registry, links)
 
     async def discover(self) -> None:
         """Nothing to do: agents report the runs that they hold."""
@@ -88,6 +91,9 @@ class LocalBackend:
             )
         if why := self.capabilities(run).get(verb):
             raise RefusalError(ReasonCode.UNSUPPORTED, why)
+        if verb is Verb.CAP:
+            self._capping.check(run, parameters)
+            return
         if verb is Verb.FREEZE:
             self._gang.check_freeze(run, parameters)
         self._gang.check_linked(run)
@@ -120,6 +126,8 @@ class LocalBackend:
 
     def preview(self, verb: Verb, run: Run | None, parameters: ActionParameters) -> Outlook:
         """Return what will happen, and the figures that only the backend knows."""
+        if verb is Verb.CAP and run is not None:
+            return self._capping.outlook(run, parameters)
         figures = []
         if verb in (Verb.PAUSE, Verb.STOP):
             grace = parameters.grace_seconds or GRACE_SECONDS
@@ -171,6 +179,7 @@ class LocalBackend:
             Verb.RESUME: 300.0,
             Verb.REPRIORITIZE: 30.0,
             Verb.STOP: grace + 60.0 + RELEASE_SECONDS,
+            Verb.CAP: TIMEOUT_SECONDS,
         }[verb]
 
     # --- doing -----------------------------------------------------------------------------
@@ -192,6 +201,8 @@ class LocalBackend:
                 return await self._reprioritize(order)
             case Verb.STOP:
                 return await self._stop(order)
+            case Verb.CAP:
+                return await self._capping.cap(order)
             case _:
                 raise AssertionError(f"{order.action.verb} is no verb on a run")
 

@@ -28,6 +28,7 @@ class Answers:
         self.done: set[str] = set()  # what nodes that did it said
         self.denied = False
         self.ranks: list[directive_pb2.RankResult] = []
+        self.gpu_power_limits: list[directive_pb2.GpuPowerLimit] = []
         self._why = ""
 
     @property
@@ -61,6 +62,7 @@ class Answers:
     def add(self, node_name: str, result: directive_pb2.DirectiveResult) -> None:
         """Take one node's answer."""
         self.ranks += result.ranks
+        self.gpu_power_limits += result.gpu_power_limits
         if result.outcome != directive_pb2.DIRECTIVE_OUTCOME_DONE:
             self.refused[node_name] = result.detail
             self.denied |= "denied" in result.detail

@@ -6,10 +6,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from colossus_protos.v1 import common_pb2, run_pb2
-from colossus_tui.hub.actions.ports import EventLog, HeldGpu, ObservedRank, ObservedRun
+from colossus_tui.hub.actions.ports import (
+    EventLog,
+    HeldGpu,
+    ObservedRank,
+    ObservedRun,
+    PowerRange,
+)
 from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.database import Database
@@ -19,7 +24,7 @@ from colossus_tui.hub.runs.live import LiveRun, rank_exit
 from colossus_tui.hub.runs.reports import FrameAges, NodeAges
 from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.hub.runs.steps import StepRows
-from colossus_tui.hub.runs.summary import RunGpus, summarise
+from colossus_tui.hub.runs.summary import GpuFigures, summarise
 from colossus_tui.model import (
     RUN_ID,
     Event,
@@ -38,19 +43,6 @@ _CLASSES = {
     common_pb2.PriorityClass.Value(f"PRIORITY_CLASS_{member.name}"): member
     for member in PriorityClass
 }
-
-
-class GpuFigures(Protocol):
-    """What the registry needs to know of GPUs."""
-
-    def of(self, run_id: str) -> RunGpus:
-        """Return the figures of the GPUs that the run holds."""
-
-    def release_refusal(self, node_name: str) -> str:
-        """Return why a freeze cannot release GPU memory on a node; "" when it can."""
-
-    def held_by(self, run_id: str) -> tuple[HeldGpu, ...]:
-        """Return every GPU that the run holds or was the last to hold."""
 
 
 class Registry:
@@ -387,6 +379,10 @@ class Registry:
     def held_gpus(self, run_id: str) -> tuple[HeldGpu, ...]:
         """Return every GPU that the run holds or was the last to hold, as the devices say now."""
         return self._gpus.held_by(run_id)
+
+    def power_range(self, run_id: str) -> PowerRange:
+        """Return between what the power limits of the run's GPUs can be set."""
+        return self._gpus.power_range(run_id)
 
     def _observed_rank(self, run: LiveRun, node_name: str, rank: run_pb2.LocalRank) -> ObservedRank:
         known = run.seen.get(rank.rank)

@@ -76,6 +76,7 @@ class Sums:
     frozen_nodes: int = 0
     nices: Counter[int] = field(default_factory=Counter)  # of those alive
     sources: Counter[str] = field(default_factory=Counter)  # where steps come from, by node
+    caps: Counter[float] = field(default_factory=Counter)  # power limits of a GPU, by node
 
     def count(self, local: run_pb2.LocalRun, sign: int) -> bool:
         """Add what a node says, or take it away; return whether one of its ranks has ended."""
@@ -84,6 +85,8 @@ class Sums:
         self.processes += sign * local.process_count
         self.frozen_nodes += sign * (local.state == run_pb2.LOCAL_RUN_STATE_FROZEN)
         _add(self.sources, local.step_source[:64], sign)
+        if local.power_cap_watts > 0:
+            _add(self.caps, local.power_cap_watts, sign)
         for rank in ranks:
             if rank.alive:
                 self.alive += sign

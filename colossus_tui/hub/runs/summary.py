@@ -6,8 +6,10 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from colossus_protos.v1 import run_pb2
+from colossus_tui.hub.actions.ports import HeldGpu, PowerRange
 from colossus_tui.hub.config import RunConfig
 from colossus_tui.hub.runs.alerts import alerts
 from colossus_tui.hub.runs.eta import eta
@@ -48,6 +50,22 @@ class RunGpus:
     power_watts: float | None = None
     peak_flops: float = 0.0  # sum over the GPUs; 0 when one is not known
     alerts: tuple[Alert, ...] = ()  # what the GPUs betray
+
+
+class GpuFigures(Protocol):
+    """What the hub knows of the GPUs that runs hold."""
+
+    def of(self, run_id: str) -> RunGpus:
+        """Return the figures of the GPUs that the run holds."""
+
+    def release_refusal(self, node_name: str) -> str:
+        """Return why a freeze cannot release GPU memory on a node; "" when it can."""
+
+    def held_by(self, run_id: str) -> tuple[HeldGpu, ...]:
+        """Return every GPU that the run holds or was the last to hold."""
+
+    def power_range(self, run_id: str) -> PowerRange:
+        """Return between what the power limits of the run's GPUs can be set."""
 
 
 def summarise(run: LiveRun, told: RunConfig, gpus: RunGpus, node_ages: NodeAges, now: float) -> Run:
@@ -129,6 +147,7 @@ def summarise(run: LiveRun, told: RunConfig, gpus: RunGpus, node_ages: NodeAges,
         step_source=run.step_source,
         node_count=len(job.node_names) if job and job.node_names else len(run.nodes),
         flex_tier=default_tier(run.priority_class) if told.flex_tier is None else told.flex_tier,
+        power_cap_watts=min(run.nodes.sums.caps, default=None),
     )
 
 

@@ -17,9 +17,11 @@ from colossus_tui.model import (
     Confirmation,
     Preflight,
     PriorityClass,
+    Run,
     Verb,
 )
 from colossus_tui.tui.confirm import Question
+from colossus_tui.tui.entry import Entry
 from colossus_tui.tui.feed import Order
 from colossus_tui.tui.screens.base import bindings
 from colossus_tui.tui.views import Line, card
@@ -163,27 +165,25 @@ class QuestionCard(Card):
 
 
 class ActionCard(QuestionCard):
-    """A card for one verb, which may need a class first.
+    """A card for one verb, which may need a class or a power limit first.
 
     Args:
         subject: What it is about, in words.
-        current: Class that the run has now.
+        run: The run as it is now; None for several, and for a node.
     """
 
-    def __init__(self, verb: Verb, subject: str, current: PriorityClass | None) -> None:
+    def __init__(self, verb: Verb, subject: str, run: Run | None) -> None:
         super().__init__()
         self.verb = verb
         self.subject = subject
         self.parameters = ActionParameters(node_name=subject if verb.is_on_node else "")
-        self._current = current
-
-    @property
-    def chooses(self) -> bool:
-        """Whether a class is still to be chosen."""
-        return self.verb is Verb.REPRIORITIZE and self.parameters.priority_class is None
+        self.chooses = verb in (Verb.REPRIORITIZE, Verb.CAP)  # something is still to be chosen
+        self._run = run
+        self._entry = Entry("watts")
+        self._wrong = ""
 
     def on_mount(self) -> None:
-        """Ask the hub, unless a class must be chosen first."""
+        """Ask the hub, unless something must be chosen first."""
         if not self.chooses:
             self.ask()
         self.show()
@@ -193,24 +193,50 @@ class ActionCard(QuestionCard):
         raise NotImplementedError
 
     def choice(self) -> list[Line]:
-        """Return the question for a class."""
-        return card.choose_class(self.subject, self._current)
+        """Return the question for a class, or for a limit."""
+        if self.verb is Verb.CAP:
+            return card.choose_cap(self.subject, self._run, self._entry.text, self._wrong)
+        return card.choose_class(self.subject, self._run.priority_class if self._run else None)
 
     def press(self, event: events.Key) -> bool:
-        """Choose a class, or answer the question."""
+        """Choose, or answer the question."""
         if not self.chooses:
             return super().press(event)
-        if event.key in "01234" and len(event.key) == 1:
-            self.parameters = ActionParameters(priority_class=list(PriorityClass)[int(event.key)])
-            self.ask()
+        if self.verb is Verb.CAP:
+            self._type_cap(event)
+        elif event.key in "01234" and len(event.key) == 1:
+            self._choose(ActionParameters(priority_class=list(PriorityClass)[int(event.key)]))
         return True
+
+    def _type_cap(self, event: events.Key) -> None:
+        self._wrong = ""
+        if event.key != "enter":
+            self._entry.press(event.key, event.character)
+            return
+        try:
+            self._choose(ActionParameters(cap_watts=card.cap_watts(self._entry.text)))
+        except ValueError as error:
+            self._wrong = str(error)
+            self.console.bell()
+
+    def _choose(self, parameters: ActionParameters) -> None:
+        self.parameters, self.chooses = parameters, False
+        self.ask()
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take a pasted limit, or a pasted name."""
+        if self.chooses and self.verb is Verb.CAP:
+            self._entry.paste(event.text)
+            self.show()
+        else:
+            super().on_paste(event)
 
 
 class CardScreen(ActionCard):
     """One verb on one run or node."""
 
-    def __init__(self, verb: Verb, subject: str, current: PriorityClass | None) -> None:
-        super().__init__(verb, subject, current)
+    def __init__(self, verb: Verb, subject: str, run: Run | None) -> None:
+        super().__init__(verb, subject, run)
         self._action_id = str(uuid.uuid4())
         self._preflight: Preflight | None = None
         self._action: Action | None = None

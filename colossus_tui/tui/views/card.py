@@ -11,9 +11,10 @@ from colossus_tui.model import (
     Figure,
     Preflight,
     PriorityClass,
+    Run,
     Verb,
 )
-from colossus_tui.text import clock, fit, measured, named, ranges, safe, width
+from colossus_tui.text import clock, fit, measured, named, ranges, safe, watts, width
 from colossus_tui.tui.actions import key_of
 from colossus_tui.tui.confirm import Question
 from colossus_tui.tui.views import Line, Span
@@ -21,6 +22,7 @@ from colossus_tui.tui.views.detail import action_style
 from colossus_tui.tui.views.words import wrapped
 
 LATEST_STAGES = 10
+MOST_CAP_WATTS = 100_000  # of one GPU
 CLOSES: Line = (("esc", "key"), (" closes", "dim"))
 
 
@@ -36,6 +38,38 @@ def choose_class(subject: str, current: PriorityClass | None) -> list[Line]:
         for index, member in enumerate(PriorityClass)
     ]
     return [*lines, (), (("press 0 to 4, or escape", "dim"),)]
+
+
+def choose_cap(subject: str, run: Run | None, typed: str, wrong: str) -> list[Line]:
+    """Return the question for a power limit.
+
+    Args:
+        run: As it is now; None for several.
+        wrong: Why what was entered is no limit; "" while nothing is wrong.
+    """
+    lines: list[Line] = [((f"cap {safe(subject, 63)}", "strong"),), ()]
+    if run is not None:
+        cap = f"capped at {run.power_cap_watts:g} W" if run.power_cap_watts else "not capped"
+        known = run.reporting_gpu_count
+        each = watts(run.power_watts / known) if run.power_watts and known else "n/a"
+        lines.append((("now", "dim"), (f"   {each} a GPU on average, {cap}", "plain")))
+    lines.append((("watts of each GPU: ", "plain"), (f"{safe(typed, 20)}_", "strong")))
+    if wrong:
+        lines.append(((wrong, "warn"),))
+    help_text = "enter shows what it does, 0 takes the cap off, escape leaves"
+    return [*lines, (), ((help_text, "dim"),)]
+
+
+def cap_watts(typed: str) -> float:
+    """Return the power limit that was typed; 0 takes a cap off.
+
+    Raises:
+        ValueError: It is none; what is.
+    """
+    text = typed.strip().removesuffix("W").strip()
+    if not text.isdecimal() or not text.isascii() or int(text) > MOST_CAP_WATTS:
+        raise ValueError(f"type whole watts, 1 to {MOST_CAP_WATTS}, or 0")
+    return float(text)
 
 
 def asking(verb: Verb, subject: str) -> list[Line]:

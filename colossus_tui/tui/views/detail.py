@@ -71,6 +71,11 @@ def _durable(run: Run) -> str:
     return f"{number(run.durable_step)}, {age(run.durable_time_unix_ns)} old"
 
 
+def _power(run: Run) -> str:
+    cap = f", each GPU capped at {run.power_cap_watts:g} W" if run.power_cap_watts else ""
+    return f"{watts(run.power_watts)}{cap}"
+
+
 def _checkpoint_cost(run: Run) -> str:
     if run.checkpoint_bytes is None and run.checkpoint_seconds is None:
         return "none measured yet"
@@ -106,7 +111,7 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
         ("ETTR", f"{ratio(run.ettr_ratio_1h, 1)} 1 h, {ratio(run.ettr_ratio, 1)} whole run"),
         ("lost to", badput or "nothing yet"),
         ("MFU", f"{ratio(run.mfu_ratio, 1)} ({run.mfu_method})"),
-        ("power", watts(run.power_watts)),
+        ("power", _power(run)),
         ("cost", _cost(run.money)),
         ("used so far", _used(run)),
         ("GPUs", f"{run.reporting_gpu_count}/{run.gpu_count} reporting"),

@@ -183,6 +183,14 @@ COLUMNS = (
         lambda r: _some(r.money.per_hour),
     ),
     Column(
+        "cap",
+        "GPU CAP",
+        7,
+        16,
+        lambda r, c, g: (watts(r.power_cap_watts), "warn") if r.power_cap_watts else ("-", "faint"),
+        lambda r: _some(r.power_cap_watts),
+    ),
+    Column(
         "alerts",
         "ALERTS",
         6,

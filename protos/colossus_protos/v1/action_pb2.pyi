@@ -186,7 +186,9 @@ class ActionParameters(_message.Message):
     release_gpus: _builtins.bool
     """FREEZE: move its GPU memory to the host and release the GPUs; one node only, never by default."""
     cap_watts: _builtins.float
-    """CAP: limit of each GPU, watts; 0 for the device's own default."""
+    """CAP: limit of each GPU, watts; 0 takes the cap off: back to the limit before it, as a rule the
+    device's default.
+    """
     @_builtins.property
     def spec(self) -> _run_pb2.RunSpec:
         """START: what to start."""

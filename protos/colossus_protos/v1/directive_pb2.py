@@ -26,15 +26,15 @@ from colossus_protos.v1 import common_pb2 as colossus__protos_dot_v1_dot_common_
 from colossus_protos.v1 import run_pb2 as colossus__protos_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"colossus_protos/v1/directive.proto\x12\x0b\x63olossus.v1\x1a\x1f\x63olossus_protos/v1/common.proto\x1a\x1c\x63olossus_protos/v1/run.proto\"7\n\x0bResumePoint\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x0c\n\x04path\x18\x03 \x01(\t\"\x82\x01\n\x08StartRun\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.colossus.v1.RunSpec\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12/\n\rresume_points\x18\x03 \x03(\x0b\x32\x18.colossus.v1.ResumePoint\x12\x10\n\x08recorded\x18\x04 \x01(\x08\"e\n\x0bPrepareStep\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x14\n\x0chold_seconds\x18\x03 \x01(\x01\x12\x11\n\tagreement\x18\x04 \x01(\x03\"\x1e\n\tReadyStep\x12\x11\n\tagreement\x18\x01 \x01(\x03\"\x1f\n\nCommitStep\x12\x11\n\tagreement\x18\x01 \x01(\x03\"\x1e\n\tAbortStep\x12\x11\n\tagreement\x18\x01 \x01(\x03\"1\n\tTerminate\x12\x15\n\rgrace_seconds\x18\x01 \x01(\x01\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"4\n\x06\x46reeze\x12\x14\n\x0c\x66use_seconds\x18\x01 \x01(\x01\x12\x14\n\x0crelease_gpus\x18\x02 \x01(\x08\"\x06\n\x04Thaw\"A\n\x0bSetPriority\x12\x32\n\x0epriority_class\x18\x01 \x01(\x0e\x32\x1a.colossus.v1.PriorityClass\"\x0b\n\tForgetRun\"\xfb\x03\n\tDirective\x12\x14\n\x0c\x64irective_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12*\n\tstart_run\x18\x03 \x01(\x0b\x32\x15.colossus.v1.StartRunH\x00\x12\x30\n\x0cprepare_step\x18\x04 \x01(\x0b\x32\x18.colossus.v1.PrepareStepH\x00\x12.\n\x0b\x63ommit_step\x18\x05 \x01(\x0b\x32\x17.colossus.v1.CommitStepH\x00\x12,\n\nabort_step\x18\x06 \x01(\x0b\x32\x16.colossus.v1.AbortStepH\x00\x12+\n\tterminate\x18\x07 \x01(\x0b\x32\x16.colossus.v1.TerminateH\x00\x12%\n\x06\x66reeze\x18\x08 \x01(\x0b\x32\x13.colossus.v1.FreezeH\x00\x12!\n\x04thaw\x18\t \x01(\x0b\x32\x11.colossus.v1.ThawH\x00\x12\x30\n\x0cset_priority\x18\n \x01(\x0b\x32\x18.colossus.v1.SetPriorityH\x00\x12,\n\nforget_run\x18\x0b \x01(\x0b\x32\x16.colossus.v1.ForgetRunH\x00\x12,\n\nready_step\x18\x0c \x01(\x0b\x32\x16.colossus.v1.ReadyStepH\x00\x42\x07\n\x05order\"R\n\nRankResult\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x03\x12\x0c\n\x04nice\x18\x05 \x01(\x05\"\xb8\x01\n\x0f\x44irectiveResult\x12\x14\n\x0c\x64irective_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12.\n\x07outcome\x18\x03 \x01(\x0e\x32\x1d.colossus.v1.DirectiveOutcome\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12&\n\x05ranks\x18\x05 \x03(\x0b\x32\x17.colossus.v1.RankResult\x12\x17\n\x0frepeated_answer\x18\x06 \x01(\x08*\x8e\x01\n\x10\x44irectiveOutcome\x12!\n\x1d\x44IRECTIVE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44IRECTIVE_OUTCOME_DONE\x10\x01\x12\x1c\n\x18\x44IRECTIVE_OUTCOME_FAILED\x10\x02\x12\x1d\n\x19\x44IRECTIVE_OUTCOME_REFUSED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"colossus_protos/v1/directive.proto\x12\x0b\x63olossus.v1\x1a\x1f\x63olossus_protos/v1/common.proto\x1a\x1c\x63olossus_protos/v1/run.proto\"7\n\x0bResumePoint\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x0c\n\x04path\x18\x03 \x01(\t\"\x82\x01\n\x08StartRun\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.colossus.v1.RunSpec\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\x05\x12/\n\rresume_points\x18\x03 \x03(\x0b\x32\x18.colossus.v1.ResumePoint\x12\x10\n\x08recorded\x18\x04 \x01(\x08\"e\n\x0bPrepareStep\x12\x1f\n\x04verb\x18\x01 \x01(\x0e\x32\x11.colossus.v1.Verb\x12\x0c\n\x04step\x18\x02 \x01(\x03\x12\x14\n\x0chold_seconds\x18\x03 \x01(\x01\x12\x11\n\tagreement\x18\x04 \x01(\x03\"\x1e\n\tReadyStep\x12\x11\n\tagreement\x18\x01 \x01(\x03\"\x1f\n\nCommitStep\x12\x11\n\tagreement\x18\x01 \x01(\x03\"\x1e\n\tAbortStep\x12\x11\n\tagreement\x18\x01 \x01(\x03\"1\n\tTerminate\x12\x15\n\rgrace_seconds\x18\x01 \x01(\x01\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"4\n\x06\x46reeze\x12\x14\n\x0c\x66use_seconds\x18\x01 \x01(\x01\x12\x14\n\x0crelease_gpus\x18\x02 \x01(\x08\"\x06\n\x04Thaw\"A\n\x0bSetPriority\x12\x32\n\x0epriority_class\x18\x01 \x01(\x0e\x32\x1a.colossus.v1.PriorityClass\"\x1e\n\rSetPowerLimit\x12\r\n\x05watts\x18\x01 \x01(\x01\"\x0b\n\tForgetRun\"\xb2\x04\n\tDirective\x12\x14\n\x0c\x64irective_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12*\n\tstart_run\x18\x03 \x01(\x0b\x32\x15.colossus.v1.StartRunH\x00\x12\x30\n\x0cprepare_step\x18\x04 \x01(\x0b\x32\x18.colossus.v1.PrepareStepH\x00\x12.\n\x0b\x63ommit_step\x18\x05 \x01(\x0b\x32\x17.colossus.v1.CommitStepH\x00\x12,\n\nabort_step\x18\x06 \x01(\x0b\x32\x16.colossus.v1.AbortStepH\x00\x12+\n\tterminate\x18\x07 \x01(\x0b\x32\x16.colossus.v1.TerminateH\x00\x12%\n\x06\x66reeze\x18\x08 \x01(\x0b\x32\x13.colossus.v1.FreezeH\x00\x12!\n\x04thaw\x18\t \x01(\x0b\x32\x11.colossus.v1.ThawH\x00\x12\x30\n\x0cset_priority\x18\n \x01(\x0b\x32\x18.colossus.v1.SetPriorityH\x00\x12,\n\nforget_run\x18\x0b \x01(\x0b\x32\x16.colossus.v1.ForgetRunH\x00\x12,\n\nready_step\x18\x0c \x01(\x0b\x32\x16.colossus.v1.ReadyStepH\x00\x12\x35\n\x0fset_power_limit\x18\r \x01(\x0b\x32\x1a.colossus.v1.SetPowerLimitH\x00\x42\x07\n\x05order\"R\n\nRankResult\x12\x0c\n\x04rank\x18\x01 \x01(\x05\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\x03\x12\x0c\n\x04nice\x18\x05 \x01(\x05\"M\n\rGpuPowerLimit\x12\x11\n\tgpu_index\x18\x01 \x01(\x05\x12\r\n\x05watts\x18\x02 \x01(\x01\x12\n\n\x02ok\x18\x03 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"\xee\x01\n\x0f\x44irectiveResult\x12\x14\n\x0c\x64irective_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12.\n\x07outcome\x18\x03 \x01(\x0e\x32\x1d.colossus.v1.DirectiveOutcome\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\x12&\n\x05ranks\x18\x05 \x03(\x0b\x32\x17.colossus.v1.RankResult\x12\x17\n\x0frepeated_answer\x18\x06 \x01(\x08\x12\x34\n\x10gpu_power_limits\x18\x07 \x03(\x0b\x32\x1a.colossus.v1.GpuPowerLimit*\x8e\x01\n\x10\x44irectiveOutcome\x12!\n\x1d\x44IRECTIVE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44IRECTIVE_OUTCOME_DONE\x10\x01\x12\x1c\n\x18\x44IRECTIVE_OUTCOME_FAILED\x10\x02\x12\x1d\n\x19\x44IRECTIVE_OUTCOME_REFUSED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'colossus_protos.v1.directive_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DIRECTIVEOUTCOME']._serialized_start=1479
-  _globals['_DIRECTIVEOUTCOME']._serialized_end=1621
+  _globals['_DIRECTIVEOUTCOME']._serialized_start=1699
+  _globals['_DIRECTIVEOUTCOME']._serialized_end=1841
   _globals['_RESUMEPOINT']._serialized_start=114
   _globals['_RESUMEPOINT']._serialized_end=169
   _globals['_STARTRUN']._serialized_start=172
@@ -55,12 +55,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_THAW']._serialized_end=615
   _globals['_SETPRIORITY']._serialized_start=617
   _globals['_SETPRIORITY']._serialized_end=682
-  _globals['_FORGETRUN']._serialized_start=684
-  _globals['_FORGETRUN']._serialized_end=695
-  _globals['_DIRECTIVE']._serialized_start=698
-  _globals['_DIRECTIVE']._serialized_end=1205
-  _globals['_RANKRESULT']._serialized_start=1207
-  _globals['_RANKRESULT']._serialized_end=1289
-  _globals['_DIRECTIVERESULT']._serialized_start=1292
-  _globals['_DIRECTIVERESULT']._serialized_end=1476
+  _globals['_SETPOWERLIMIT']._serialized_start=684
+  _globals['_SETPOWERLIMIT']._serialized_end=714
+  _globals['_FORGETRUN']._serialized_start=716
+  _globals['_FORGETRUN']._serialized_end=727
+  _globals['_DIRECTIVE']._serialized_start=730
+  _globals['_DIRECTIVE']._serialized_end=1292
+  _globals['_RANKRESULT']._serialized_start=1294
+  _globals['_RANKRESULT']._serialized_end=1376
+  _globals['_GPUPOWERLIMIT']._serialized_start=1378
+  _globals['_GPUPOWERLIMIT']._serialized_end=1455
+  _globals['_DIRECTIVERESULT']._serialized_start=1458
+  _globals['_DIRECTIVERESULT']._serialized_end=1696
 # @@protoc_insertion_point(module_scope)

@@ -309,6 +309,30 @@ class SetPriority(_message.Message):
 Global___SetPriority: _TypeAlias = SetPriority  # noqa: Y015
 
 @_typing.final
+class SetPowerLimit(_message.Message):
+    """Limit the power of every GPU on this node that the run's processes hold. The limit ends with the
+    hold: the agent gives a GPU that they have left its former limit back.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATTS_FIELD_NUMBER: _builtins.int
+    watts: _builtins.float
+    """Limit of each GPU, watts; 0 takes the limit off, back to the one before it."""
+    def __init__(
+        self,
+        *,
+        watts: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watts", b"watts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetPowerLimit: _TypeAlias = SetPowerLimit  # noqa: Y015
+
+@_typing.final
 class ForgetRun(_message.Message):
     """Forget an ended run and remove its record."""
 
@@ -343,6 +367,7 @@ class Directive(_message.Message):
     SET_PRIORITY_FIELD_NUMBER: _builtins.int
     FORGET_RUN_FIELD_NUMBER: _builtins.int
     READY_STEP_FIELD_NUMBER: _builtins.int
+    SET_POWER_LIMIT_FIELD_NUMBER: _builtins.int
     directive_id: _builtins.str
     """Identity: the same id is carried out once and answered the same."""
     run_id: _builtins.str
@@ -387,6 +412,10 @@ class Directive(_message.Message):
     def ready_step(self) -> Global___ReadyStep:
         """Act unless told otherwise."""
 
+    @_builtins.property
+    def set_power_limit(self) -> Global___SetPowerLimit:
+        """Limit its GPUs' power."""
+
     def __init__(
         self,
         *,
@@ -402,12 +431,13 @@ class Directive(_message.Message):
         set_priority: Global___SetPriority | None = ...,
         forget_run: Global___ForgetRun | None = ...,
         ready_step: Global___ReadyStep | None = ...,
+        set_power_limit: Global___SetPowerLimit | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_step", b"abort_step", "commit_step", b"commit_step", "forget_run", b"forget_run", "freeze", b"freeze", "order", b"order", "prepare_step", b"prepare_step", "ready_step", b"ready_step", "set_priority", b"set_priority", "start_run", b"start_run", "terminate", b"terminate", "thaw", b"thaw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["abort_step", b"abort_step", "commit_step", b"commit_step", "forget_run", b"forget_run", "freeze", b"freeze", "order", b"order", "prepare_step", b"prepare_step", "ready_step", b"ready_step", "set_power_limit", b"set_power_limit", "set_priority", b"set_priority", "start_run", b"start_run", "terminate", b"terminate", "thaw", b"thaw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_step", b"abort_step", "commit_step", b"commit_step", "directive_id", b"directive_id", "forget_run", b"forget_run", "freeze", b"freeze", "order", b"order", "prepare_step", b"prepare_step", "ready_step", b"ready_step", "run_id", b"run_id", "set_priority", b"set_priority", "start_run", b"start_run", "terminate", b"terminate", "thaw", b"thaw"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abort_step", b"abort_step", "commit_step", b"commit_step", "directive_id", b"directive_id", "forget_run", b"forget_run", "freeze", b"freeze", "order", b"order", "prepare_step", b"prepare_step", "ready_step", b"ready_step", "run_id", b"run_id", "set_power_limit", b"set_power_limit", "set_priority", b"set_priority", "start_run", b"start_run", "terminate", b"terminate", "thaw", b"thaw"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["start_run", "prepare_step", "commit_step", "abort_step", "terminate", "freeze", "thaw", "set_priority", "forget_run", "ready_step"]  # noqa: Y015
+    _WhichOneofReturnType_order: _TypeAlias = _typing.Literal["start_run", "prepare_step", "commit_step", "abort_step", "terminate", "freeze", "thaw", "set_priority", "forget_run", "ready_step", "set_power_limit"]  # noqa: Y015
     _WhichOneofArgType_order: _TypeAlias = _typing.Literal["order", b"order"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_order) -> _WhichOneofReturnType_order | None: ...
 
@@ -452,6 +482,40 @@ class RankResult(_message.Message):
 Global___RankResult: _TypeAlias = RankResult  # noqa: Y015
 
 @_typing.final
+class GpuPowerLimit(_message.Message):
+    """What the device itself says of one GPU's power limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GPU_INDEX_FIELD_NUMBER: _builtins.int
+    WATTS_FIELD_NUMBER: _builtins.int
+    OK_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    gpu_index: _builtins.int
+    """GPU index on the node."""
+    watts: _builtins.float
+    """Limit read back, watts; 0 when it could not be read."""
+    ok: _builtins.bool
+    """Whether it is the one that was asked for."""
+    detail: _builtins.str
+    """Why not. Untrusted text."""
+    def __init__(
+        self,
+        *,
+        gpu_index: _builtins.int = ...,
+        watts: _builtins.float = ...,
+        ok: _builtins.bool = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "gpu_index", b"gpu_index", "ok", b"ok", "watts", b"watts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GpuPowerLimit: _TypeAlias = GpuPowerLimit  # noqa: Y015
+
+@_typing.final
 class DirectiveResult(_message.Message):
     """Answer to a directive."""
 
@@ -463,6 +527,7 @@ class DirectiveResult(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     RANKS_FIELD_NUMBER: _builtins.int
     REPEATED_ANSWER_FIELD_NUMBER: _builtins.int
+    GPU_POWER_LIMITS_FIELD_NUMBER: _builtins.int
     directive_id: _builtins.str
     """Directive answered."""
     run_id: _builtins.str
@@ -477,6 +542,10 @@ class DirectiveResult(_message.Message):
     def ranks(self) -> _containers.RepeatedCompositeFieldContainer[Global___RankResult]:
         """Each rank's answer."""
 
+    @_builtins.property
+    def gpu_power_limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___GpuPowerLimit]:
+        """SetPowerLimit: each GPU of the run on this node."""
+
     def __init__(
         self,
         *,
@@ -486,10 +555,11 @@ class DirectiveResult(_message.Message):
         detail: _builtins.str = ...,
         ranks: _abc.Iterable[Global___RankResult] | None = ...,
         repeated_answer: _builtins.bool = ...,
+        gpu_power_limits: _abc.Iterable[Global___GpuPowerLimit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "directive_id", b"directive_id", "outcome", b"outcome", "ranks", b"ranks", "repeated_answer", b"repeated_answer", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "directive_id", b"directive_id", "gpu_power_limits", b"gpu_power_limits", "outcome", b"outcome", "ranks", b"ranks", "repeated_answer", b"repeated_answer", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -94,6 +94,8 @@ class GpuInventory(_message.Message):
     HAS_ENERGY_COUNTER_FIELD_NUMBER: _builtins.int
     PEAK_BF16_FLOPS_FIELD_NUMBER: _builtins.int
     MIG_INSTANCES_FIELD_NUMBER: _builtins.int
+    POWER_LIMIT_LOWEST_WATTS_FIELD_NUMBER: _builtins.int
+    POWER_LIMIT_HIGHEST_WATTS_FIELD_NUMBER: _builtins.int
     gpu_index: _builtins.int
     """Row of the GPU in every frame's matrix, and NVML's index."""
     gpu_uuid: _builtins.str
@@ -110,6 +112,10 @@ class GpuInventory(_message.Message):
     """True where power comes from energy-counter deltas, false where from an instantaneous reading."""
     peak_bf16_flops: _builtins.float
     """Peak dense bf16 rate from the maker's data sheet, FLOP/s; 0 when not known."""
+    power_limit_lowest_watts: _builtins.float
+    """Lowest power limit that the device takes, watts; 0 when not available."""
+    power_limit_highest_watts: _builtins.float
+    """Highest power limit that the device takes, watts; 0 when not available."""
     @_builtins.property
     def mig_instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___MigInstance]:
         """MIG instances now configured."""
@@ -126,10 +132,12 @@ class GpuInventory(_message.Message):
         has_energy_counter: _builtins.bool = ...,
         peak_bf16_flops: _builtins.float = ...,
         mig_instances: _abc.Iterable[Global___MigInstance] | None = ...,
+        power_limit_lowest_watts: _builtins.float = ...,
+        power_limit_highest_watts: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpu_index", b"gpu_index", "gpu_uuid", b"gpu_uuid", "has_energy_counter", b"has_energy_counter", "memory_total_bytes", b"memory_total_bytes", "mig_instances", b"mig_instances", "pci_bus_id", b"pci_bus_id", "peak_bf16_flops", b"peak_bf16_flops", "power_limit_watts", b"power_limit_watts", "product_name", b"product_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpu_index", b"gpu_index", "gpu_uuid", b"gpu_uuid", "has_energy_counter", b"has_energy_counter", "memory_total_bytes", b"memory_total_bytes", "mig_instances", b"mig_instances", "pci_bus_id", b"pci_bus_id", "peak_bf16_flops", b"peak_bf16_flops", "power_limit_highest_watts", b"power_limit_highest_watts", "power_limit_lowest_watts", b"power_limit_lowest_watts", "power_limit_watts", b"power_limit_watts", "product_name", b"product_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,6 +210,7 @@ class Hello(_message.Message):
     OLDEST_SEQUENCE_FIELD_NUMBER: _builtins.int
     CAN_RELEASE_GPUS_FIELD_NUMBER: _builtins.int
     RELEASE_GPUS_DETAIL_FIELD_NUMBER: _builtins.int
+    POWER_CAP_DETAIL_FIELD_NUMBER: _builtins.int
     node_name: _builtins.str
     """Stable name of the node."""
     agent_version: _builtins.str
@@ -224,6 +233,8 @@ class Hello(_message.Message):
     """Whether a freeze can release GPU memory here."""
     release_gpus_detail: _builtins.str
     """Why it cannot, with the remedy; empty when it can, and from an agent that does not know of it."""
+    power_cap_detail: _builtins.str
+    """Why the agent cannot limit the GPUs' power, with the remedy; empty when it can."""
     @_builtins.property
     def gpu_columns(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricColumn]:
         """Columns of Frame.gpu_values, in their order."""
@@ -258,10 +269,11 @@ class Hello(_message.Message):
         oldest_sequence: _builtins.int = ...,
         can_release_gpus: _builtins.bool = ...,
         release_gpus_detail: _builtins.str = ...,
+        power_cap_detail: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["host", b"host"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "can_release_gpus", b"can_release_gpus", "gpu_columns", b"gpu_columns", "gpu_detail", b"gpu_detail", "gpus", b"gpus", "hall", b"hall", "host", b"host", "host_columns", b"host_columns", "instance_id", b"instance_id", "node_name", b"node_name", "oldest_sequence", b"oldest_sequence", "rack", b"rack", "release_gpus_detail", b"release_gpus_detail", "sample_period_seconds", b"sample_period_seconds", "sent_time_unix_ns", b"sent_time_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "can_release_gpus", b"can_release_gpus", "gpu_columns", b"gpu_columns", "gpu_detail", b"gpu_detail", "gpus", b"gpus", "hall", b"hall", "host", b"host", "host_columns", b"host_columns", "instance_id", b"instance_id", "node_name", b"node_name", "oldest_sequence", b"oldest_sequence", "power_cap_detail", b"power_cap_detail", "rack", b"rack", "release_gpus_detail", b"release_gpus_detail", "sample_period_seconds", b"sample_period_seconds", "sent_time_unix_ns", b"sent_time_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -258,6 +258,7 @@ class LocalRun(_message.Message):
     START_ID_FIELD_NUMBER: _builtins.int
     BACKEND_FIELD_NUMBER: _builtins.int
     STEP_SOURCE_FIELD_NUMBER: _builtins.int
+    POWER_CAP_WATTS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Identity."""
     attempt: _builtins.int
@@ -290,6 +291,8 @@ class LocalRun(_message.Message):
     """Where its steps come from: "hook", or the framework's own log, such as "log (Megatron-LM)";
     empty while nothing tells of steps.
     """
+    power_cap_watts: _builtins.float
+    """Power limit that an operator has put on its GPUs here, watts; 0 for none."""
     @_builtins.property
     def ranks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LocalRank]:
         """Ranks on this node."""
@@ -313,10 +316,11 @@ class LocalRun(_message.Message):
         start_id: _builtins.str = ...,
         backend: _builtins.str = ...,
         step_source: _builtins.str = ...,
+        power_cap_watts: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "backend", b"backend", "cgroup", b"cgroup", "command", b"command", "facts_json", b"facts_json", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "label", b"label", "output_tail", b"output_tail", "priority_class", b"priority_class", "process_count", b"process_count", "rank_count", b"rank_count", "ranks", b"ranks", "run_id", b"run_id", "start_id", b"start_id", "state", b"state", "step_source", b"step_source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "backend", b"backend", "cgroup", b"cgroup", "command", b"command", "facts_json", b"facts_json", "fuse_deadline_unix_ns", b"fuse_deadline_unix_ns", "label", b"label", "output_tail", b"output_tail", "power_cap_watts", b"power_cap_watts", "priority_class", b"priority_class", "process_count", b"process_count", "rank_count", b"rank_count", "ranks", b"ranks", "run_id", b"run_id", "start_id", b"start_id", "state", b"state", "step_source", b"step_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,7 +1,9 @@
 // A libnvidia-ml.so.1 without a GPU: deterministic values, and trouble on request.
 //
 // Environment: FAKE_NVML_GPUS (number of GPUs, 8), FAKE_NVML_MIG (index of one GPU that is divided
-// into two MIG instances, none), FAKE_NVML_CONTROL (file, read again when it changes).
+// into two MIG instances, none), FAKE_NVML_CONTROL (file, read again when it changes). Power limits
+// that are set are kept beside that file, in FILE.limits (one uint32 of mW for each GPU, 0 for its
+// default), for all processes: a driver keeps them when its callers have gone.
 //
 // Lines of the control file; GPU is an index, `*` every GPU, `-` the library itself:
 //   GPU lost                     every call about it returns NVML_ERROR_GPU_IS_LOST
@@ -12,10 +14,12 @@
 //   GPU xid CODE SERIAL          one XID event for each new SERIAL
 //   GPU process PID BYTES KIND   KIND is compute or graphics
 #include <pthread.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -27,7 +31,8 @@ enum { MAX_GPUS = 16, MAX_LINES = 256, MAX_EVENTS = 64, MIG_COUNT = 2 };
 // What can be set, and its default for GPU g.
 #define KEYS(K) \
     K(temperature_c, 40 + g) K(memory_temperature_c, 50 + g) K(margin_c, 45 - g) \
-    K(power_mw, 300000 + 10000 * g) K(power_limit_mw, 700000) K(energy_mj, 1000000.0 * (g + 1)) \
+    K(power_mw, 300000 + 10000 * g) K(power_limit_mw, 700000) \
+    K(power_lowest_mw, 200000) K(power_highest_mw, 700000) K(energy_mj, 1000000.0 * (g + 1)) \
     K(sm_mhz, 1500 + g) K(memory_mhz, 2600 + g) K(utilisation_percent, 80 + g) \
     K(memory_utilisation_percent, 30 + g) K(memory_used, (10.0 + g) * 1073741824) \
     K(clock_event_reasons, 4) K(ecc_corrected, g) K(ecc_uncorrected, 0) \
@@ -52,6 +57,7 @@ static line_t lines[MAX_LINES];
 static event_t events[MAX_EVENTS];
 static struct stat seen;
 static double looked_at = -1, started_at;
+static uint32_t own_limits[MAX_GPUS], *limits = own_limits;
 
 static double now(void)
 {
@@ -72,10 +78,39 @@ static void default_values(gpu_t *gpu)
     KEYS(SET)
 }
 
+static double limit_of(const gpu_t *gpu)
+{
+    uint32_t limit = limits[gpu->index];
+    return limit ? limit : gpu->value[power_limit_mw];
+}
+
+static double power_of(const gpu_t *gpu)
+{
+    double limit = limit_of(gpu);
+    return gpu->value[power_mw] < limit ? gpu->value[power_mw] : limit;
+}
+
+static void keep_limits(void)
+{
+    char path[4096];
+    const char *control = getenv("FAKE_NVML_CONTROL");
+    int file;
+    if (!control)
+        return;
+    snprintf(path, sizeof path, "%s.limits", control);
+    file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file < 0 || ftruncate(file, sizeof own_limits))
+        return;
+    void *found = mmap(0, sizeof own_limits, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    close(file);
+    if (found != MAP_FAILED)
+        limits = found;
+}
+
 static void count_energy(gpu_t *gpu)
 {
     double time = now();
-    gpu->energy += (time - gpu->read_at) * gpu->value[power_mw];
+    gpu->energy += (time - gpu->read_at) * power_of(gpu);
     gpu->read_at = time;
 }
 
@@ -190,6 +225,7 @@ int nvmlInitWithFlags(unsigned flags)
             gpu_count = MAX_GPUS;
         mig_gpu = mig ? atoi(mig) : -1;
         started_at = now();
+        keep_limits();
         for (int g = 0; g < gpu_count; g++) {
             gpus[g] = (gpu_t){ .index = g, .read_at = started_at };
             default_values(&gpus[g]);
@@ -319,11 +355,35 @@ int nvmlDeviceGetPciInfo_v3(gpu_t *gpu, pci_t *pci)
 
 #define READ(function, type, key) \
     int function(gpu_t *gpu, type *value) { ENTER(gpu); *value = gpu->value[key]; return OK; }
-READ(nvmlDeviceGetEnforcedPowerLimit, unsigned, power_limit_mw)
-READ(nvmlDeviceGetPowerManagementLimit, unsigned, power_limit_mw)
-READ(nvmlDeviceGetPowerUsage, unsigned, power_mw)
+READ(nvmlDeviceGetPowerManagementDefaultLimit, unsigned, power_limit_mw)
 READ(nvmlDeviceGetCurrentClocksEventReasons, unsigned long long, clock_event_reasons)
 READ(nvmlDeviceGetCurrentClocksThrottleReasons, unsigned long long, clock_event_reasons)
+#define DERIVED(function, formula) \
+    int function(gpu_t *gpu, unsigned *value) { ENTER(gpu); *value = formula(gpu); return OK; }
+DERIVED(nvmlDeviceGetEnforcedPowerLimit, limit_of)
+DERIVED(nvmlDeviceGetPowerManagementLimit, limit_of)
+DERIVED(nvmlDeviceGetPowerUsage, power_of)
+
+int nvmlDeviceGetPowerManagementLimitConstraints(gpu_t *gpu, unsigned *lowest, unsigned *highest)
+{
+    ENTER(gpu);
+    *lowest = gpu->value[power_lowest_mw];
+    *highest = gpu->value[power_highest_mw];
+    return OK;
+}
+
+int nvmlDeviceSetPowerManagementLimit(gpu_t *gpu, unsigned limit)
+{
+    ENTER(gpu);
+    if (limit < gpu->value[power_lowest_mw] || limit > gpu->value[power_highest_mw])
+        return INVALID_ARGUMENT;
+    pthread_mutex_lock(&mutex);
+    count_energy(gpu);
+    limits[gpu->index] = limit;
+    pthread_mutex_unlock(&mutex);
+    return OK;
+}
+
 #define FIXED(function, number) \
     int function(gpu_t *gpu, unsigned *value) { ENTER(gpu); *value = number; return OK; }
 FIXED(nvmlDeviceGetPersistenceMode, 1)

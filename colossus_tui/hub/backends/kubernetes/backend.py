@@ -14,6 +14,7 @@ from colossus_tui.hub.backends.base import (
     RunSightings,
     Stage,
 )
+from colossus_tui.hub.backends.cap import TIMEOUT_SECONDS, Capping
 from colossus_tui.hub.backends.gang import Gang
 from colossus_tui.hub.backends.kubernetes import shapes
 from colossus_tui.hub.backends.kubernetes.client import KubernetesClient, KubernetesError
@@ -43,6 +44,7 @@ _STATES = {
     Verb.RESUME: (RunState.PAUSED, RunState.PENDING),
     Verb.REPRIORITIZE: (*_ALIVE, RunState.PENDING, RunState.PAUSED),
     Verb.STOP: (*_ALIVE, RunState.PENDING, RunState.PAUSED, RunState.PAUSING),
+    Verb.CAP: _ALIVE,
 }
 _NO_FREEZE = (
     "not supported by Kubernetes: the kubelet would take stopped processes for dead by its probes "
@@ -74,6 +76,7 @@ class KubernetesBackend:
         self._watcher = Watcher(config, client, sightings, events)
         self._orders = Orders(client, self._watcher)
         self._gang = Gang(registry, links)
+        self._capping = Capping(registry, links)
 
     async def discover(self) -> None:
         """Follow Kubernetes until cancelled."""
@@ -121,6 +124,8 @@ class KubernetesBackend:
             raise RefusalError(ReasonCode.CONFLICT, "Kueue has made no Workload for it yet")
         if verb is Verb.REPRIORITIZE:
             self._check_class(whole, parameters.priority_class)
+        if verb is Verb.CAP:
+            self._capping.check(run, parameters)
         if verb is Verb.CHECKPOINT or (verb is Verb.PAUSE and not waits):
             self._gang.check_linked(run)
 
@@ -171,6 +176,8 @@ class KubernetesBackend:
                     f"{self._config.queue[wanted]}, read back from its Workload",
                     (Figure("preempted", "preempts", None, "runs", "Kueue decides"),),
                 )
+            case Verb.CAP:
+                return self._capping.outlook(run, parameters)
             case _:
                 return Outlook(
                     f"the {whole.kind} {shapes.name(whole.body)} itself is deleted with its pods: "
@@ -189,6 +196,7 @@ class KubernetesBackend:
             Verb.RESUME: 600.0,
             Verb.REPRIORITIZE: 60.0,
             Verb.STOP: 300.0,
+            Verb.CAP: TIMEOUT_SECONDS,
         }.get(verb, 60.0)
 
     # --- doing -----------------------------------------------------------------------------
@@ -205,6 +213,8 @@ class KubernetesBackend:
                     return await self._resume(order)
                 case Verb.REPRIORITIZE:
                     return await self._reprioritize(order)
+                case Verb.CAP:
+                    return await self._capping.cap(order)
                 case _:
                     return await self._stop(order)
         except KubernetesError as error:

@@ -17,6 +17,7 @@ from colossus_tui.hub.backends.base import (
     RunSightings,
     Stage,
 )
+from colossus_tui.hub.backends.cap import TIMEOUT_SECONDS, Capping
 from colossus_tui.hub.backends.gang import Gang, freeze_outlook
 from colossus_tui.hub.backends.queued import check_queued
 from colossus_tui.hub.backends.slurm.command import SlurmCommands, SlurmError, failed
@@ -46,7 +47,9 @@ _STATES = {
     Verb.RESUME: (RunState.PAUSED, RunState.FROZEN, RunState.PENDING),
     Verb.REPRIORITIZE: (*_ALIVE, RunState.PENDING, RunState.PAUSED),
     Verb.STOP: (*_ALIVE, RunState.PENDING, RunState.PAUSED, RunState.FROZEN, RunState.PAUSING),
+    Verb.CAP: (*_ALIVE, RunState.FROZEN),
 }
+_BY_AGENTS = (Verb.CHECKPOINT, Verb.FREEZE, Verb.CAP)  # Slurm has no part in these
 
 
 class SlurmBackend:
@@ -67,6 +70,7 @@ class SlurmBackend:
         self._commands = SlurmCommands(config.conf, config.commands)
         self._poller = Poller(config, self._commands, sightings, events)
         self._gang = Gang(registry, links)
+        self._capping = Capping(registry, links)
         self.nodes = SlurmNodes(self._commands, lambda: self._poller.nodes)
 
     async def discover(self) -> None:
@@ -106,6 +110,8 @@ class SlurmBackend:
             raise RefusalError(ReasonCode.UNSUPPORTED, why)
         if verb is Verb.REPRIORITIZE:
             self._check_class(run, run.job, parameters.priority_class)
+        if verb is Verb.CAP:
+            self._capping.check(run, parameters)
         if verb is Verb.FREEZE:
             self._gang.check_freeze(run, parameters)
         if verb in (Verb.CHECKPOINT, Verb.FREEZE) or (verb is Verb.PAUSE and not waits):
@@ -161,6 +167,8 @@ class SlurmBackend:
                 )
             case Verb.REPRIORITIZE:
                 return self._class_outlook(run, parameters.priority_class)
+            case Verb.CAP:
+                return self._capping.outlook(run, parameters)
             case _:
                 return Outlook(
                     "Slurm ends it: SIGTERM, then SIGKILL after its KillWait; nothing is saved",
@@ -188,6 +196,7 @@ class SlurmBackend:
             Verb.RESUME: 300.0,
             Verb.REPRIORITIZE: 60.0,
             Verb.STOP: 120.0,
+            Verb.CAP: TIMEOUT_SECONDS,
         }.get(verb, 60.0)
 
     # --- doing -----------------------------------------------------------------------------
@@ -197,7 +206,7 @@ class SlurmBackend:
         try:
             run = self._registry.get(order.action.run_id)
             known = run is not None and run.job is not None  # which a hub that begins has to ask
-            if not known or order.action.verb not in (Verb.CHECKPOINT, Verb.FREEZE):
+            if not known or order.action.verb not in _BY_AGENTS:
                 await self._poller.next_round()  # what follows depends on where the job is now
             match order.action.verb:
                 case Verb.CHECKPOINT:
@@ -210,6 +219,8 @@ class SlurmBackend:
                     return await self._resume(order)
                 case Verb.REPRIORITIZE:
                     return await self._reprioritize(order)
+                case Verb.CAP:
+                    return await self._capping.cap(order)
                 case _:
                     return await self._stop(order)
         except SlurmError as error:
