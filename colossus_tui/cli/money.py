@@ -30,20 +30,23 @@ def site_lines(site: SiteMoney) -> str:
     if not sign:
         return NO_PRICES
     energy = "energy not priced"
-    if site.energy_per_hour is not None:
+    if site.per_megawatt_hour is not None:
         energy = (
-            f"energy {money(site.energy_per_hour, sign)}/h "
+            f"energy {_hourly(site.energy_per_hour, sign)} "
             f"({site.metered_gpu_count}/{site.gpu_count} GPUs metered, "
             f"{money(site.per_megawatt_hour, sign)}/MWh now, overhead {site.overhead_ratio:.2f})"
         )
     source = f", prices: {safe(site.source, 40)}" if site.source else ""
-    gpus = money(site.gpus_per_hour, sign) + ("/h" if site.gpus_per_hour is not None else "")
     return (
-        f"{money(site.per_hour, sign)}/h for {number(site.gpu_count)} GPUs{source}\n"
-        f"GPUs {gpus}, {energy}\n"
-        f"held but idle {money(site.held_idle_per_hour, sign)}/h, "
-        f"free {money(site.free_per_hour, sign)}/h"
+        f"{_hourly(site.per_hour, sign)} for {number(site.gpu_count)} GPUs{source}\n"
+        f"GPUs {_hourly(site.gpus_per_hour, sign)}, {energy}\n"
+        f"held but idle {_hourly(site.held_idle_per_hour, sign)}, "
+        f"free {_hourly(site.free_per_hour, sign)}"
     )
+
+
+def _hourly(value: float | None, sign: str) -> str:
+    return money(value, sign) + ("/h" if value is not None else "")
 
 
 def runs_table(runs: Sequence[Run]) -> str:

@@ -31,7 +31,9 @@ def fed(hub: Product) -> Any:
         yield hub
 
 
-@pytest.mark.parametrize("command", ["status", "runs", "nodes", "gpus", "events", "actions"])
+@pytest.mark.parametrize(
+    "command", ["status", "runs", "money", "nodes", "gpus", "events", "actions"]
+)
 def test_json_has_the_documented_parts(fed: Product, command: str) -> None:
     answer = fed.json(command)
 

@@ -138,10 +138,11 @@ class Idle:
         return self._view
 
     def per_hour(self, kind: IdleKind) -> float | None:
-        """Return what idle GPUs of a kind cost, an hour; None without prices."""
-        if self._ledger.prices is None:
+        """Return what idle GPUs of a kind cost, an hour; None where that is not known."""
+        view = self.view()
+        if self._ledger.prices is None or not (view.groups or view.judged_gpu_count):
             return None
-        return sum(group.per_hour or 0.0 for group in self.view().groups if group.kind is kind)
+        return sum(group.per_hour or 0.0 for group in view.groups if group.kind is kind)
 
     def _made(self) -> IdleView:
         rows = np.flatnonzero(self._kind >= 0)

@@ -109,12 +109,12 @@ class Ledger:
         return price
 
     def _per_hour(self, run_id: str, unseen: int, watts: float | None) -> float | None:
-        """Return what the run costs an hour; GPUs that no agent has shown are of no known product.
+        """Return what the run costs an hour; None where nothing of it is priced or measured.
 
         Args:
-            unseen: How many of its GPUs only its scheduler names.
+            unseen: How many of its GPUs only its scheduler names; their product is not known.
         """
-        if self.prices is None:
+        if self.prices is None or (self.prices.gpu_hours is None and watts is None):
             return None
         gpus = self._gpus_per_hour(run_id) + unseen * self.prices.gpu_hour("")
         return gpus + (watts or 0.0) * HOUR_SECONDS * self.joule()

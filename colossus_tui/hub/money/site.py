@@ -30,11 +30,13 @@ class SiteCosts:
         self._count_gpus()
         watts, _, metered = self._roll_ups.power(PlaceKind.SITE, "")
         joule, per_megawatt_hour = self._ledger.joule(), self._ledger.megawatt_hour()
-        energy = None if per_megawatt_hour is None else (watts or 0.0) * HOUR_SECONDS * joule
+        known = watts is not None and per_megawatt_hour is not None
+        energy = (watts or 0.0) * HOUR_SECONDS * joule if known else None
         gpus = None if prices.gpu_hours is None else self._gpus_per_hour
+        parts = [part for part in (gpus, energy) if part is not None]
         return SiteMoney(
             currency=prices.currency,
-            per_hour=(gpus or 0.0) + (energy or 0.0),
+            per_hour=sum(parts) if parts else None,
             gpus_per_hour=gpus,
             energy_per_hour=energy,
             metered_gpu_count=metered,

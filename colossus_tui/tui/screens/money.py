@@ -16,6 +16,7 @@ from colossus_tui.tui.views.money import (
     MONEY_COLUMNS,
     idle_cells,
     idle_columns,
+    idle_empty,
     idle_head,
     idle_key,
     site_lines,
@@ -25,7 +26,6 @@ from colossus_tui.tui.widgets.lines import Lines
 from colossus_tui.tui.widgets.table import Table, TableColumn
 
 LOW_LINES = 18  # under it the tables take turns
-NOBODY = "no GPU is idle"
 ALL = Match()
 
 
@@ -106,8 +106,7 @@ class MoneyScreen(ColossusScreen):
         view, glyphs = self.console.view, self.console.glyphs
         assert view is not None
         assert view.site is not None
-        if view.idle is not None:
-            self._idle_table.set_empty(NOBODY)
+        self._idle_table.set_empty(idle_empty(view.idle))
         columns = idle_columns(self.size.width)
         rows = [
             (idle_key(group), idle_cells(group, view.site.money.currency, glyphs))

@@ -97,21 +97,25 @@ def site_lines(site: SiteMoney) -> list[Line]:
     if not sign:
         return [((NO_PRICES, "warn"),), ()]
     spans: list[Span] = [
-        (f"{rate(site.per_hour, sign)}/h", "strong"),
+        (_hourly(site.per_hour, sign), "strong"),
         (f" for {number(site.gpu_count)} GPUs", "plain"),
         (f" by {safe(site.source, 40)} prices" if site.source else "", "dim"),
-        (f"  held idle {rate(site.held_idle_per_hour, sign)}/h", _idle_style(site)),
-        (f"  free {rate(site.free_per_hour, sign)}/h", "plain"),
+        (f"  held idle {_hourly(site.held_idle_per_hour, sign)}", _idle_style(site)),
+        (f"  free {_hourly(site.free_per_hour, sign)}", "plain"),
     ]
     gpus = "GPUs not priced; " if site.gpus_per_hour is None else ""
     energy = "energy not priced"
-    if site.energy_per_hour is not None:
+    if site.per_megawatt_hour is not None:
         energy = (
-            f"energy {rate(site.energy_per_hour, sign)}/h, "
+            f"energy {_hourly(site.energy_per_hour, sign)}, "
             f"{number(site.metered_gpu_count)}/{number(site.gpu_count)} metered, "
             f"{money(site.per_megawatt_hour, sign)}/MWh x {site.overhead_ratio or 1.0:.2f}"
         )
     return [tuple(spans), ((f"TO FINISH is modelled; {gpus}{energy}", "dim"),)]
+
+
+def _hourly(value: float | None, currency: str) -> str:
+    return rate(value, currency) + ("/h" if value is not None else "")
 
 
 def _idle_style(site: SiteMoney) -> str:
@@ -129,6 +133,15 @@ def idle_head(idle: IdleView | None) -> Line:
         (f"   {number(idle.judged_gpu_count)} judged", "dim" if covered else "warn"),
         (f"   held: no work for {duration(idle.idle_seconds)}", "dim"),
     )
+
+
+def idle_empty(idle: IdleView | None) -> str:
+    """Return what stands there while no GPU is idle."""
+    if idle is None:
+        return "..."
+    if not idle.gpu_count:
+        return "there is no GPU"
+    return "no GPU is idle" if idle.judged_gpu_count else "no GPU tells whether it works"
 
 
 def idle_columns(cells: int) -> list[tuple[str, int, bool]]:
