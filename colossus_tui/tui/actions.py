@@ -18,7 +18,7 @@ class Command:
         label: Word in the footer.
         help: Sentence in help and palette.
         scope: Screens that offer it: "all", "overview", "run", "nodes", "node", "actions",
-            "action", "card", "map", "found", "money".
+            "action", "card", "map", "found", "money", "incidents", "incident", "timeline".
         verb: Verb of an action on what is under the cursor, if it is one.
     """
 
@@ -31,7 +31,9 @@ class Command:
     verb: Verb | None = None
 
 
-RUNS, NODES, ACTIONS = ("overview", "run", "money"), ("nodes", "node"), ("actions", "action")
+INCIDENTS = ("incidents", "incident")
+RUNS = ("overview", "run", "money", *INCIDENTS)
+NODES, ACTIONS = ("nodes", "node", *INCIDENTS), ("actions", "action")
 MAP = ("map",)
 # What a map's metrics are called on the screen, by the digits that choose them.
 MAP_NAMES = {
@@ -51,8 +53,10 @@ COMMANDS = (
         "enter",
         "open",
         "Open it in full; on the map one level deeper",
-        ("overview", "money", "nodes", "actions", "card", "map", "found"),
+        ("overview", "money", "nodes", "actions", "card", "map", "found", "incidents", "timeline"),
     ),
+    Command("acknowledge", "k", "k", "ack", "Say that you look after the incident", INCIDENTS),
+    Command("silence", "u", "u", "silence", "Let the incident not count for a time", INCIDENTS),
     Command("other_table", "tab", "tab", "table", "To the other table", ("money",)),
     Command(
         "act('pause')",
@@ -116,6 +120,22 @@ COMMANDS = (
         "Take an action back while nothing is final",
         (*ACTIONS, "card"),
     ),
+    Command(
+        "incidents",
+        "i",
+        "i",
+        "incidents",
+        "What is wrong now, grouped by its cause",
+        ("overview", "run", "money", "nodes", "node", "actions", "map", "timeline"),
+    ),
+    Command(
+        "timeline",
+        "t",
+        "t",
+        "timeline",
+        "What happened, on one clock: of the run, else of the site",
+        ("overview", "run", *INCIDENTS),
+    ),
     Command("nodes", "n", "n", "nodes", "All nodes", RUNS),
     Command("map", "m", "m", "map", "Map of the site; of a run, where it is", (*RUNS, "nodes")),
     Command("actions", "a", "a", "actions", "Actions: of the run, else of all", (*RUNS, *NODES)),
@@ -134,7 +154,7 @@ COMMANDS = (
         "esc",
         "back",
         "Back to the screen before",
-        ("run", "nodes", "node", "actions", "action", "help", "map", "found", "money"),
+        ("run", *NODES, "timeline", "actions", "action", "help", "map", "found", "money"),
     ),
     Command(
         "filter",
@@ -163,6 +183,11 @@ COMMANDS = (
         "To the outlier before this one",
         MAP,
     ),
+    Command("zoom(1)", "plus", "+", "zoom in", "Show a shorter part of it", ("timeline",)),
+    Command("zoom(-1)", "minus", "-", "zoom out", "Show a longer part of it", ("timeline",)),
+    Command("pan(-1)", "less_than_sign", "<", "before", "Show what was before", ("timeline",)),
+    Command("pan(1)", "greater_than_sign", ">", "after", "Show what was after", ("timeline",)),
+    Command("whole", "0", "0", "whole", "Show the whole of it again", ("timeline",)),
     Command("order", "o", "o", "order", "Order by the next column", ("overview", "money")),
     Command("reverse", "O", "O", "reverse", "Turn the order around", ("overview", "money")),
     *(

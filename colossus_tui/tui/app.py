@@ -26,9 +26,12 @@ from colossus_tui.tui.messages import (
     BulkChanged,
     BulkPreflightReceived,
     FoundReceived,
+    IncidentAnswered,
+    IncidentReceived,
     JournalReceived,
     LinkChanged,
     PreflightReceived,
+    TimelineReceived,
     ViewReceived,
 )
 from colossus_tui.tui.modes import Modes, asked_modes, colours_of
@@ -195,6 +198,34 @@ class ColossusApp(App[int]):
                 return
         if message.detail:
             self._tell(message.word, message.detail, good=False)
+
+    def on_incident_received(self, message: IncidentReceived) -> None:
+        """Hand an incident to the screen that shows it."""
+        from colossus_tui.tui.screens.incidents import IncidentScreen
+
+        for screen in self.screen_stack:
+            if isinstance(screen, IncidentScreen):
+                screen.incident_received(message.incident_id, message.incident)
+
+    def on_incident_answered(self, message: IncidentAnswered) -> None:
+        """Show what the hub said of an incident, where the incident is shown."""
+        from colossus_tui.tui.screens.incidents import IncidentScreenBase
+
+        text = f"{message.word}: {message.detail or 'the hub has written it down'}"
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, IncidentScreenBase):
+                screen.answered(message.incident_id, text)
+                return
+        if message.detail:
+            self._tell(message.word, message.detail, good=False)
+
+    def on_timeline_received(self, message: TimelineReceived) -> None:
+        """Hand a span of time to the screen that asked for it."""
+        from colossus_tui.tui.screens.incidents import IncidentScreen
+        from colossus_tui.tui.screens.timeline import TimelineScreen
+
+        if isinstance(self.screen, IncidentScreen | TimelineScreen):
+            self.screen.timeline_received(message.timeline, message.detail)
 
     def _tell(self, title: str, text: str, *, good: bool) -> None:
         self.notify(

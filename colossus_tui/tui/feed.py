@@ -17,11 +17,13 @@ from colossus_tui.tui.messages import (
     BulkChanged,
     BulkPreflightReceived,
     FoundReceived,
+    IncidentAnswered,
     JournalReceived,
     LinkChanged,
     PreflightReceived,
     ViewReceived,
 )
+from colossus_tui.tui.readers import IncidentReader
 
 if TYPE_CHECKING:
     from textual.message import Message
@@ -38,6 +40,15 @@ JOURNAL_SECONDS = 10.0  # the journal is read again also when nothing new is kno
 
 
 @dataclass(frozen=True, slots=True)
+class TimelineWanted:
+    """Which timeline: of a run, or of the site; to `end_unix_ns`, or to now where that is 0."""
+
+    run_id: str = ""
+    seconds: float = 900.0
+    end_unix_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What the screen shows, so what the hub must send."""
 
@@ -49,6 +60,9 @@ class Wanted:
     journal: bool = False  # of the run, if one is named
     map: MapRequest | None = None
     idle: bool = False
+    incidents: bool = False
+    incident_id: int = 0  # in full
+    timeline: TimelineWanted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +142,14 @@ class Feed:
         """Approve an action; the hub's answer comes as a message."""
         self._start(lambda: self._answer(action_id, "approve"))
 
+    def acknowledge(self, incident_id: int) -> None:
+        """Say that this operator looks after an incident; the answer comes as a message."""
+        self._start(lambda: self._say(incident_id, None))
+
+    def silence(self, incident_id: int, seconds: float) -> None:
+        """Silence an incident, 0 s for no longer; the answer comes as a message."""
+        self._start(lambda: self._say(incident_id, seconds))
+
     def find(self, text: str, wheres: Sequence[str]) -> None:
         """Look for GPUs by the first of these filters that meets any; they come as a message."""
         self._start(lambda: self._find(text, wheres))
@@ -191,6 +213,7 @@ class Feed:
         from colossus_tui.client import ColossusError
 
         journal = _Journal(client, wanted, self._post)
+        incidents = IncidentReader(client, wanted.incident_id, wanted.timeline, self._post)
         try:
             async for view in client.watch(
                 runs=True,
@@ -202,10 +225,12 @@ class Feed:
                 max_points=wanted.max_points,
                 map=wanted.map,
                 idle=wanted.idle,
+                incidents=wanted.incidents,
             ):
                 self._post(LinkChanged(True))
                 self._post(ViewReceived(view))
                 await journal.follow(view)
+                await incidents.follow(view)
             self._post(LinkChanged(False, "the hub closed the view"))
         except ColossusError as error:
             self._post(LinkChanged(False, str(error)))
@@ -235,6 +260,21 @@ class Feed:
             self._post(ActionFailed(verb, "", str(error)))
             return
         self._post(BulkPreflightReceived(preflight))
+
+    async def _say(self, incident_id: int, seconds: float | None) -> None:
+        from colossus_tui.client import ColossusError
+
+        assert self._client is not None
+        word = "acknowledge" if seconds is None else "silence"
+        try:
+            if seconds is None:
+                incident = await self._client.acknowledge(incident_id)
+            else:
+                incident = await self._client.silence(incident_id, seconds)
+        except ColossusError as error:
+            self._post(IncidentAnswered(incident_id, word, None, str(error)))
+            return
+        self._post(IncidentAnswered(incident_id, word, incident))
 
     async def _find(self, text: str, wheres: Sequence[str]) -> None:
         from colossus_tui.client import ColossusError

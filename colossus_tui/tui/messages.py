@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from textual.message import Message
 
-from colossus_tui.model import Action, BulkPreflight, Found, Preflight, Verb, View
+from colossus_tui.model import (
+    Action,
+    BulkPreflight,
+    Found,
+    Incident,
+    Preflight,
+    Timeline,
+    Verb,
+    View,
+)
 
 
 class ViewReceived(Message):
@@ -104,3 +113,42 @@ class FoundReceived(Message):
         self.text = text
         self.found = found
         self.detail = detail
+
+
+class IncidentReceived(Message):
+    """One incident in full; None where there is none. A newer one takes an older one's place."""
+
+    def __init__(self, incident_id: int, incident: Incident | None) -> None:
+        super().__init__()
+        self.incident_id = incident_id
+        self.incident = incident
+
+    def can_replace(self, message: Message) -> bool:
+        """Return whether this makes an older message needless."""
+        return isinstance(message, IncidentReceived) and message.incident_id == self.incident_id
+
+
+class IncidentAnswered(Message):
+    """The hub answered an operator's word on an incident; without a detail it was taken."""
+
+    def __init__(
+        self, incident_id: int, word: str, incident: Incident | None, detail: str = ""
+    ) -> None:
+        super().__init__()
+        self.incident_id = incident_id
+        self.word = word
+        self.incident = incident
+        self.detail = detail
+
+
+class TimelineReceived(Message):
+    """A span of time; `detail` says why there is none. A newer one takes an older one's place."""
+
+    def __init__(self, timeline: Timeline | None, detail: str = "") -> None:
+        super().__init__()
+        self.timeline = timeline
+        self.detail = detail
+
+    def can_replace(self, message: Message) -> bool:
+        """Return whether this makes an older message needless."""
+        return isinstance(message, TimelineReceived)

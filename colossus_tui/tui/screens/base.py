@@ -147,6 +147,18 @@ class ColossusScreen(Screen[None]):
         """Open the actions: on a run's screen only its own."""
         self.console.open_actions((self.run_id() or "") if self.scope == "run" else "")
 
+    def action_incidents(self) -> None:
+        """Open the incidents."""
+        from colossus_tui.tui.screens.incidents import IncidentsScreen
+
+        self.app.push_screen(IncidentsScreen())
+
+    def action_timeline(self) -> None:
+        """Open the timeline: on a run's screen of the run, else of the site."""
+        from colossus_tui.tui.screens.timeline import TimelineScreen
+
+        self.app.push_screen(TimelineScreen((self.run_id() or "") if self.scope == "run" else ""))
+
     def action_nodes(self) -> None:
         """Open the nodes."""
         from colossus_tui.tui.screens.nodes import NodesScreen

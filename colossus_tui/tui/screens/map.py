@@ -56,6 +56,8 @@ class MapScreen(TypedScreen):
 
     Args:
         where: Filter of GPUs to begin with.
+        hall: Hall to begin in; "" for the whole site.
+        rack: Rack of it to begin in.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("map")
@@ -68,9 +70,13 @@ class MapScreen(TypedScreen):
     """
     scope = "map"
 
-    def __init__(self, where: str = "") -> None:
+    def __init__(self, where: str = "", hall: str = "", rack: str = "") -> None:
         super().__init__()
         self._levels = [_Level()]
+        if hall:
+            self._levels.append(_Level(hall))
+        if rack:
+            self._levels.append(_Level(hall, rack))
         self._goes = False  # the cursor still has to go to the level's cell
         self._metric = METRICS[0]
         self._where = where

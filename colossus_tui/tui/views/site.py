@@ -6,10 +6,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from colossus_tui.model import Action, Event, RunState, Severity, View
+from colossus_tui.model import Action, Event, RunState, View
 from colossus_tui.text import clock, duration, money, ratio, safe, watts
 from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
 from colossus_tui.tui.views import Line
+from colossus_tui.tui.views.incidents import header_spans
 
 FRESH_SECONDS = 5.0
 RECENT_SECONDS = 60.0
@@ -38,10 +39,10 @@ def header(view: View | None, link: Link, title: str, glyphs: Glyphs) -> list[Li
             counts.append((f"  {glyphs.states[state]} {count} {state}", style))
     name = safe(site.site_name, 40)
     top: Line = ((f" {name}", "title"), (f"  {title}", "dim"), *counts)
-    return [top, _figures(view, link)]
+    return [top, _figures(view, link, glyphs)]
 
 
-def _figures(view: View, link: Link) -> Line:
+def _figures(view: View, link: Link, glyphs: Glyphs) -> Line:
     site = view.site
     assert site is not None
     covered = site.reporting_node_count == site.node_count
@@ -63,10 +64,7 @@ def _figures(view: View, link: Link) -> Line:
         spans.insert(0, (f" hub lost {away} ago: figures are old  ", "bad"))
     elif site.age_seconds >= FRESH_SECONDS:
         spans.append((f"   age {duration(site.age_seconds)}", "warn"))
-    found = [alert for run in view.runs for alert in run.alerts] + list(site.alerts)
-    alerts = sum(alert.severity is not Severity.INFO for alert in found)
-    if alerts:
-        spans.append((f"   {alerts} alert{'s' if alerts > 1 else ''}", "warn"))
+    spans += header_spans(site, glyphs)
     if view.header.role == "viewer":
         spans.append(("   viewer: looks, changes nothing", "warn"))
     return (*spans, *figures)

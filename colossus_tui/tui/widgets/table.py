@@ -54,6 +54,9 @@ class Table(Drawn, can_focus=True):
     class Opened(Message):
         """A row was opened with the mouse."""
 
+    class Moved(Message):
+        """The cursor was moved to another row."""
+
     class HeadPressed(Message):
         """A column's head was pressed."""
 
@@ -173,6 +176,7 @@ class Table(Drawn, can_focus=True):
         self._cursor = max(0, min(self._cursor + lines, len(self._rows) - 1))
         if before == self._cursor:
             return
+        self.post_message(self.Moved())
         top = self.scroll_offset.y
         room = max(self.size.height - 1, 1)
         if not top <= self._cursor < top + room:
