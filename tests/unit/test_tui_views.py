@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from colossus_tui.model import (
     Action,
     ActionState,
-    Alert,
     BulkPreflight,
     Confirmation,
     Figure,
@@ -25,7 +24,6 @@ from colossus_tui.model import (
     RunDetail,
     RunOutlook,
     RunState,
-    Severity,
     Site,
     Verb,
     View,
@@ -327,7 +325,8 @@ def test_on_80_columns_what_is_wrong_is_in_the_header(nodes: int, role: str, lin
         power_basis="devices and hosts",
         power_node_count=nodes,
         age_seconds=75.0,
-        alerts=(Alert(Severity.CRITICAL, "site.power_limit", "over"),) * 123,
+        open_incident_count=123,
+        critical_incident_count=19,
     )
     view = View(Header(role=role), site=site)
 
@@ -337,5 +336,5 @@ def test_on_80_columns_what_is_wrong_is_in_the_header(nodes: int, role: str, lin
     assert (not linked) == ("hub lost" in shown)
     if linked:
         assert "age 1m15s" in shown
-        assert "123 alerts" in shown
-        assert (role == "viewer") == ("viewer: looks, changes nothing" in shown)
+        assert "x 123 incidents, 19 critical" in shown
+        assert (role == "viewer") == ("viewer: read-only" in shown)

@@ -26,16 +26,14 @@ NAMED_RUNS = 2
 
 
 def header_spans(site: Site, glyphs: Glyphs) -> list[Span]:
-    """Return how many incidents wait for somebody, by severity, in words."""
+    """Return how many incidents wait for somebody, and how many of them are critical."""
     count, critical = site.open_incident_count, site.critical_incident_count
     if not count:
         return []
-    spans: list[Span] = [(f"   {count} incident{'s' if count > 1 else ''}:", "warn")]
-    for severity, of in ((Severity.CRITICAL, critical), (Severity.WARNING, count - critical)):
-        if of:
-            text = f" {glyphs.severities[severity]} {of} {severity}"
-            spans.append((text, SEVERITY_STYLES[severity]))
-    return spans
+    severity = Severity.CRITICAL if critical else Severity.WARNING
+    text = f"  {glyphs.severities[severity]} {count} incident{'s' if count > 1 else ''}"
+    grave = f", {critical} critical" if critical else ""
+    return [(text + grave, SEVERITY_STYLES[severity])]
 
 
 def incident_columns(cells: int) -> list[tuple[str, int, bool]]:

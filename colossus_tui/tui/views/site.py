@@ -63,10 +63,10 @@ def _figures(view: View, link: Link, glyphs: Glyphs) -> Line:
         away = duration(round(time.monotonic() - link.since))
         spans.insert(0, (f" hub lost {away} ago: figures are old  ", "bad"))
     elif site.age_seconds >= FRESH_SECONDS:
-        spans.append((f"   age {duration(site.age_seconds)}", "warn"))
+        spans.append((f"  age {duration(site.age_seconds)}", "warn"))
     spans += header_spans(site, glyphs)
     if view.header.role == "viewer":
-        spans.append(("   viewer: looks, changes nothing", "warn"))
+        spans.append(("  viewer: read-only", "warn"))
     return (*spans, *figures)
 
 
