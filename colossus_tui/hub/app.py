@@ -45,6 +45,8 @@ from colossus_tui.hub.peers.hand_on import SharedActions
 from colossus_tui.hub.peers.live import Peers, advertised
 from colossus_tui.hub.peers.merged import SharedConsole
 from colossus_tui.hub.peers.registry import HubRegistry
+from colossus_tui.hub.recording.rolling import Rolling
+from colossus_tui.hub.recording.service import RecorderService
 from colossus_tui.hub.relay import Relay
 from colossus_tui.hub.relay_service import RelayService
 from colossus_tui.hub.runs.registry import Registry
@@ -119,6 +121,8 @@ class Hub:
         if self._database.hub:
             self._peers = Peers(HubRegistry(self._database), self._registry, self._events)
         self._incidents = self._make_incidents()
+        folder = config.state_dir / "hub" / "recording"
+        self._rolling = Rolling(config.recording, folder, self._events)
         self._ticks = 0
 
     def _make_incidents(self) -> Incidents:
@@ -185,31 +189,34 @@ class Hub:
         if self._peers is not None:
             make_console = partial(SharedConsole, self._peers)
             make_actions = partial(SharedActions, self._peers)
+        console = make_console(
+            views,
+            self._registry,
+            self._events,
+            self._journal,
+            self._revision,
+            config.tcp_role,
+            Maps(self._store, self._nodes, self._registry, self._roll_ups),
+            self._roll_ups,
+            self._status,
+            self._incidents,
+            Timelines(
+                self._database,
+                self._journal,
+                self._incidents.book,
+                self._registry,
+                self._roll_ups,
+            ),
+        )
+        actions = make_actions(self._engine, self._gate, self._journal, config.tcp_role)
         server, port = await make_server(
             config,
             AgentService(self._intake, self._admission),
             self._relays,
-            make_console(
-                views,
-                self._registry,
-                self._events,
-                self._journal,
-                self._revision,
-                config.tcp_role,
-                Maps(self._store, self._nodes, self._registry, self._roll_ups),
-                self._roll_ups,
-                self._status,
-                self._incidents,
-                Timelines(
-                    self._database,
-                    self._journal,
-                    self._incidents.book,
-                    self._registry,
-                    self._roll_ups,
-                ),
-            ),
-            make_actions(self._engine, self._gate, self._journal, config.tcp_role),
+            console,
+            actions,
             IncidentsService(self._incidents, config.tcp_role),
+            RecorderService(self._rolling),
         )
         if config.port_file is not None:
             config.port_file.write_text(f"{port}\n")
@@ -220,6 +227,7 @@ class Hub:
                 tasks.create_task(self._tick())
                 tasks.create_task(self._engine.run())
                 tasks.create_task(self._facility.run())
+                tasks.create_task(self._rolling.run(console, actions))
                 if self._peers is not None:
                     tasks.create_task(self._peers.run(advertised(config, port)))
                 if self._relay is not None:

@@ -26,6 +26,7 @@ from colossus_tui.hub.config import (
     read_file,
 )
 from colossus_tui.hub.incidents.rules import AlertsConfig
+from colossus_tui.hub.recording.config import RecordingConfig
 from colossus_tui.hub.shed.config import ShedConfig
 from colossus_tui.paths import hub_socket, state_dir
 
@@ -114,6 +115,7 @@ def configure(arguments: argparse.Namespace, default_listen: str) -> HubConfig:
         slurm=values.get("slurm"),
         kubernetes=values.get("kubernetes"),
         prometheus=values.get("prometheus"),
+        recording=values.get("recording", RecordingConfig()),
     )
 
 

@@ -27,6 +27,8 @@ from colossus_tui.hub.incidents import rules as alerts
 from colossus_tui.hub.incidents.rules import AlertsConfig
 from colossus_tui.hub.money import prices
 from colossus_tui.hub.money.prices import Prices
+from colossus_tui.hub.recording import config as recording
+from colossus_tui.hub.recording.config import RecordingConfig
 from colossus_tui.hub.shed import config as shed
 from colossus_tui.hub.shed.config import ShedConfig
 from colossus_tui.hub.site import feeds, limits
@@ -62,6 +64,7 @@ SETTINGS = (
     "slurm",
     "kubernetes",
     "prometheus",
+    "recording",
 )
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 
@@ -108,6 +111,7 @@ class HubConfig:
     slurm: SlurmConfig | None = None
     kubernetes: KubernetesConfig | None = None
     prometheus: PrometheusConfig | None = None
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
 
 
 def parse_listen(address: str) -> str:
@@ -227,6 +231,8 @@ def read_file(path: str) -> dict[str, Any]:
             checked["kubernetes"] = kubernetes.parse(values["kubernetes"])
         if "prometheus" in values:
             checked["prometheus"] = prometheus.parse(values["prometheus"])
+        if "recording" in values:
+            checked["recording"] = recording.parse(values["recording"])
     except (
         rules.RuleError,
         limits.LimitError,
@@ -239,6 +245,7 @@ def read_file(path: str) -> dict[str, Any]:
         slurm.SlurmConfigError,
         kubernetes.KubernetesConfigError,
         prometheus.PrometheusConfigError,
+        recording.RecordingConfigError,
     ) as error:
         raise ConfigError(f"config {path!r}: {error}") from None
     return values | checked

@@ -20,6 +20,8 @@ from colossus_protos.v1 import (
     console_pb2_grpc,
     incident_pb2,
     incident_pb2_grpc,
+    recording_pb2,
+    recording_pb2_grpc,
     relay_link_pb2,
     relay_link_pb2_grpc,
 )
@@ -54,6 +56,7 @@ async def make_server(
     console: console_pb2_grpc.ConsoleServicer,
     actions: action_pb2_grpc.ActionsServicer,
     incidents: incident_pb2_grpc.IncidentsServicer,
+    recorder: recording_pb2_grpc.RecorderServicer,
 ) -> tuple[grpc.aio.Server, int]:
     """Return a serving server and the TCP port it got; 0 where it has none.
 
@@ -66,12 +69,14 @@ async def make_server(
     console_pb2_grpc.add_ConsoleServicer_to_server(console, server)
     action_pb2_grpc.add_ActionsServicer_to_server(actions, server)
     incident_pb2_grpc.add_IncidentsServicer_to_server(incidents, server)
+    recording_pb2_grpc.add_RecorderServicer_to_server(recorder, server)
     names = [
         agent_link_pb2.DESCRIPTOR.services_by_name["AgentLink"].full_name,
         relay_link_pb2.DESCRIPTOR.services_by_name["RelayLink"].full_name,
         console_pb2.DESCRIPTOR.services_by_name["Console"].full_name,
         action_pb2.DESCRIPTOR.services_by_name["Actions"].full_name,
         incident_pb2.DESCRIPTOR.services_by_name["Incidents"].full_name,
+        recording_pb2.DESCRIPTOR.services_by_name["Recorder"].full_name,
     ]
     checks = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)

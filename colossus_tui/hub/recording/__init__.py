@@ -1,0 +1,1 @@
+"""The hub's own recording: its last minutes on disk, for whoever asks afterwards what happened."""

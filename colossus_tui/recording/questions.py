@@ -1,0 +1,135 @@
+"""What a recorder asks: every view, each run, and of a small site each node; maps, places, journal.
+
+The replay looks answers up by the same scopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from colossus_protos.v1 import action_pb2, console_pb2, site_pb2
+from colossus_tui.model.match import Text
+from colossus_tui.model.site import MAP_METRICS
+from colossus_tui.recording.topics import scope
+
+SERIES = ("loss", "grad_norm", "step_seconds", "tokens_per_second", "power_watts")
+SERIES_POINTS = 200
+NODE_LIMIT = 256  # of a larger site nothing of a single node
+LIST_LIMIT = 2_048  # of a larger site no list of nodes
+HALL_LIMIT, RACK_LIMIT = 32, 16
+ACTION_LIMIT = 50
+FEW_METRICS = ("power", "health")  # of each hall of a large site
+OVERLAY_METRIC = "power"  # of the map that shows where a run is
+# Shortest time between two answers to a question, seconds.
+VIEW_SECONDS, NODES_SECONDS = 1.0, 5.0
+RUN_SECONDS, NODE_SECONDS, MAP_SECONDS, OTHER_SECONDS = 2.0, 5.0, 10.0, 10.0
+JOURNAL, NODES, RUNS = "journal", "nodes", "runs"
+
+
+class Source(Protocol):
+    """Who is asked."""
+
+    async def view(self, request: console_pb2.WatchViewRequest) -> console_pb2.WatchViewResponse:
+        """Return a view as it is now."""
+
+    async def places(self, request: site_pb2.ListPlacesRequest) -> console_pb2.ListPlacesResponse:
+        """Return places."""
+
+    async def actions(self, request: action_pb2.ListRequest) -> action_pb2.ListResponse:
+        """Return the journal."""
+
+
+Ask: TypeAlias = Callable[[Source], Awaitable[Message]]
+
+
+@dataclass(slots=True)
+class Question:
+    """One question that is asked again and again."""
+
+    scope: str
+    period: float
+    ask: Ask
+    asked: float = float("-inf")
+
+    def overdue(self, now: float) -> float:
+        """Return how late it is, in periods; below 1 it is not due."""
+        return (now - self.asked) / self.period
+
+
+def flags() -> list[str]:
+    """Return the views that a console asks for by a flag alone; those to come as well."""
+    return [
+        field.name
+        for field in console_pb2.WatchViewRequest.DESCRIPTOR.fields
+        if field.type == FieldDescriptor.TYPE_BOOL
+    ]
+
+
+def by_flag(name: str) -> Question:
+    """Ask for a view."""
+    period = NODES_SECONDS if name == NODES else VIEW_SECONDS
+    request = console_pb2.WatchViewRequest()
+    setattr(request, name, True)
+    return _view(name, period, request)
+
+
+def of_site() -> Iterator[Question]:
+    """Ask for what every site has."""
+    journal = action_pb2.ListRequest(limit=ACTION_LIMIT)
+    yield Question(JOURNAL, OTHER_SECONDS, lambda source: source.actions(journal))
+    for kind in ("site", "hall"):
+        yield _places(kind)
+    for metric in MAP_METRICS:
+        yield of_map("", "", metric)
+
+
+def of_run(run_id: str) -> Iterator[Question]:
+    """Ask for a run down to its ranks, with its past, and for where it is."""
+    request = console_pb2.WatchViewRequest(run_id=run_id, series=SERIES, max_points=SERIES_POINTS)
+    yield _view(run_scope(run_id), RUN_SECONDS, request)
+    yield of_map("", "", OVERLAY_METRIC, str(Text("run", "=", (run_id,))))
+
+
+def of_node(node_name: str) -> Question:
+    """Ask for a node down to its processes."""
+    request = console_pb2.WatchViewRequest(node_name=node_name)
+    return _view(node_scope(node_name), NODE_SECONDS, request)
+
+
+def of_map(hall: str, rack: str, metric: str, where: str = "") -> Question:
+    """Ask for a map."""
+    asked = site_pb2.MapRequest(hall=hall, rack=rack, metric=metric, where=where)
+    request = console_pb2.WatchViewRequest(map=asked)
+    return _view(map_scope(asked), MAP_SECONDS * (3 if where else 1), request)
+
+
+def _view(name: str, period: float, request: console_pb2.WatchViewRequest) -> Question:
+    return Question(name, period, lambda source: source.view(request))
+
+
+def _places(kind: str) -> Question:
+    request = site_pb2.ListPlacesRequest(
+        kind=site_pb2.PlaceKind.Value(f"PLACE_KIND_{kind.upper()}")
+    )
+    return Question(scope("places", kind), OTHER_SECONDS, lambda source: source.places(request))
+
+
+def run_scope(run_id: str) -> str:
+    """Return the scope of one run."""
+    return scope("run", run_id)
+
+
+def node_scope(node_name: str) -> str:
+    """Return the scope of one node."""
+    return scope("node", node_name)
+
+
+def map_scope(asked: site_pb2.MapRequest) -> str:
+    """Return the scope of a map."""
+    metric = asked.metric or MAP_METRICS[0]
+    return scope("map", asked.hall, asked.rack, metric, asked.where)
