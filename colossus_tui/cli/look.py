@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from colossus_tui.cli import action, cards, exit_codes, facility, filters, sites, tables
 from colossus_tui.cli.output import as_json, note, show
 from colossus_tui.model import Found, PlaceKind
+from colossus_tui.text import show_as_of
 
 if TYPE_CHECKING:
     from colossus_tui.client import Client
@@ -134,6 +135,8 @@ def look(
     """Print once, or with --watch once a second until interrupted."""
     first = True
     while True:
+        playback = client.playback()
+        show_as_of(playback.position_time_unix_ns if playback is not None else None)
         parts, text = command(client, arguments)
         if arguments.json:
             show(as_json(**parts))

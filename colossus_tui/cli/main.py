@@ -24,6 +24,7 @@ ACTS = {
     "run": ("act", "start"),
     "cancel": ("action", "cancel"),
     "approve": ("action", "approve"),
+    "record": ("record", "record"),
 }
 LOOKS = ("status", "runs", "nodes", "gpus", "find", "places", "power", "events", "actions")
 
@@ -60,6 +61,10 @@ def _dispatch(words: list[str]) -> int:
             from colossus_tui.cli.demo import demo
 
             return demo(arguments)
+        case "replay":
+            from colossus_tui.cli.replay import replay
+
+            return replay(arguments)
         case "sim":
             from colossus_tui.cli.sim import sim
 

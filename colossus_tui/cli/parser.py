@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -31,6 +32,7 @@ TOP_EXAMPLES = f"""examples:
   colossus find 10t:17                       where rank 17 of it is
   colossus gpus --where 'run=10t and temp>85'
   colossus runs --json | jq '.runs[] | .run_id'
+  colossus record --last 15m                 what happened, for whoever was not there
 
 {EXPLAINED}"""
 
@@ -94,6 +96,7 @@ def build() -> argparse.ArgumentParser:
     )
     _looking(commands)
     _acting(commands)
+    _recording(commands)
     _serving(commands)
     return root
 
@@ -350,6 +353,42 @@ def _waiting(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _recording(commands: _Commands) -> None:
+    record = _command(
+        commands,
+        "record",
+        "write what the hub shows into one file: its last minutes, or from now on",
+        "record --last 15m",
+        "record --for 10m -o night.clrec",
+    )
+    when = record.add_mutually_exclusive_group()
+    when.add_argument(
+        "--last", type=span, metavar="SPAN", help="the hub's own recording, such as 15m"
+    )
+    when.add_argument(
+        "--for", dest="seconds", type=span, metavar="SPAN", help="from now on; until Ctrl-C"
+    )
+    record.add_argument("-o", "--output", metavar="FILE", help="a new file; named by the time")
+    record.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
+    replay = _command(
+        commands,
+        "replay",
+        "the whole console on a recording",
+        "replay night.clrec",
+        "replay night.clrec --at 14:03 --speed 8",
+        "replay night.clrec --info",
+        "replay night.clrec --listen unix:/tmp/night.sock",
+    )
+    replay.add_argument("file", metavar="FILE")
+    replay.add_argument("--at", metavar="TIME", help="begin at 14:03, 14:03:22, +90s or -2m")
+    replay.add_argument("--speed", type=_speed, default=1.0, metavar="N", help="0.1 to 600; 1")
+    replay.add_argument("--info", action="store_true", help="tell what it holds and what is whole")
+    replay.add_argument("--json", action="store_true", help="the same as one JSON object")
+    replay.add_argument(
+        "--listen", metavar="ADDRESS", help="serve it as if it were a hub; no console"
+    )
+
+
 def _serving(commands: _Commands) -> None:
     from colossus_tui.hub.command import add_arguments  # arguments only, no server
     from colossus_tui.sim.command import add_arguments as add_sim_arguments
@@ -439,6 +478,27 @@ def _cap_watts(text: str) -> float:
     if not 1 <= value <= 100_000:
         raise argparse.ArgumentTypeError(f"{text!r} is no power of a GPU: 1 to 100000 W")
     return value
+
+
+def span(text: str) -> float:
+    """Return a span of time such as 90s, 15m or 1.5h, seconds.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+    unit = units.get(text[-1:])
+    try:
+        return _seconds(text[:-1] if unit else text) * (unit or 1.0)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no span; give 90s, 15m or 1h") from None
+
+
+def _speed(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0.1 <= (speed := float(text)) <= 600:
+            return speed
+    raise argparse.ArgumentTypeError(f"{text!r} is no speed from 0.1 to 600")
 
 
 def _count(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from colossus_tui.client._async import AsyncClient
 from colossus_tui.client._connection import settle
+from colossus_tui.client._recordings import recording_path
 from colossus_tui.client._sync import Client
 from colossus_tui.client.errors import (
     ColossusError,
@@ -23,5 +24,6 @@ __all__ = [
     "NotFoundError",
     "NotPermittedError",
     "RefusedError",
+    "recording_path",
     "settle",
 ]

@@ -11,6 +11,7 @@ import grpc.aio
 
 from colossus_protos.v1 import action_pb2, common_pb2
 from colossus_tui.client._incidents import IncidentCalls
+from colossus_tui.client._recordings import RecordingCalls
 from colossus_tui.client.errors import DeadlineError, HubUnreachableError, RefusedError, from_rpc
 from colossus_tui.model import (
     Action,
@@ -28,8 +29,8 @@ RESTART_SECONDS = 20.0  # how long a hub may be away while an action is followed
 RETRY_SECONDS = 0.25
 
 
-class AsyncClient(IncidentCalls):
-    """Talks to one hub: looks and acts.
+class AsyncClient(IncidentCalls, RecordingCalls):
+    """Talks to one hub: looks, acts and records.
 
     Args:
         address: unix:/path or HOST:PORT; default COLOSSUS_HUB, else this user's own hub.

@@ -11,7 +11,12 @@ from typing import Any, Self, TypeVar
 import grpc
 import grpc.aio
 
-from colossus_protos.v1 import action_pb2_grpc, console_pb2_grpc, incident_pb2_grpc
+from colossus_protos.v1 import (
+    action_pb2_grpc,
+    console_pb2_grpc,
+    incident_pb2_grpc,
+    recording_pb2_grpc,
+)
 from colossus_tui.client import address as addresses
 from colossus_tui.client.errors import from_rpc
 
@@ -43,6 +48,8 @@ class Connection:
         self._console = console_pb2_grpc.ConsoleStub(self._channel)
         self._actions = action_pb2_grpc.ActionsStub(self._channel)
         self._incidents = incident_pb2_grpc.IncidentsStub(self._channel)
+        self._recorder = recording_pb2_grpc.RecorderStub(self._channel)
+        self._replay = recording_pb2_grpc.ReplayStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self

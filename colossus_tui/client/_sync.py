@@ -9,6 +9,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from concurrent.futures import CancelledError
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -27,10 +28,12 @@ from colossus_tui.model import (
     Hub,
     IdleView,
     MapRequest,
+    Mark,
     Node,
     NodeDetail,
     Place,
     PlaceKind,
+    Playback,
     PowerView,
     Preflight,
     PriorityClass,
@@ -283,6 +286,34 @@ class Client(SyncIncidentCalls):
                 power_hall=power_hall,
             )
         )
+
+    def export_recording(self, path: Path, last_seconds: float = 0.0) -> int:
+        """Write the last seconds of the hub's own recording; 0 is all. Returns its size, bytes."""
+        return self._run(self._client.export_recording(path, last_seconds))
+
+    def record(self, path: Path, seconds: float | None = None) -> int:
+        """Record what this client may see, until interrupted or for so long."""
+        return self._run(self._client.record(path, seconds))
+
+    def playback(self) -> Playback | None:
+        """Return where the replay stands; None of a hub, which is none."""
+        return self._run(self._client.playback())
+
+    def seek(self, time_unix_ns: int) -> Playback:
+        """Move a replay to an instant."""
+        return self._run(self._client.seek(time_unix_ns))
+
+    def step(self, seconds: float) -> Playback:
+        """Move a replay forward so many seconds, or back."""
+        return self._run(self._client.step(seconds))
+
+    def set_pace(self, *, speed: float | None = None, paused: bool | None = None) -> Playback:
+        """Change a replay's speed, let it stand still, or go on."""
+        return self._run(self._client.set_pace(speed=speed, paused=paused))
+
+    def next_alert(self) -> Mark | None:
+        """Move a replay to the next alert, where it stands still; None where none comes."""
+        return self._run(self._client.next_alert())
 
     def actions(
         self,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -61,6 +58,7 @@ from colossus_tui.hub.status import Status
 from colossus_tui.hub.storage import open_storage
 from colossus_tui.hub.store import Store
 from colossus_tui.hub.views import Views
+from colossus_tui.lifeline import watch_lifeline
 
 LOG = logging.getLogger(__name__)
 STOP_GRACE_SECONDS = 1.0
@@ -333,16 +331,3 @@ async def serve(config: HubConfig) -> int:
     except asyncio.CancelledError:
         return 0
     return 1
-
-
-def watch_lifeline(ended: Callable[[], object]) -> None:
-    """Call `ended` when standard input ends: its other end was held by who started this."""
-
-    def watch() -> None:
-        with contextlib.suppress(OSError):
-            while os.read(0, 4096):
-                pass
-        with contextlib.suppress(RuntimeError):  # the loop has ended by itself
-            ended()
-
-    threading.Thread(target=watch, name="lifeline", daemon=True).start()

@@ -119,12 +119,21 @@ class Recording:
 
     def verify(self) -> None:
         """Look at every byte, and cut the recording where one is not what was written."""
+        self.cut_at(self.first_damage())
+
+    def first_damage(self) -> tuple[int, DamageError] | None:
+        """Return the first block that is not what was written, and why; any thread may ask."""
         for place, head in enumerate(list(self._blocks)):
             try:
                 check_payload(head, self._read(head.offset, head.length))
             except DamageError as error:
-                self._drop_from(place, error)
-                return
+                return place, error
+        return None
+
+    def cut_at(self, damage: tuple[int, DamageError] | None) -> None:
+        """End the recording before a block that is damaged."""
+        if damage is not None and damage[0] < len(self._blocks):
+            self._drop_from(*damage)
 
     def _drop_from(self, place: int, error: DamageError) -> None:
         offset = self._blocks[place].offset - BLOCK_HEAD.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -63,9 +64,7 @@ class FileSink:
 
 
 class Writer:
-    """Takes answers, keeps what is new of each, and packs it into blocks.
-
-    Not safe for several threads at once; one at a time may be any.
+    """Takes answers, keeps what is new of each, and packs it into blocks; any thread may call.
 
     Args:
         sink: Where blocks go; what it raises is raised here.
@@ -73,6 +72,8 @@ class Writer:
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+        self._lock = threading.RLock()
+        self._closed = False
         self._state: dict[str, dict[str, tuple[int, bytes]]] = {}  # topics by scope
         self._changes: list[recording_pb2.RecordedChange] = []
         self._size = 0
@@ -92,9 +93,14 @@ class Writer:
             time_unix_ns: When it was so; 0 for when the answer itself says, else now. A clock that
                 was set back stands still until it is where it was.
         """
+        with self._lock:
+            if not self._closed:  # an answer may come when nobody waits for it any more
+                self._put(scope, answer, time_unix_ns)
+
+    def _put(self, scope: str, answer: Message, time_unix_ns: int) -> None:
         header = getattr(answer, "header", None)
         stated = time_unix_ns or (header.time_unix_ns if header is not None else 0)
-        now = self._now = max(stated or time.time_ns(), self._now)
+        now = self._now = max(stated or self._now or time.time_ns(), self._now)
         known, parts = self._state.setdefault(scope, {}), split(answer)
         for name, value in parts.items():
             if name not in known or known[name][1] != value:
@@ -109,12 +115,13 @@ class Writer:
         if not self._keyframed:
             return
         if now - self._flushed >= BLOCK_SECONDS * 1e9 or self._size > BLOCK_BYTES:
-            self.flush()
+            self._flush()
 
     def drop(self, scope: str) -> None:
         """Take that a question is asked no more: what it is about is gone."""
-        for name in self._state.pop(scope, ()):
-            self._change(f"{scope}:{name}", removed=True)
+        with self._lock:
+            for name in self._state.pop(scope, ()):
+                self._change(f"{scope}:{name}", removed=True)
 
     def _change(self, topic: str, value: bytes = b"", *, removed: bool = False) -> None:
         self._changes.append(
@@ -126,8 +133,11 @@ class Writer:
 
     def flush(self) -> None:
         """Write what is new; each minute, and first of all, everything in full."""
-        if not self._now:
-            return
+        with self._lock:
+            if self._now and not self._closed:
+                self._flush()
+
+    def _flush(self) -> None:
         is_first = not self._keyframed
         if self._changes and not is_first:
             first, last = self._changes[0].time_unix_ns, self._changes[-1].time_unix_ns
@@ -148,7 +158,9 @@ class Writer:
 
     def close(self) -> None:
         """Write what is left, and that nothing follows."""
-        if self._now:
-            self.flush()
-            self._sink.write(block(Kind.END, self._now, self._now))
-        self._sink.close()
+        with self._lock:
+            if self._now and not self._closed:
+                self._flush()
+                self._sink.write(block(Kind.END, self._now, self._now))
+            self._closed = True
+            self._sink.close()

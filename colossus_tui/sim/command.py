@@ -139,7 +139,7 @@ async def _carry(arguments: argparse.Namespace, addresses: tuple[str, ...]) -> N
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     if arguments.lifeline:
-        from colossus_tui.hub.app import watch_lifeline
+        from colossus_tui.lifeline import watch_lifeline
 
         watch_lifeline(lambda: loop.call_soon_threadsafe(ending.set))
     async with asyncio.TaskGroup() as tasks:
