@@ -50,7 +50,7 @@ def replay(arguments: argparse.Namespace) -> int:
     if not sys.stdout.isatty():
         note("colossus replay: no terminal; --info tells of it, --listen ADDRESS serves it")
         return exit_codes.USAGE
-    return _console(words, ascii_only=arguments.ascii)
+    return _console(words, arguments)
 
 
 def instant(text: str, recording: Recording) -> int:
@@ -132,7 +132,7 @@ def _serve(address: str, words: list[str]) -> int:
             socket.unlink(missing_ok=True)
 
 
-def _console(words: list[str], *, ascii_only: bool) -> int:
+def _console(words: list[str], arguments: argparse.Namespace) -> int:
     """Serve it by a child on a private socket, and show the console on that."""
     from colossus_tui.tui.app import run_console
 
@@ -157,7 +157,9 @@ def _console(words: list[str], *, ascii_only: bool) -> int:
                         note(safe(log.read().decode(errors="replace").strip()))
                         return exit_codes.OTHER
                     time.sleep(0.02)
-                return run_console(f"unix:{socket}", ascii_only=ascii_only)
+                return run_console(
+                    f"unix:{socket}", ascii_only=arguments.ascii, theme=arguments.theme
+                )
             finally:
                 _end(child)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import BinaryIO
 
 import grpc
 import grpc.aio
@@ -22,6 +21,7 @@ from colossus_tui.model import Mark, Playback
 from colossus_tui.recording import FileSink, RecordingError, Writer
 from colossus_tui.recording.format import SUFFIX
 from colossus_tui.recording.recorder import Recorder
+from colossus_tui.recording.writer import new_file
 from colossus_tui.wire import from_proto
 
 AWAY_SECONDS = 0.5  # between two attempts while the hub is away
@@ -47,13 +47,15 @@ class RecordingCalls(Looking):
         size = 0
         try:
             first = await answers.read()  # before there is a file
-            with _made(path) as file:
+            with new_file(path) as file:
                 answer = first
                 while isinstance(answer, recording_pb2.ExportRecordingResponse):
                     size += file.write(answer.chunk)
                     answer = await answers.read()
         except grpc.aio.AioRpcError as error:
             raise _explained(error, self.address, self.timeout) from None
+        except RecordingError as error:
+            raise InvalidRequestError(str(error)) from None
         except OSError as error:
             raise ColossusError(f"{path}: {error.strerror}") from None
         return size
@@ -153,20 +155,6 @@ class _Asking:
     async def actions(self, request: action_pb2.ListRequest) -> action_pb2.ListResponse:
         """Return the journal."""
         return await self._client._call(self._client._actions.List, request)
-
-
-def _made(path: Path) -> BinaryIO:
-    """Return a new file.
-
-    Raises:
-        InvalidRequestError: It is there already, or cannot be made.
-    """
-    try:
-        return path.open("xb")
-    except FileExistsError:
-        raise InvalidRequestError(f"{path} is there already; name another file") from None
-    except OSError as error:
-        raise InvalidRequestError(f"{path}: {error.strerror}") from None
 
 
 def _explained(error: grpc.aio.AioRpcError, address: str, timeout: float) -> ColossusError:

@@ -35,3 +35,4 @@ class Playback:
     damage: str = ""
     missing: str = ""
     file_name: str = ""
+    mark: Mark | None = None

@@ -26,7 +26,8 @@ ACTION_LIMIT = 50
 FEW_METRICS = ("power", "health")  # of each hall of a large site
 OVERLAY_METRIC = "power"  # of the map that shows where a run is
 # Shortest time between two answers to a question, seconds.
-VIEW_SECONDS, NODES_SECONDS = 1.0, 5.0
+VIEW_SECONDS = 1.0
+SLOWER_VIEWS = {"nodes": 5.0, "idle": 5.0, "curves": 10.0}
 RUN_SECONDS, NODE_SECONDS, MAP_SECONDS, OTHER_SECONDS = 2.0, 5.0, 10.0, 10.0
 JOURNAL, NODES, RUNS = "journal", "nodes", "runs"
 
@@ -49,16 +50,30 @@ Ask: TypeAlias = Callable[[Source], Awaitable[Message]]
 
 @dataclass(slots=True)
 class Question:
-    """One question that is asked again and again."""
+    """One question that is asked again and again.
+
+    Attributes:
+        period: Shortest time between two answers, seconds.
+        cost: What the last answer cost, seconds of a processor.
+    """
 
     scope: str
     period: float
     ask: Ask
     asked: float = float("-inf")
+    cost: float = 0.0
 
-    def overdue(self, now: float) -> float:
-        """Return how late it is, in periods; below 1 it is not due."""
-        return (now - self.asked) / self.period
+    def is_due(self, now: float) -> bool:
+        """Whether it may be asked again."""
+        return now - self.asked >= self.period
+
+    def urgency(self, now: float, share: float) -> float:
+        """Return how much it wants its turn: what costs much comes less often than what does not.
+
+        Args:
+            share: Part of a processor that it would have for itself.
+        """
+        return (now - self.asked) / (self.period + self.cost / share)
 
 
 def flags() -> list[str]:
@@ -72,10 +87,9 @@ def flags() -> list[str]:
 
 def by_flag(name: str) -> Question:
     """Ask for a view."""
-    period = NODES_SECONDS if name == NODES else VIEW_SECONDS
     request = console_pb2.WatchViewRequest()
     setattr(request, name, True)
-    return _view(name, period, request)
+    return _view(name, SLOWER_VIEWS.get(name, VIEW_SECONDS), request)
 
 
 def of_site() -> Iterator[Question]:
@@ -105,7 +119,8 @@ def of_map(hall: str, rack: str, metric: str, where: str = "") -> Question:
     """Ask for a map."""
     asked = site_pb2.MapRequest(hall=hall, rack=rack, metric=metric, where=where)
     request = console_pb2.WatchViewRequest(map=asked)
-    return _view(map_scope(asked), MAP_SECONDS * (3 if where else 1), request)
+    turns = 3 if where else 2 if hall else 1  # what is looked at less, less often
+    return _view(map_scope(asked), MAP_SECONDS * turns, request)
 
 
 def _view(name: str, period: float, request: console_pb2.WatchViewRequest) -> Question:

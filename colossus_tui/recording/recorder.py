@@ -31,7 +31,7 @@ from colossus_tui.recording.questions import (
 from colossus_tui.recording.writer import Writer
 
 # Shares of one processor that questions may take; what costs more is asked less often.
-VIEW_SHARE, DETAIL_SHARE = 0.004, 0.006
+VIEW_SHARE, DETAIL_SHARE = 0.004, 0.012
 PAUSE_SECONDS = 0.1
 
 
@@ -51,15 +51,15 @@ class Lane:
     free_at: float = float("-inf")
 
     def next(self, now: float) -> Question | None:
-        """Return the question that is due the longest; None while there is none."""
-        if now < self.free_at or not self.questions:
+        """Return the most urgent question that is due; None while there is none."""
+        due = [one for one in self.questions.values() if one.is_due(now)]
+        if now < self.free_at or not due:
             return None
-        question = max(self.questions.values(), key=lambda one: one.overdue(now))
-        return question if question.overdue(now) >= 1 else None
+        return max(due, key=lambda one: one.urgency(now, self.share / 4))
 
     def note(self, question: Question, now: float, cost: float) -> None:
         """Take note of what a question cost, seconds of a processor."""
-        question.asked = now
+        question.asked, question.cost = now, cost
         self.free_at = now + cost / self.share
 
 

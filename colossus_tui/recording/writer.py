@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -40,12 +41,7 @@ class FileSink:
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._file: BinaryIO = path.open("xb")
-        except FileExistsError:
-            raise RecordingError(f"{path} is there already; name another file with -o") from None
-        except OSError as error:
-            raise RecordingError(f"{path}: {error.strerror}") from None
+        self._file = new_file(path)
         self.size = 0
         self.write(file_head())
 
@@ -61,6 +57,21 @@ class FileSink:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Return a new file, its owner's alone: it shows what runs are started with.
+
+    Raises:
+        RecordingError: It is there already, or cannot be made.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.fdopen(os.open(path, flags, 0o600), "wb")
+    except FileExistsError:
+        raise RecordingError(f"{path} is there already; name another file with -o") from None
+    except OSError as error:
+        raise RecordingError(f"{path}: {error.strerror}") from None
 
 
 class Writer:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import grpc.aio
 
-from colossus_protos.v1 import action_pb2_grpc, console_pb2_grpc, recording_pb2_grpc
+from colossus_protos.v1 import action_pb2, console_pb2, recording_pb2_grpc
 from colossus_tui.lifeline import watch_lifeline
 from colossus_tui.recording import Recording, RecordingError
+from colossus_tui.replay.answering import answering
 from colossus_tui.replay.console import ReplayConsole
 from colossus_tui.replay.control import ReplayControl
 from colossus_tui.replay.player import Player
@@ -25,10 +26,15 @@ STOP_GRACE_SECONDS = 0.2
 
 
 async def serve(player: Player, address: str, *, lifeline: bool) -> int:
-    """Serve until cancelled; returns 1 where the address cannot be had."""
+    """Serve until a signal; returns 2 where the address cannot be had."""
     server = grpc.aio.server()
-    console_pb2_grpc.add_ConsoleServicer_to_server(ReplayConsole(player), server)
-    action_pb2_grpc.add_ActionsServicer_to_server(ReplayActions(player), server)
+    console, actions = (
+        module.DESCRIPTOR.services_by_name[name]
+        for module, name in ((console_pb2, "Console"), (action_pb2, "Actions"))
+    )
+    server.add_generic_rpc_handlers(
+        (answering(console, ReplayConsole(player)), answering(actions, ReplayActions(player)))
+    )
     recording_pb2_grpc.add_ReplayServicer_to_server(ReplayControl(player), server)
     try:
         server.add_insecure_port(address)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
-from colossus_protos.v1 import console_pb2, console_pb2_grpc, site_pb2
+from colossus_protos.v1 import console_pb2, site_pb2
 from colossus_tui.recording.questions import (
     LIST_LIMIT,
     NODE_LIMIT,
@@ -31,8 +32,11 @@ NO_MAP = "this map is not recorded: the site's is, its halls' by power and healt
 NO_FILTER = "a replay cannot filter GPUs; only where a run is was recorded, on the map of the site"
 
 
-class ReplayConsole(console_pb2_grpc.ConsoleServicer):
-    """Serves views of the instant at which the player stands."""
+class ReplayConsole:
+    """Serves views of the instant at which the player stands.
+
+    What has no method here is answered from the view that carries the same message.
+    """
 
     def __init__(self, player: Player) -> None:
         self._player = player
@@ -262,11 +266,15 @@ class ReplayConsole(console_pb2_grpc.ConsoleServicer):
         """Not from a recording."""
         await _missing(context, NO_FILTER)
 
-    async def GetHub(
-        self, request: console_pb2.GetHubRequest, context: _Context
-    ) -> console_pb2.GetHubResponse:
-        """Not from a recording."""
-        await _missing(context, "how the hub itself fared")
+    async def other(self, kind: type[Message], context: _Context) -> Message:
+        """Answer any other question: with what a view carries under the same name."""
+        for name in flags():
+            if name in kind.DESCRIPTOR.fields_by_name:
+                found: Any = self._player.answer(name, kind)
+                if found is not None:
+                    found.header.CopyFrom(self._header())
+                    return cast("Message", found)
+        await _missing(context, "the answer to this")
 
 
 _KINDS = site_pb2.PlaceKind.values()

@@ -45,6 +45,7 @@ class Player:
         self._state: dict[str, dict[str, tuple[int, bytes]]] = {}
         self._place, self._index, self._at = -1, 0, -1
         self._control = 0
+        self._mark: recording_pb2.Mark | None = None
         self._news = asyncio.Event()
         self._marks: tuple[int, Sequence[recording_pb2.Mark]] = (-1, ())
 
@@ -97,6 +98,7 @@ class Player:
                 if mark.time_unix_ns > at and mark.kind == recording_pb2.MARK_KIND_ALERT:
                     self.paused = True
                     self.seek(mark.time_unix_ns)
+                    self._mark = mark
                     return mark
         return None
 
@@ -184,9 +186,9 @@ class Player:
         Args:
             missing: What was asked for and is not recorded.
         """
-        recording = self.recording
+        recording, position = self.recording, self.position
         return recording_pb2.Playback(
-            position_time_unix_ns=self.position,
+            position_time_unix_ns=position,
             start_time_unix_ns=recording.start_time_unix_ns,
             end_time_unix_ns=recording.end_time_unix_ns,
             speed=self.speed,
@@ -195,6 +197,7 @@ class Player:
             damage=recording.damage,
             missing=missing,
             file_name=safe(recording.path.name, 128),
+            mark=self._mark if self._mark and self._mark.time_unix_ns == position else None,
         )
 
     def _all_marks(self) -> Sequence[recording_pb2.Mark]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
-from colossus_protos.v1 import action_pb2, action_pb2_grpc
+from colossus_protos.v1 import action_pb2
 from colossus_tui.recording.questions import JOURNAL
 from colossus_tui.replay.player import Player
 
@@ -18,7 +19,7 @@ REFUSAL = "this is a replay: what it shows is over, and nothing can be done abou
 _POLICY = action_pb2.REASON_CODE_POLICY
 
 
-class ReplayActions(action_pb2_grpc.ActionsServicer):
+class ReplayActions:
     """Lists what was done and does nothing."""
 
     def __init__(self, player: Player) -> None:
@@ -124,3 +125,8 @@ class ReplayActions(action_pb2_grpc.ActionsServicer):
             and not (request.open_only and action.state >= ended)
         ]
         return action_pb2.ListResponse(actions=found[: request.limit or 100])
+
+    async def other(self, kind: type[Message], context: _Context) -> Message:
+        """Refused, whatever it is."""
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, REFUSAL)
+        raise AssertionError(kind)

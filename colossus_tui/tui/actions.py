@@ -18,7 +18,8 @@ class Command:
         label: Word in the footer.
         help: Sentence in help and palette.
         scope: Screens that offer it: "all", "overview", "run", "nodes", "node", "actions",
-            "action", "card", "map", "found", "money", "incidents", "incident", "timeline".
+            "action", "card", "map", "found", "money", "incidents", "incident", "timeline";
+            "replay" where a recording is shown.
         verb: Verb of an action on what is under the cursor, if it is one.
     """
 
@@ -34,7 +35,7 @@ class Command:
 INCIDENTS = ("incidents", "incident")
 RUNS = ("overview", "run", "money", *INCIDENTS)
 NODES, ACTIONS = ("nodes", "node", *INCIDENTS), ("actions", "action")
-MAP = ("map",)
+MAP, REPLAY = ("map",), ("replay",)
 # What a map's metrics are called on the screen, by the digits that choose them.
 MAP_NAMES = {
     "power": "power",
@@ -202,15 +203,29 @@ COMMANDS = (
         for index, name in enumerate(MAP_NAMES.values())
     ),
     Command("theme", "T", "T", "theme", "Show it in the next theme", ("all",)),
+    Command("play", "P", "P", "play", "Play, or stand still", REPLAY),
+    Command(
+        "alert", "exclamation_mark", "!", "alert", "To the next alert, and stand still", REPLAY
+    ),
+    Command("step(-10)", "comma", ",", "-10 s", "Back 10 seconds", REPLAY),
+    Command("step(10)", "full_stop", ".", "+10 s", "Forward 10 seconds", REPLAY),
+    Command("step(-60)", "left_curly_bracket", "{", "-1 min", "Back a minute", REPLAY),
+    Command("step(60)", "right_curly_bracket", "}", "+1 min", "Forward a minute", REPLAY),
+    Command("pace(-1)", "left_parenthesis", "(", "slower", "Play slower", REPLAY),
+    Command("pace(1)", "right_parenthesis", ")", "faster", "Play faster", REPLAY),
     Command("command_palette", "ctrl+p", "^p", "palette", "Find any command by its name", ("all",)),
+    Command("record", "K", "K", "record", "Record into a file; again to end it", ("all",)),
     Command("help", "question_mark", "?", "help", "All keys", ("all",)),
     Command("quit", "q,ctrl+c", "q", "quit", "Leave; runs go on", ("all",)),
 )
 
 
-def offered(scope: str) -> list[Command]:
-    """Return the commands of a screen, its own first."""
+def offered(scope: str, *, replaying: bool = False) -> list[Command]:
+    """Return the commands of a screen, its own first; of a replay its keys, and no verbs."""
     own = [command for command in COMMANDS if scope in command.scope]
+    if replaying:
+        kept = [command for command in own if command.verb is None]
+        own = [command for command in COMMANDS if command.scope == REPLAY] + kept
     return own + [command for command in COMMANDS if "all" in command.scope]
 
 

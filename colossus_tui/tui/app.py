@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterable, Sequence, Set
 from typing import ClassVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
 from colossus_tui.model import Action, ActionState, Verb, View
-from colossus_tui.text import safe
+from colossus_tui.text import safe, show_as_of
 from colossus_tui.tui.actions import COMMANDS, key_of, offered
 from colossus_tui.tui.feed import Feed
 from colossus_tui.tui.messages import (
@@ -30,11 +30,13 @@ from colossus_tui.tui.messages import (
     IncidentReceived,
     JournalReceived,
     LinkChanged,
+    Noted,
     PreflightReceived,
     TimelineReceived,
     ViewReceived,
 )
 from colossus_tui.tui.modes import Modes, asked_modes, colours_of
+from colossus_tui.tui.replaying import ReplayKeys
 from colossus_tui.tui.screens.actions import ActionScreen, ActionsScreen, JournalScreen
 from colossus_tui.tui.screens.base import ColossusScreen
 from colossus_tui.tui.screens.bulk import BulkCard
@@ -51,7 +53,7 @@ TAKES_COLOUR = (Monochrome, NoColor)
 STUCK_SECONDS = 5.0  # longer than an exit takes whose terminal still reads
 
 
-class ColossusApp(App[int]):
+class ColossusApp(ReplayKeys):
     """The console."""
 
     CSS = """
@@ -64,7 +66,7 @@ class ColossusApp(App[int]):
         Binding(key, command.name, show=False, priority=key.startswith("ctrl"))
         for command in COMMANDS
         for key in command.keys.split(",")
-        if "all" in command.scope and command.name != "command_palette"
+        if {"all", "replay"} & {*command.scope} and command.name != "command_palette"
     ]
 
     def __init__(
@@ -132,7 +134,8 @@ class ColossusApp(App[int]):
 
     def on_view_received(self, message: ViewReceived) -> None:
         """Show the newest state."""
-        self.view = message.view
+        self.view, playback = message.view, message.view.playback
+        show_as_of(playback.position_time_unix_ns if playback is not None else None)
         self._show()
 
     def on_link_changed(self, message: LinkChanged) -> None:
@@ -142,6 +145,10 @@ class ColossusApp(App[int]):
             self.link = Link(message.linked, message.detail, since)
             if not message.linked:
                 self._show()
+
+    def on_noted(self, message: Noted) -> None:
+        """Say it."""
+        self._tell(message.title, message.text, good=message.good)
 
     def on_journal_received(self, message: JournalReceived) -> None:
         """Show the newest list of actions."""
@@ -296,12 +303,13 @@ class ColossusApp(App[int]):
         """Return the palette's commands: what this screen offers."""
         if not isinstance(screen, ColossusScreen):
             return
-        for command in offered(screen.scope):
+        for command in offered(screen.scope, replaying=self.is_replay):
             if command.name == "command_palette":
                 continue
 
             async def run(name: str = command.name) -> None:
-                await screen.run_action(f"app.{name}" if hasattr(self, f"action_{name}") else name)
+                is_own = hasattr(self, f"action_{name.partition('(')[0]}")
+                await screen.run_action(f"app.{name}" if is_own else name)
 
             yield SystemCommand(f"{command.label} ({command.shown})", command.help, run)
 

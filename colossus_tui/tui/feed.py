@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from colossus_tui.tui.messages import (
     IncidentAnswered,
     JournalReceived,
     LinkChanged,
+    Noted,
     PreflightReceived,
     ViewReceived,
 )
@@ -98,6 +99,7 @@ class Feed:
         self._watching: asyncio.Task[None] | None = None
         self._main_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._recording: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def start(self) -> None:
@@ -153,6 +155,24 @@ class Feed:
     def find(self, text: str, wheres: Sequence[str]) -> None:
         """Look for GPUs by the first of these filters that meets any; they come as a message."""
         self._start(lambda: self._find(text, wheres))
+
+    def step(self, seconds: float) -> None:
+        """Move a replay forward, or back."""
+        self._start(lambda: self._replay(lambda client: client.step(seconds)))
+
+    def set_pace(self, *, speed: float | None = None, paused: bool | None = None) -> None:
+        """Change a replay's speed, let it stand still, or go on."""
+        self._start(
+            lambda: self._replay(lambda client: client.set_pace(speed=speed, paused=paused))
+        )
+
+    def next_alert(self) -> None:
+        """Move a replay to the next alert; that there is none comes as a message."""
+        self._start(self._next_alert)
+
+    def record(self) -> None:
+        """Begin to record into a file, or end it; where it is comes as a message."""
+        self._call(self._toggle_recording)
 
     # --- in the feed's thread ----------------------------------------------------------------
 
@@ -364,6 +384,45 @@ class Feed:
             self._post(ActionAnswered(action_id, word, str(error)))
             return
         self._post(ActionAnswered(action_id, word, ""))
+
+    async def _replay(self, call: Callable[[AsyncClient], Awaitable[object]]) -> None:
+        from colossus_tui.client import ColossusError
+
+        assert self._client is not None
+        try:
+            await call(self._client)
+        except ColossusError as error:
+            self._post(Noted("replay", str(error), good=False))
+
+    async def _next_alert(self) -> None:
+        async def go(client: AsyncClient) -> None:
+            if await client.next_alert() is None:
+                self._post(Noted("replay", "nothing more goes wrong in this recording"))
+
+        await self._replay(go)
+
+    def _toggle_recording(self) -> None:
+        if self._recording is not None and not self._recording.done():
+            self._recording.cancel()
+            return
+        self._recording = self._loop.create_task(self._record())
+        self._tasks.add(self._recording)
+        self._recording.add_done_callback(self._tasks.discard)
+
+    async def _record(self) -> None:
+        """Record until cancelled."""
+        from colossus_tui.client import ColossusError, recording_path
+
+        assert self._client is not None
+        path = recording_path().absolute()
+        self._post(Noted("recording", f"into {path}; the same key ends it"))
+        try:
+            await self._client.record(path)
+        except ColossusError as error:
+            self._post(Noted("recording", str(error), good=False))
+        except asyncio.CancelledError:
+            self._post(Noted("recorded", f"colossus replay {path}"))
+            raise
 
 
 class _Journal:

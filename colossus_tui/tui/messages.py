@@ -93,6 +93,16 @@ class ActionAnswered(Message):
         self.detail = detail
 
 
+class Noted(Message):
+    """Something is to be said at the edge of the screen."""
+
+    def __init__(self, title: str, text: str, *, good: bool = True) -> None:
+        super().__init__()
+        self.title = title
+        self.text = text
+        self.good = good
+
+
 class JournalReceived(Message):
     """The hub's actions, newest first. A newer list takes the place of one not yet shown."""
 

@@ -16,6 +16,7 @@ from colossus_tui.tui.actions import offered
 from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.views import Line
+from colossus_tui.tui.views.scrubber import scrubber
 from colossus_tui.tui.views.site import header, keys, strip
 from colossus_tui.tui.widgets.lines import Lines
 
@@ -42,6 +43,7 @@ class ColossusScreen(Screen[None]):
     ColossusScreen { layout: vertical; }
     ColossusScreen > #header { height: 2; }
     ColossusScreen > #strip { height: 3; }
+    ColossusScreen > #scrubber { height: 0; }
     ColossusScreen > #footer { height: 1; }
     ColossusScreen > .body { height: 1fr; }
     ColossusScreen > Lines.body { margin: 0 0 0 1; }
@@ -63,6 +65,7 @@ class ColossusScreen(Screen[None]):
         yield Lines(id="header")
         yield from self.body()
         yield Lines(id="strip")
+        yield Lines(id="scrubber")
         yield Lines(id="footer")
 
     def body(self) -> Iterable[Widget]:
@@ -106,8 +109,17 @@ class ColossusScreen(Screen[None]):
             part = self.query_one("#strip", Lines)
             part.styles.height = count
             part.set_lines(self.below(view, count))
+            self._show_playback(view)
         self.query_one("#footer", Lines).set_lines([keys(self._footer())])
         self.show_body()
+
+    def _show_playback(self, view: View) -> None:
+        """Show where a replay stands; a hub has no such line."""
+        part = self.query_one("#scrubber", Lines)
+        playback = view.playback
+        lines = scrubber(playback, self.size.width, self.console.glyphs) if playback else []
+        part.styles.height = len(lines)
+        part.set_lines(lines)
 
     def show_body(self) -> None:
         """Bring the body up to date."""
@@ -115,7 +127,8 @@ class ColossusScreen(Screen[None]):
 
     def _footer(self) -> list[tuple[str, str]]:
         """Return as many keys as fit; the last, help and quit, always do."""
-        pairs = [(command.shown, command.label) for command in offered(self.scope)]
+        found = offered(self.scope, replaying=self.console.is_replay)
+        pairs = [(command.shown, command.label) for command in found]
         room = self.size.width
         last = pairs[-2:]
         room -= sum(_cells(pair) for pair in last)

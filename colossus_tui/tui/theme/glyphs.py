@@ -44,6 +44,7 @@ class Glyphs:
     missing: str  # in a map
     marks: tuple[str, str, str, str]  # on a map's cell: nothing, failing, stale, lost
     unmatched: str  # in a map, where colours are few
+    scrub: tuple[str, str, str, str]  # of a replay: passed, here, an alert, an action
 
 
 UNICODE = Glyphs(
@@ -72,6 +73,7 @@ UNICODE = Glyphs(
     missing="·",
     marks=("", "▲", "○", "✗"),
     unmatched="-",
+    scrub=("━", "█", "▲", "◆"),
 )
 ASCII = Glyphs(
     states={
@@ -99,4 +101,5 @@ ASCII = Glyphs(
     missing=".",
     marks=("", "!", "o", "x"),
     unmatched="-",
+    scrub=("=", "#", "!", "a"),
 )

@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"colossus_protos/v1/recording.proto\x12\x0b\x63olossus.v1\"U\n\x0eRecordedChange\x12\x14\n\x0ctime_unix_ns\x18\x01 \x01(\x03\x12\r\n\x05topic\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x0c\x12\x0f\n\x07removed\x18\x04 \x01(\x08\"=\n\rRecordedBlock\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.colossus.v1.RecordedChange\"\x1d\n\rRecordedOrder\x12\x0c\n\x04keys\x18\x01 \x03(\t\"Q\n\x04Mark\x12\x14\n\x0ctime_unix_ns\x18\x01 \x01(\x03\x12#\n\x04kind\x18\x02 \x01(\x0e\x32\x15.colossus.v1.MarkKind\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xd4\x01\n\x08Playback\x12\x1a\n\x12start_time_unix_ns\x18\x01 \x01(\x03\x12\x18\n\x10\x65nd_time_unix_ns\x18\x02 \x01(\x03\x12\x1d\n\x15position_time_unix_ns\x18\x03 \x01(\x03\x12\r\n\x05speed\x18\x04 \x01(\x01\x12\x0e\n\x06paused\x18\x05 \x01(\x08\x12 \n\x05marks\x18\x06 \x03(\x0b\x32\x11.colossus.v1.Mark\x12\x0e\n\x06\x64\x61mage\x18\x07 \x01(\t\x12\x0f\n\x07missing\x18\x08 \x01(\t\x12\x11\n\tfile_name\x18\t \x01(\t\".\n\x16\x45xportRecordingRequest\x12\x14\n\x0clast_seconds\x18\x01 \x01(\x01\"(\n\x17\x45xportRecordingResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\x14\n\x12GetPlaybackRequest\">\n\x13GetPlaybackResponse\x12\'\n\x08playback\x18\x01 \x01(\x0b\x32\x15.colossus.v1.Playback\"B\n\x0bSeekRequest\x12\x1d\n\x15position_time_unix_ns\x18\x01 \x01(\x03\x12\x14\n\x0cstep_seconds\x18\x02 \x01(\x01\"7\n\x0cSeekResponse\x12\'\n\x08playback\x18\x01 \x01(\x0b\x32\x15.colossus.v1.Playback\"N\n\x0eSetPaceRequest\x12\x12\n\x05speed\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06paused\x18\x02 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06_speedB\t\n\x07_paused\":\n\x0fSetPaceResponse\x12\'\n\x08playback\x18\x01 \x01(\x0b\x32\x15.colossus.v1.Playback\"\x12\n\x10NextAlertRequest\"]\n\x11NextAlertResponse\x12\'\n\x08playback\x18\x01 \x01(\x0b\x32\x15.colossus.v1.Playback\x12\x1f\n\x04mark\x18\x02 \x01(\x0b\x32\x11.colossus.v1.Mark*P\n\x08MarkKind\x12\x19\n\x15MARK_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fMARK_KIND_ALERT\x10\x01\x12\x14\n\x10MARK_KIND_ACTION\x10\x02\x32j\n\x08Recorder\x12^\n\x0f\x45xportRecording\x12#.colossus.v1.ExportRecordingRequest\x1a$.colossus.v1.ExportRecordingResponse0\x01\x32\xa9\x02\n\x06Replay\x12P\n\x0bGetPlayback\x12\x1f.colossus.v1.GetPlaybackRequest\x1a .colossus.v1.GetPlaybackResponse\x12;\n\x04Seek\x12\x18.colossus.v1.SeekRequest\x1a\x19.colossus.v1.SeekResponse\x12\x44\n\x07SetPace\x12\x1b.colossus.v1.SetPaceRequest\x1a\x1c.colossus.v1.SetPaceResponse\x12J\n\tNextAlert\x12\x1d.colossus.v1.NextAlertRequest\x1a\x1e.colossus.v1.NextAlertResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"colossus_protos/v1/recording.proto\x12\x0b\x63olossus.v1\"U\n\x0eRecordedChange\x12\x14\n\x0ctime_unix_ns\x18\x01 \x01(\x03\x12\r\n\x05topic\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x0c\x12\x0f\n\x07removed\x18\x04 \x01(\x08\"=\n\rRecordedBlock\x12,\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1b.colossus.v1.RecordedChange\"\x1d\n\rRecordedOrder\x12\x0c\n\x04keys\x18\x01 \x03(\t\"Q\n\x04Mark\x12\x14\n\x0ctime_unix_ns\x18\x01 \x01(\x03\x12#\n\x04kind\x18\x02 \x01(\x0e\x32\x15.colossus.v1.MarkKind\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\"\xf5\x01\n\x08Playback\x12\x1a\n\x12start_time_unix_ns\x18\x01 \x01(\x03\x12\x18\n\x10\x65nd_time_unix_ns\x18\x02 \x01(\x03\x12\x1d\n\x15position_time_unix_ns\x18\x03 \x01(\x03\x12\r\n\x05speed\x18\x04 \x01(\x01\x12\x0e\n\x06paused\x18\x05 \x01(\x08\x12 \n\x05marks\x18\x06 \x03(\x0b\x32\x11.colossus.v1.Mark\x12\x0e\n\x06\x64\x61mage\x18\x07 \x01(\t\x12\x0f\n\x07missing\x18\x08 \x01(\t\x12\x11\n\tfile_name\x18\t \x01(\t\x12\x1f\n\x04mark\x18\n \x01(\x0b\x32\x11.colossus.v1.Mark\".\n\x16\x45xportRecordingRequest\x12\x14\n\x0clast_seconds\x18\x01 \x01(\x01\"(\n\x17\x45xportRecordingResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\x14\n\x12GetPlaybackRequest\">\n\x13GetPlaybackResponse\x12\'\n\x08playback\x18\x01 \x01(\x0b\x32\x15.colossus.v1.Playback\"B\n\x0bSeekRequest\x12\x1d\n\x15position_time_unix_ns\x18\x01 \x01(\x03\x12\x14\n\x0cstep_seconds\x18\x02 \x01(\x01\"7\n\x0cSeekResponse\x12\'\n\x08playback\x18\x01 \x01(\x0b\x32\x15.colossus.v1.Playback\"N\n\x0eSetPaceRequest\x12\x12\n\x05speed\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06paused\x18\x02 \x01(\x08H\x01\x88\x01\x01\x42\x08\n\x06_speedB\t\n\x07_paused\":\n\x0fSetPaceResponse\x12\'\n\x08playback\x18\x01 \x01(\x0b\x32\x15.colossus.v1.Playback\"\x12\n\x10NextAlertRequest\"]\n\x11NextAlertResponse\x12\'\n\x08playback\x18\x01 \x01(\x0b\x32\x15.colossus.v1.Playback\x12\x1f\n\x04mark\x18\x02 \x01(\x0b\x32\x11.colossus.v1.Mark*P\n\x08MarkKind\x12\x19\n\x15MARK_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fMARK_KIND_ALERT\x10\x01\x12\x14\n\x10MARK_KIND_ACTION\x10\x02\x32j\n\x08Recorder\x12^\n\x0f\x45xportRecording\x12#.colossus.v1.ExportRecordingRequest\x1a$.colossus.v1.ExportRecordingResponse0\x01\x32\xa9\x02\n\x06Replay\x12P\n\x0bGetPlayback\x12\x1f.colossus.v1.GetPlaybackRequest\x1a .colossus.v1.GetPlaybackResponse\x12;\n\x04Seek\x12\x18.colossus.v1.SeekRequest\x1a\x19.colossus.v1.SeekResponse\x12\x44\n\x07SetPace\x12\x1b.colossus.v1.SetPaceRequest\x1a\x1c.colossus.v1.SetPaceResponse\x12J\n\tNextAlert\x12\x1d.colossus.v1.NextAlertRequest\x1a\x1e.colossus.v1.NextAlertResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'colossus_protos.v1.recording_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MARKKIND']._serialized_start=1086
-  _globals['_MARKKIND']._serialized_end=1166
+  _globals['_MARKKIND']._serialized_start=1119
+  _globals['_MARKKIND']._serialized_end=1199
   _globals['_RECORDEDCHANGE']._serialized_start=51
   _globals['_RECORDEDCHANGE']._serialized_end=136
   _globals['_RECORDEDBLOCK']._serialized_start=138
@@ -42,29 +42,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MARK']._serialized_start=232
   _globals['_MARK']._serialized_end=313
   _globals['_PLAYBACK']._serialized_start=316
-  _globals['_PLAYBACK']._serialized_end=528
-  _globals['_EXPORTRECORDINGREQUEST']._serialized_start=530
-  _globals['_EXPORTRECORDINGREQUEST']._serialized_end=576
-  _globals['_EXPORTRECORDINGRESPONSE']._serialized_start=578
-  _globals['_EXPORTRECORDINGRESPONSE']._serialized_end=618
-  _globals['_GETPLAYBACKREQUEST']._serialized_start=620
-  _globals['_GETPLAYBACKREQUEST']._serialized_end=640
-  _globals['_GETPLAYBACKRESPONSE']._serialized_start=642
-  _globals['_GETPLAYBACKRESPONSE']._serialized_end=704
-  _globals['_SEEKREQUEST']._serialized_start=706
-  _globals['_SEEKREQUEST']._serialized_end=772
-  _globals['_SEEKRESPONSE']._serialized_start=774
-  _globals['_SEEKRESPONSE']._serialized_end=829
-  _globals['_SETPACEREQUEST']._serialized_start=831
-  _globals['_SETPACEREQUEST']._serialized_end=909
-  _globals['_SETPACERESPONSE']._serialized_start=911
-  _globals['_SETPACERESPONSE']._serialized_end=969
-  _globals['_NEXTALERTREQUEST']._serialized_start=971
-  _globals['_NEXTALERTREQUEST']._serialized_end=989
-  _globals['_NEXTALERTRESPONSE']._serialized_start=991
-  _globals['_NEXTALERTRESPONSE']._serialized_end=1084
-  _globals['_RECORDER']._serialized_start=1168
-  _globals['_RECORDER']._serialized_end=1274
-  _globals['_REPLAY']._serialized_start=1277
-  _globals['_REPLAY']._serialized_end=1574
+  _globals['_PLAYBACK']._serialized_end=561
+  _globals['_EXPORTRECORDINGREQUEST']._serialized_start=563
+  _globals['_EXPORTRECORDINGREQUEST']._serialized_end=609
+  _globals['_EXPORTRECORDINGRESPONSE']._serialized_start=611
+  _globals['_EXPORTRECORDINGRESPONSE']._serialized_end=651
+  _globals['_GETPLAYBACKREQUEST']._serialized_start=653
+  _globals['_GETPLAYBACKREQUEST']._serialized_end=673
+  _globals['_GETPLAYBACKRESPONSE']._serialized_start=675
+  _globals['_GETPLAYBACKRESPONSE']._serialized_end=737
+  _globals['_SEEKREQUEST']._serialized_start=739
+  _globals['_SEEKREQUEST']._serialized_end=805
+  _globals['_SEEKRESPONSE']._serialized_start=807
+  _globals['_SEEKRESPONSE']._serialized_end=862
+  _globals['_SETPACEREQUEST']._serialized_start=864
+  _globals['_SETPACEREQUEST']._serialized_end=942
+  _globals['_SETPACERESPONSE']._serialized_start=944
+  _globals['_SETPACERESPONSE']._serialized_end=1002
+  _globals['_NEXTALERTREQUEST']._serialized_start=1004
+  _globals['_NEXTALERTREQUEST']._serialized_end=1022
+  _globals['_NEXTALERTRESPONSE']._serialized_start=1024
+  _globals['_NEXTALERTRESPONSE']._serialized_end=1117
+  _globals['_RECORDER']._serialized_start=1201
+  _globals['_RECORDER']._serialized_end=1307
+  _globals['_REPLAY']._serialized_start=1310
+  _globals['_REPLAY']._serialized_end=1607
 # @@protoc_insertion_point(module_scope)

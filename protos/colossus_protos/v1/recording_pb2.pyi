@@ -172,6 +172,7 @@ class Playback(_message.Message):
     DAMAGE_FIELD_NUMBER: _builtins.int
     MISSING_FIELD_NUMBER: _builtins.int
     FILE_NAME_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
     start_time_unix_ns: _builtins.int
     """First instant of the recording, Unix nanoseconds."""
     end_time_unix_ns: _builtins.int
@@ -192,6 +193,10 @@ class Playback(_message.Message):
     def marks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mark]:
         """What is worth a look: to a few seconds, and of moments close together the gravest."""
 
+    @_builtins.property
+    def mark(self) -> Global___Mark:
+        """The alert that it was moved to, while it stands there; absent else."""
+
     def __init__(
         self,
         *,
@@ -204,10 +209,11 @@ class Playback(_message.Message):
         damage: _builtins.str = ...,
         missing: _builtins.str = ...,
         file_name: _builtins.str = ...,
+        mark: Global___Mark | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["mark", b"mark"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["damage", b"damage", "end_time_unix_ns", b"end_time_unix_ns", "file_name", b"file_name", "marks", b"marks", "missing", b"missing", "paused", b"paused", "position_time_unix_ns", b"position_time_unix_ns", "speed", b"speed", "start_time_unix_ns", b"start_time_unix_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["damage", b"damage", "end_time_unix_ns", b"end_time_unix_ns", "file_name", b"file_name", "mark", b"mark", "marks", b"marks", "missing", b"missing", "paused", b"paused", "position_time_unix_ns", b"position_time_unix_ns", "speed", b"speed", "start_time_unix_ns", b"start_time_unix_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
