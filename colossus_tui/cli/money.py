@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from colossus_tui.cli.output import table
 from colossus_tui.model import NO_PRICES, IdleGroup, IdleView, Run, SiteMoney
-from colossus_tui.text import age, duration, money, number, ratio, safe
+from colossus_tui.text import age, duration, measured, money, number, ratio, safe
 
 if TYPE_CHECKING:
     from colossus_tui.client import Client
@@ -47,6 +47,24 @@ def site_lines(site: SiteMoney) -> str:
 
 def _hourly(value: float | None, sign: str) -> str:
     return money(value, sign) + ("/h" if value is not None else "")
+
+
+def cost_line(run: Run) -> str:
+    """Return in one line what a run costs and has used up."""
+    used = f"{number(run.gpu_hours, 1)} GPU-hours" if run.gpu_hours is not None else ""
+    if run.energy_joules is not None:
+        metered = ratio(run.money.metered_ratio)
+        used += f", {measured(run.energy_joules / 3_600, 'Wh')} ({metered} metered)"
+    sign = run.money.currency
+    if not sign:
+        return f"n/a, the hub has no prices{f'; {used}' if used else ''}"
+    finish = ""
+    if run.money.to_finish is not None:
+        finish = f", {money(run.money.to_finish, sign)} to finish (modelled)"
+    return (
+        f"{_hourly(run.money.per_hour, sign)}, {money(run.money.so_far, sign)} so far"
+        f" ({ratio(run.money.covered_ratio)} covered){finish}{f'; {used}' if used else ''}"
+    )
 
 
 def runs_table(runs: Sequence[Run]) -> str:

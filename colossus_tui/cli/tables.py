@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from colossus_tui.cli.cards import actions_table
+from colossus_tui.cli.money import cost_line
 from colossus_tui.cli.output import table
 from colossus_tui.cli.sites import UNIT_LENGTH, limit_lines, roll_ups_table
 from colossus_tui.model import (
@@ -187,6 +188,7 @@ def run_text(detail: RunDetail) -> str:
         f"steps     {f'from its {safe(run.step_source, 40)}' if run.step_source else 'n/a'}",
         *_job(run.job),
         f"lost      {badput or 'nothing yet'}",
+        f"cost      {cost_line(run)}",
         f"MFU       {ratio(run.mfu_ratio, 1)} ({run.mfu_method})",
         *([f"cap       {run.power_cap_watts:g} W a GPU"] if run.power_cap_watts else []),
         *(f"{alert.severity.value:<9} {safe(alert.message, 200)}" for alert in run.alerts),

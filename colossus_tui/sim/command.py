@@ -26,7 +26,7 @@ NODES, NODE_LIMIT = 1_000, 500_000
 PRICES = """
 [prices]
 currency = "$"
-gpu_hour = { default = 2.10, "GB300" = 3.20 }
+gpu_hour = { default = 2.10, "GB200" = 2.90 }
 mwh = [
     42, 40, 38, 38, 39, 44, 52, 61, 66, 64, 60, 56, 54, 53, 54, 57, 63, 71, 76, 74, 66, 58, 50, 45,
 ]

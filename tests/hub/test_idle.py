@@ -13,9 +13,12 @@ import pytest
 
 from colossus_protos.v1 import frame_pb2, run_pb2
 from colossus_tui.client import Client
+from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.money import idle as watch
 from colossus_tui.hub.money.prices import Prices
-from colossus_tui.model import IdleGroup, IdleKind, RunState
+from colossus_tui.hub.runs.live import LiveRun
+from colossus_tui.hub.runs.scheduled import Scheduled
+from colossus_tui.model import IdleGroup, IdleKind, Job, RunState
 from tests.e2e.product import Product
 from tests.fakes.fake_agent import HOST_COLUMNS, FakeAgent, hello, local_run
 from tests.hub.money_site import NOW, PricedSite
@@ -212,6 +215,55 @@ def test_a_large_site_is_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch)
     site.tick()
 
     assert site.idle.view().groups == ()
+
+
+def given(site: PricedSite, run_id: str, gpu_count: int, *nodes: str) -> None:
+    """Let a scheduler say that a run has so many GPUs on these nodes, from now on."""
+    run = site.runs.setdefault(run_id, LiveRun(run_id, state=RunState.RUNNING, backend="slurm"))
+    job = Job("7", user="eve", node_names=nodes, gpu_count=gpu_count)
+    sighting = Sighting(run_id, job, RunState.RUNNING, "", 1, None, 0, "")
+    run.scheduled = Scheduled(sighting, site.monotonic, site.monotonic)
+
+
+def test_gpus_that_a_job_has_and_does_not_use_are_its_own_from_then_on() -> None:
+    site = small()
+    site.tick(1_000.0)  # free for long
+    given(site, "b", 1, "n1")
+    site.tick(299.0)
+
+    assert {name: group.gpu_count for name, group in groups(site).items()} == {"nobody: no run": 1}
+    site.tick(1.0)
+
+    found = groups(site)
+    held = found["b: no process"]
+    assert (held.kind, held.user, held.gpu_count) == (IdleKind.HELD, "eve", 1)
+    assert held.oldest_since_unix_ns == ago(site, 300.0)
+    assert found["nobody: no run"].gpu_count == 1
+
+
+def test_of_a_jobs_gpus_only_those_without_a_process_are_unused() -> None:
+    site = small()
+    site.admit("n0", 4, hall="A")
+    site.tell("n0", gpu_utilisation=[0.0] * 4)
+    site.admit("n2", 4, hall="A")
+    site.tell("n2", gpu_utilisation=[0.0] * 4)
+    site.tick()
+    given(site, "a", 8, "n2", "n1", "gone", "n3")  # two on each node; "a" works on both of n1
+    site.tick(300.0)
+
+    unused = groups(site)["a: no process"]
+
+    assert (unused.gpu_count, unused.node_names) == (2, ("n2",))
+    assert groups(site)["nobody: no run"].gpu_count == 2 + 4 + 2
+
+
+def test_a_job_that_waits_has_no_gpu() -> None:
+    site = small()
+    given(site, "b", 2, "n1")
+    site.runs["b"].state = RunState.PENDING
+    site.tick(400.0)
+
+    assert set(groups(site)) == {"nobody: no run"}
 
 
 # --- a real hub ----------------------------------------------------------------------------

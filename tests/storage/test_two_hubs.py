@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from colossus_tui.client import AsyncClient, Client, RefusedError
-from colossus_tui.model import ActionParameters, ActionState, ReasonCode, Run, RunSpec
+from colossus_tui.model import ActionParameters, ActionState, ReasonCode, Run, RunSpec, SiteMoney
 from tests.e2e.product import Product
 from tests.storage.answering import AnsweringAgent
 from tests.storage.cluster import Cluster
 from tests.support import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("two-hubs")]
+PRICES = {"a": 2.0, "b": 3.0}
 RUNS = {"a": ["only-a", "both"], "b": ["only-b", "both", "second-b", "third-b", "fourth-b"]}
 
 
@@ -36,10 +37,13 @@ class Hubs:
 
     def start(self, name: str) -> None:
         """Start a hub."""
+        settings = self.products[name].folder / "hub.toml"
+        settings.write_text(f"[prices]\ngpu_hour = {PRICES[name]}\n")
         tcp = ("--listen", "127.0.0.1:0", "--port-file", str(self.products[name].folder / "port"))
         self.products[name].start_hub(
             *("--store", self.shared, "--hub-name", f"hub-{name}"),
             *("--advertise", self.products[name].address, *tcp),
+            *("--config", str(settings)),
         )
 
     def ask(self, question: Any, name: str = "a") -> Any:
@@ -122,6 +126,16 @@ def test_one_console_for_both(hubs: Hubs, cluster: Cluster) -> None:
         ),
         message="the other hub's event",
     )
+
+
+def test_the_sites_cost_is_that_of_both(hubs: Hubs) -> None:
+    def cost() -> SiteMoney:
+        money: SiteMoney = hubs.ask(Client.site).money
+        return money
+
+    until(lambda: cost().gpu_count == 4, 20, message="the other hub's GPUs")
+    assert cost().per_hour == 2 * 2.0 + 2 * 3.0
+    assert cost().currency == "$"
 
 
 def test_no_role_is_raised(hubs: Hubs) -> None:

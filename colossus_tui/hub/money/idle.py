@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from colossus_tui.hub.money.allocated import without_process
 from colossus_tui.hub.money.ledger import HOUR_SECONDS, Ledger
 from colossus_tui.hub.money.prices import IDLE_SECONDS
 from colossus_tui.hub.nodes import STALE_SECONDS, Nodes
@@ -23,7 +24,7 @@ LEFT_BYTES = 512 * 1024 * 1024  # less than that a context takes that is about t
 LARGE_GPUS, LARGE_TICKS = 50_000, 5  # of a large site not each second
 NAMED_NODES = 4
 GROUP_LIMIT = 500
-_FREE, _HELD, _LEFT = range(3)
+_FREE, _HELD, _LEFT, _GIVEN = range(4)
 Seconds = npt.NDArray[np.uint32]
 Flags = npt.NDArray[np.bool_]
 
@@ -32,8 +33,9 @@ class Idle:
     """Watches every GPU of the store, once a tick, over its columns.
 
     A held GPU is idle when it did no work for `seconds`, and at once when its run is frozen or
-    hangs, for then it may look busy; a free one when no run holds it and it does no work. What is
-    not measured is not called idle.
+    hangs, for then it may look busy; held is also what a scheduler has given to a run that has no
+    process there. A free one is idle when no run holds it and it does no work. What is not measured
+    is not called idle.
     """
 
     def __init__(
@@ -50,13 +52,16 @@ class Idle:
         self._clock = clock
         self._ages_clock = ages_clock
         self.seconds = ledger.prices.idle_seconds if ledger.prices is not None else IDLE_SECONDS
-        # Unix seconds by row: when it last worked or could not be judged; when a run last held it.
+        # Unix seconds by row: when it was first looked at; when it last worked or could not be
+        # judged; when a run last held it.
+        self._first: Seconds = np.zeros(0, dtype=np.uint32)
         self._worked: Seconds = np.zeros(0, dtype=np.uint32)
         self._held: Seconds = np.zeros(0, dtype=np.uint32)
-        self._began = 0  # the first look
         self._ticks = 0
         self._kind: npt.NDArray[np.int8] = np.zeros(0, dtype=np.int8)  # by row; -1 is not idle
+        self._owner: npt.NDArray[np.int32] = np.zeros(0, dtype=np.int32)  # by row; code of a run
         self._since: Seconds = np.zeros(0, dtype=np.uint32)
+        self._per_hour = dict.fromkeys(IdleKind, 0.0)
         self._judged = self._count = 0
         self._runs: Mapping[str, LiveRun] = {}
         self._view: IdleView | None = None  # made when it is asked for
@@ -69,7 +74,6 @@ class Idle:
         self._runs, self._view = runs, None
         store, now = self._store, int(self._clock())
         count = store.gpus.row_count
-        self._began = self._began or now
         self._grow(count, now)
         node_of, run_of = store.node_of[:count], store.run_of[:count]
         is_gpu = node_of >= 0
@@ -84,6 +88,7 @@ class Idle:
     def _grow(self, count: int, now: int) -> None:
         if count > self._worked.size:
             more = np.full(count - self._worked.size, now, dtype=np.uint32)
+            self._first = np.concatenate((self._first, more))
             self._worked = np.concatenate((self._worked, more))
             self._held = np.concatenate((self._held, more))
 
@@ -114,6 +119,24 @@ class Idle:
         kind[stands] = _HELD
         since[stands] = stopped[stands]
         self._kind, self._since = kind, since
+        self._owner = run_of.copy()
+        self._owner[left] = store.holder_of[:count][left]
+        self._give(free, now)
+
+    def _give(self, free: Flags, now: int) -> None:
+        """Take free GPUs of nodes that a scheduler has given to runs for theirs."""
+        for run_id, run in self._runs.items():
+            if run.scheduled is None:
+                continue
+            rows = without_process(self._store, self._nodes, run, free)
+            if not rows.size:
+                continue
+            running = self._ages_clock() - run.scheduled.running_since
+            since = np.maximum(self._since[rows], np.uint32(max(now - running, 0)))
+            self._since[rows] = since
+            self._kind[rows] = np.where(now - since >= self.seconds, _GIVEN, -1)
+            self._owner[rows] = self._store.runs.code(run_id)
+            free[rows] = False
 
     def _stopped_since(self) -> Seconds:
         """Return by the store's code of a run since when it stands though it seems busy; 0: not."""
@@ -142,11 +165,13 @@ class Idle:
         view = self.view()
         if self._ledger.prices is None or not (view.groups or view.judged_gpu_count):
             return None
-        return sum(group.per_hour or 0.0 for group in view.groups if group.kind is kind)
+        return self._per_hour[kind]
 
     def _made(self) -> IdleView:
         rows = np.flatnonzero(self._kind >= 0)
         groups = [self._group(members) for members in self._apart(rows)]
+        for kind in IdleKind:
+            self._per_hour[kind] = sum(one.per_hour or 0.0 for one in groups if one.kind is kind)
         groups.sort(key=lambda one: (-(one.per_hour or 0.0), -one.gpu_count, one.run_id, one.hall))
         return IdleView(tuple(groups[:GROUP_LIMIT]), self._count, self._judged, self.seconds)
 
@@ -156,22 +181,22 @@ class Idle:
             return []
         store = self._store
         kind = self._kind[rows].astype(np.int64)
-        owner = np.where(kind == _LEFT, store.holder_of[rows], store.run_of[rows]) + np.int64(1)
+        owner = np.where(kind == _FREE, -1, self._owner[rows]).astype(np.int64) + 1
         hall = store.hall_of[store.node_of[rows]] + np.int64(1)
-        keys = (owner * (len(store.halls.names) + 1) + hall) * 3 + kind
+        keys = (owner * (len(store.halls.names) + 1) + hall) * 4 + kind
         order = np.argsort(keys, kind="stable")
         ends = np.flatnonzero(np.diff(keys[order])) + 1
         return np.split(rows[order], ends)
 
     def _group(self, rows: Rows) -> IdleGroup:
         store, kind = self._store, int(self._kind[rows[0]])
-        owner = int((store.holder_of if kind == _LEFT else store.run_of)[rows[0]])
+        owner = int(self._owner[rows[0]])
         run_id = store.runs.names[owner] if kind != _FREE and owner >= 0 else ""
         hall = int(store.hall_of[store.node_of[rows[0]]])
         since = self._since[rows]
         half = since.size // 2
         nodes = self._longest_idle(rows, since)
-        oldest = int(since.min())
+        oldest = int(since.argmin())
         return IdleGroup(
             kind=IdleKind.FREE if kind == _FREE else IdleKind.HELD,
             run_id=run_id,
@@ -179,9 +204,9 @@ class Idle:
             hall=store.halls.names[hall] if hall >= 0 else "",
             why=self._why(kind, run_id),
             gpu_count=rows.size,
-            oldest_since_unix_ns=oldest * 10**9,
+            oldest_since_unix_ns=int(since[oldest]) * 10**9,
             median_since_unix_ns=int(np.partition(since, half)[half]) * 10**9,
-            at_least=oldest <= self._began,
+            at_least=bool(since[oldest] <= self._first[rows[oldest]]),
             per_hour=self._cost(rows),
             node_names=tuple(self._nodes.by_row[row].node_name for row in nodes),
         )
@@ -198,6 +223,8 @@ class Idle:
             return "no run"
         if kind == _LEFT:
             return "memory left"
+        if kind == _GIVEN:
+            return "no process"
         run = self._runs.get(run_id)
         if run is not None and run.state is RunState.FROZEN:
             return "frozen"

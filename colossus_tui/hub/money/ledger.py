@@ -108,30 +108,30 @@ class Ledger:
             price = self._by_run[run_id] = float(self.product_prices()[products].sum())
         return price
 
-    def _per_hour(self, run_id: str, unseen: int, watts: float | None) -> float | None:
+    def _per_hour(self, run_id: str, more: int, watts: float | None) -> float | None:
         """Return what the run costs an hour; None where nothing of it is priced or measured.
 
         Args:
-            unseen: How many of its GPUs only its scheduler names; their product is not known.
+            more: How many of its GPUs only its scheduler names; their product is not known.
         """
         if self.prices is None or (self.prices.gpu_hours is None and watts is None):
             return None
-        gpus = self._gpus_per_hour(run_id) + unseen * self.prices.gpu_hour("")
+        gpus = self._gpus_per_hour(run_id) + more * self.prices.gpu_hour("")
         return gpus + (watts or 0.0) * HOUR_SECONDS * self.joule()
 
     # --- adding up -------------------------------------------------------------------------
 
     def add(self, run: LiveRun, gpus: RunGpus, seconds: float) -> None:
         """Count the seconds that just passed for what the run holds."""
-        unseen = _unseen(run, gpus.count)
-        count = gpus.count + unseen
+        more = unseen(run, gpus.count)
+        count = gpus.count + more
         if not count:
             return
         spent, hours = run.spent, seconds / HOUR_SECONDS
         spent.gpu_hours += count * hours
         spent.energy_joules += (gpus.power_watts or 0.0) * seconds
         spent.metered_gpu_hours += gpus.reporting_count * hours
-        per_hour = self._per_hour(run.run_id, unseen, gpus.power_watts)
+        per_hour = self._per_hour(run.run_id, more, gpus.power_watts)
         if self.prices is None or per_hour is None:
             return
         spent.money += per_hour * hours
@@ -158,9 +158,9 @@ class Ledger:
         if self.prices is None:
             return Money()
         held = len(self._gpus.rows(run.run_id))
-        unseen = _unseen(run, held)
-        count = held + unseen
-        per_hour = self._per_hour(run.run_id, unseen, shown.power_watts) if count else 0.0
+        more = unseen(run, held)
+        count = held + more
+        per_hour = self._per_hour(run.run_id, more, shown.power_watts) if count else 0.0
         tokens, left = shown.tokens_per_second, shown.eta_unix_ns
         at_risk = None
         if shown.work_at_risk_hours == 0:
@@ -182,7 +182,7 @@ class Ledger:
         )
 
 
-def _unseen(run: LiveRun, seen: int) -> int:
+def unseen(run: LiveRun, seen: int) -> int:
     """Return how many GPUs the run's scheduler has given it that no agent has shown."""
     if run.scheduled is None or run.state not in ALLOCATED:
         return 0

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import grpc
 import grpc.aio
 
-from colossus_protos.v1 import action_pb2, common_pb2, console_pb2, curve_pb2
+from colossus_protos.v1 import action_pb2, common_pb2, console_pb2, curve_pb2, money_pb2
 from colossus_tui.hub.console_service import (
     ACTION_LIMIT,
     CURVE_SECONDS,
@@ -24,6 +24,13 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 T = TypeVar("T")
 STALE_SECONDS = 10.0
 DETAILS_KEPT = 64
+MONEY_SUMS = (
+    "per_hour",
+    "gpus_per_hour",
+    "energy_per_hour",
+    "held_idle_per_hour",
+    "free_per_hour",
+)
 
 
 def is_handed_on(context: _Context) -> bool:
@@ -259,6 +266,18 @@ def _away_alert(peer: Peer) -> console_pb2.Alert:
     )
 
 
+def _add_money(money: money_pb2.SiteMoney, other: money_pb2.SiteMoney) -> None:
+    """Add what another hub's GPUs cost; without its prices, or in another currency, nothing."""
+    if other.currency != money.currency:
+        return  # the number of GPUs that are priced says so
+    theirs: Any = other  # the stubs take fields' names only as literals
+    for name in MONEY_SUMS:
+        if theirs.HasField(name):
+            setattr(money, name, getattr(money, name) + getattr(theirs, name))
+    money.metered_gpu_count += other.metered_gpu_count
+    money.gpu_count += other.gpu_count
+
+
 def _add_site(site: console_pb2.Site, other: console_pb2.Site, age: float) -> None:
     """Add another hub's figures; of one that is stale only what there is, not what it does."""
     site.node_count += other.node_count
@@ -273,6 +292,7 @@ def _add_site(site: console_pb2.Site, other: console_pb2.Site, age: float) -> No
         site.cpu_utilisation_ratio = sums / max(here + there, 1)
     site.reporting_node_count += there
     site.reporting_gpu_count += other.reporting_gpu_count
+    _add_money(site.money, other.money)
     if other.HasField("power_watts"):
         site.power_watts += other.power_watts
         site.power_node_count += other.power_node_count

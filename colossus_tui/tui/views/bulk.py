@@ -19,6 +19,7 @@ SHOWN = (
     ("redo_steps", "TO REDO"),
     ("save_seconds", "TO SAVE"),
     ("power_change", "POWER"),
+    ("interruption_cost", "INTERRUPTION"),
 )
 FIGURE_CELLS = 13
 
