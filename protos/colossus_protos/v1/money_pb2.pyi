@@ -239,7 +239,9 @@ class IdleGroup(_message.Message):
     hall: _builtins.str
     """Hall; empty when not known."""
     why: _builtins.str
-    """Why they do no work: "no work", "frozen", "hung", "memory left"; of free ones "no run"."""
+    """Why they do no work: "no work", "no process", "frozen", "hung", "memory left"; of free ones
+    "no run".
+    """
     gpu_count: _builtins.int
     """GPUs."""
     oldest_since_unix_ns: _builtins.int
@@ -247,7 +249,7 @@ class IdleGroup(_message.Message):
     median_since_unix_ns: _builtins.int
     """Since when half of them are, Unix nanoseconds."""
     at_least: _builtins.bool
-    """Whether the first may have been idle for longer: it was when the hub began to watch."""
+    """Whether the first may have been idle for longer: it was when the hub first saw it."""
     per_hour: _builtins.float
     """What they cost, an hour."""
     @_builtins.property
