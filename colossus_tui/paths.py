@@ -38,6 +38,12 @@ def config_dir() -> Path:
     return Path(home) / "colossus"
 
 
+def export_dir() -> Path:
+    """Return the folder of what the console exports."""
+    named = os.environ.get("COLOSSUS_EXPORT_DIR")
+    return Path(named) if named else Path.home() / "colossus-exports"
+
+
 def hub_socket() -> Path:
     """Return the Unix socket of this user's hub; a short one where the usual is too long."""
     path = runtime_dir() / "hub.sock"
@@ -46,7 +52,7 @@ def hub_socket() -> Path:
     return Path(tempfile.gettempdir()) / f"colossus-{os.getuid()}" / "hub.sock"
 
 
-def make_private(path: Path) -> Path:
+def make_private(path: Path, setting: str = "COLOSSUS_STATE_DIR") -> Path:
     """Make a folder that is its owner's alone, and return it.
 
     Raises:
@@ -60,5 +66,5 @@ def make_private(path: Path) -> Path:
         if status.st_mode & 0o077:
             path.chmod(0o700)
     except OSError as error:
-        raise PathError(f"{path}: {error.strerror}; set COLOSSUS_STATE_DIR") from None
+        raise PathError(f"{path}: {error.strerror}; set {setting}") from None
     return path

@@ -18,11 +18,16 @@ settings.load_profile("quick")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let a change of the contracts be accepted knowingly."""
+    """Let a change of contracts or pictures be accepted knowingly."""
     parser.addoption(
         "--accept-contracts",
         action="store_true",
         help="write tests/architecture/contract_baseline.json from the .proto files",
+    )
+    parser.addoption(
+        "--accept-pictures",
+        action="store_true",
+        help="write tests/tui/pictures_accepted from the screens as they are",
     )
     parser.addoption(
         "--thorough",
@@ -39,6 +44,7 @@ def _isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLOSSUS_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("COLOSSUS_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("COLOSSUS_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("COLOSSUS_EXPORT_DIR", str(tmp_path / "exports"))
     monkeypatch.setenv("TZ", "UTC")
     for name in ("NO_COLOR", "COLUMNS", "LINES"):  # workers of a parallel run get the latter two
         monkeypatch.delenv(name, raising=False)

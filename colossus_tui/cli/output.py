@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from colossus_tui.plain import plain
 from colossus_tui.text import fit, width
 
 SCHEMA_VERSION = 1
@@ -17,21 +16,6 @@ SCHEMA_VERSION = 1
 def as_json(**parts: Any) -> str:
     """Return one JSON object on one line; see docs/json.md."""
     return json.dumps({"schema_version": SCHEMA_VERSION, **plain(parts)}, allow_nan=False)
-
-
-def plain(value: Any) -> Any:
-    """Return model values as JSON knows them; a float that is no number becomes null."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
-    if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, tuple | list):
-        return [plain(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: str = "") -> str:

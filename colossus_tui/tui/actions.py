@@ -166,6 +166,7 @@ COMMANDS = (
         ("overview", "map"),
     ),
     Command("find", "F", "F", "find", "Find a node, a GPU, RUN:RANK, a filter", MAP),
+    Command("digits", "d", "d", "digits", "Digits on a map too dense for them, or not", MAP),
     Command("metric(1)", "v", "v", "metric", "Colour the map by the next metric", MAP),
     Command(
         "outlier(1)",
@@ -202,6 +203,9 @@ COMMANDS = (
         )
         for index, name in enumerate(MAP_NAMES.values())
     ),
+    Command("export", "E", "E", "export", "Write it as picture, JSON and CSV", ("all",)),
+    Command("copy", "y", "y", "copy", "Copy the name of what is under the cursor", ("all",)),
+    Command("copy_all", "Y", "Y", "copy all", "Copy the whole screen as text", ("all",)),
     Command("theme", "T", "T", "theme", "Show it in the next theme", ("all",)),
     Command("play", "P", "P", "play", "Play, or stand still", REPLAY),
     Command(

@@ -18,6 +18,7 @@ from textual.screen import Screen
 from colossus_tui.model import Action, ActionState, Verb, View
 from colossus_tui.text import safe, show_as_of
 from colossus_tui.tui.actions import COMMANDS, key_of, offered
+from colossus_tui.tui.export.screen import export
 from colossus_tui.tui.feed import Feed
 from colossus_tui.tui.messages import (
     ActionAnswered,
@@ -49,6 +50,7 @@ from colossus_tui.tui.views.bulk import bulk_end
 from colossus_tui.tui.views.site import Link
 
 TICK_SECONDS = 1.0
+COPY_LIMIT = 74_000  # bytes of a text: what xterm takes at most, in base64 100,000
 TAKES_COLOUR = (Monochrome, NoColor)
 STUCK_SECONDS = 5.0  # longer than an exit takes whose terminal still reads
 
@@ -234,7 +236,7 @@ class ColossusApp(ReplayKeys):
         if isinstance(self.screen, IncidentScreen | TimelineScreen):
             self.screen.timeline_received(message.timeline, message.detail)
 
-    def _tell(self, title: str, text: str, *, good: bool) -> None:
+    def _tell(self, title: str, text: str, good: bool) -> None:
         self.notify(
             safe(text),
             title=safe(title, 200),
@@ -269,6 +271,34 @@ class ColossusApp(ReplayKeys):
     def open_action(self, action: Action) -> None:
         """Open one action in full."""
         self.push_screen(ActionScreen(action))
+
+    def action_export(self) -> None:
+        """Write the screen as picture, JSON and CSV."""
+        if isinstance(self.screen, ColossusScreen):
+            self._tell("export", *export(self.screen))
+
+    def action_copy(self) -> None:
+        """Copy the name of what is under the cursor."""
+        if isinstance(self.screen, ColossusScreen):
+            self._copy(self.screen.thing() or "")
+
+    def action_copy_all(self) -> None:
+        """Copy the screen's body as text."""
+        if isinstance(self.screen, ColossusScreen):
+            self._copy("\n".join(safe(line, COPY_LIMIT) for line in self.screen.text_lines()))
+
+    def _copy(self, text: str) -> None:
+        """Hand a text to the terminal's clipboard (OSC 52), if it is one that fits."""
+        size = len(text.encode())
+        if not text or size > COPY_LIMIT:
+            what = (
+                f"{size / 1e3:,.0f} kB is too much to copy; export it" if text else "nothing here"
+            )
+            self._tell("copy", what, good=False)
+            return
+        lines = text.splitlines()
+        self.copy_to_clipboard("\n".join(safe(line, COPY_LIMIT) for line in lines))
+        self._tell("copied", lines[0] if len(lines) == 1 else f"{len(lines)} lines", good=True)
 
     def action_theme(self) -> None:
         """Show everything in the next theme that this terminal can show, and remember it."""

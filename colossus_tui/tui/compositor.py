@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from rich.color import ColorSystem
 from rich.control import Control
 from rich.style import Style
-from textual._compositor import ChopsUpdate, Compositor
+from textual._compositor import ChopsUpdate, Compositor, LayoutUpdate
 from textual.strip import Strip
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from textual.screen import Screen
 
 RESET = "\x1b[0m"
 
@@ -70,3 +71,11 @@ def _codes(style: Style, system: ColorSystem) -> str:
     """Return the numbers that a terminal is told for a style, such as "1;34"; "" for none."""
     begin, _, _ = Strip.render_style(style, "\0", system).partition("\0")
     return begin.removeprefix("\x1b[").removesuffix("m")
+
+
+def lines_of(screen: Screen[object]) -> list[Strip]:
+    """Return all lines of a screen as they are shown now, with what is seen behind it."""
+    behind = screen.app._background_screens
+    update = screen._compositor.render_update(full=True, screen_stack=behind)
+    assert isinstance(update, LayoutUpdate)
+    return [Strip.join(line).simplify() for line in update.strips]

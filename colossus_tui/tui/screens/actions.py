@@ -11,6 +11,7 @@ from textual.widget import Widget
 from colossus_tui.model import Action, Confirmation
 from colossus_tui.text import safe
 from colossus_tui.tui.confirm import Question
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.screens.card import QuestionCard
@@ -31,6 +32,10 @@ class JournalScreen(ColossusScreen):
     def chosen(self) -> Action | None:
         """Return the action that a key is about."""
         raise NotImplementedError
+
+    def thing(self) -> str | None:
+        """The action's id."""
+        return action.action_id if (action := self.chosen()) is not None else None
 
     def answer_to(self, action: Action | None) -> str:
         """Return what the hub last said about this action."""
@@ -106,6 +111,10 @@ class ActionsScreen(JournalScreen):
         answer.styles.height = len(lines)
         answer.set_lines(lines)
 
+    def exported(self) -> Exported:
+        """The actions that are shown."""
+        return Exported("actions", self._actions(), about={"run": self._run_id})
+
     def chosen(self) -> Action | None:
         """The one under the cursor."""
         key = self.query_one("#actions", Table).cursor_key
@@ -155,6 +164,10 @@ class ActionScreen(JournalScreen):
     def chosen(self) -> Action | None:
         """This action."""
         return self._action
+
+    def exported(self) -> Exported:
+        """This action."""
+        return Exported("actions", [self._action])
 
     def show_body(self) -> None:
         """Fill the text."""

@@ -14,10 +14,12 @@ from colossus_tui.model import Verb, View
 from colossus_tui.model.match import Text
 from colossus_tui.tui.actions import offered
 from colossus_tui.tui.compositor import CroppingCompositor
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.views import Line
 from colossus_tui.tui.views.scrubber import scrubber
 from colossus_tui.tui.views.site import header, keys, strip
+from colossus_tui.tui.widgets.drawn import Drawn
 from colossus_tui.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 STRIP_LINES, LOW_STRIP_LINES = 5, 3  # the fewer on a terminal of up to LOW_LINES
 LOW_LINES = 30
+AROUND_BODY = ("header", "strip", "footer")
 
 
 def bindings(scope: str) -> list[BindingType]:
@@ -139,6 +142,19 @@ class ColossusScreen(Screen[None]):
                 break
             kept.append(pair)
         return kept + last
+
+    def exported(self) -> Exported | None:
+        """Return the values behind the screen, where there are any."""
+        return None
+
+    def thing(self) -> str | None:
+        """Return the name of what is under the cursor."""
+        return self.run_id() or self.node_name()
+
+    def text_lines(self) -> list[str]:
+        """Return the body as plain text."""
+        parts = [part for part in self.query(Drawn) if part.id not in AROUND_BODY]
+        return [line for part in parts for line in part.text_lines()]
 
     def run_id(self) -> str | None:
         """Return the run that an action would be about."""

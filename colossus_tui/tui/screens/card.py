@@ -39,7 +39,7 @@ class Card(ModalScreen[None]):
     """A text that scrolls, over a question that stays in sight."""
 
     DEFAULT_CSS = f"""
-    Card {{ align: center middle; background: #000000 60%; }}
+    Card {{ align: center middle; background: $background 60%; }}
     Card:ansi {{ background: transparent; }}
     Card > #frame {{
         width: {CARD_CELLS}; max-width: 100%; height: {CARD_LINES}; max-height: 100%;

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from colossus_tui.model import Found, FoundGpu
 from colossus_tui.text import number, safe
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views import GAP, LEFT
 from colossus_tui.tui.views.find import FOUND_COLUMNS, found_cells
@@ -62,6 +63,17 @@ class FoundScreen(ColossusScreen):
                 for index, gpu in enumerate(self._found.gpus)
             ],
         )
+
+    def exported(self) -> Exported:
+        """The GPUs that were found."""
+        return Exported("gpus", self._found.gpus, about={"text": self._text})
+
+    def thing(self) -> str | None:
+        """The GPU's UUID, or its node."""
+        if (key := self.query_one("#found", Table).cursor_key) is None:
+            return None
+        gpu = self._found.gpus[int(key)]
+        return gpu.gpu_uuid or gpu.node_name
 
     def action_open(self) -> None:
         """Go to the GPU under the cursor."""

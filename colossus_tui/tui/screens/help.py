@@ -14,6 +14,7 @@ from colossus_tui.tui.actions import COMMANDS
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.theme import STATE_STYLES
 from colossus_tui.tui.views import Line
+from colossus_tui.tui.views.runs import OLD, OLD_SECONDS
 from colossus_tui.tui.views.words import labelled
 from colossus_tui.tui.widgets.lines import Lines
 
@@ -61,6 +62,9 @@ class HelpScreen(ColossusScreen):
         lines += [
             ((f"  {glyphs.states[state]} {state}", style),) for state, style in STATE_STYLES.items()
         ]
+        lines.append(
+            ((f"  {OLD} beside a state: its figures are over {OLD_SECONDS:g} s old", "plain"),)
+        )
         lines += [
             (),
             (("WORDS", "head"),),

@@ -15,13 +15,14 @@ from colossus_tui.model.match import parse_gpus
 from colossus_tui.text import safe
 from colossus_tui.tui.actions import MAP_NAMES
 from colossus_tui.tui.entry import Entry
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import bindings
 from colossus_tui.tui.screens.found import FoundScreen
 from colossus_tui.tui.screens.nodes import NodeScreen
 from colossus_tui.tui.screens.typed import TypedScreen
 from colossus_tui.tui.views.find import filters_of, only_node
-from colossus_tui.tui.views.heat import Picture, outliers, picture_of
+from colossus_tui.tui.views.heat import Picture, cells_of, outliers, picture_of
 from colossus_tui.tui.views.map import (
     Beside,
     cell_of,
@@ -83,6 +84,7 @@ class MapScreen(TypedScreen):
         self._note = ""
         self._picture: Picture | None = None
         self._ink: Ink | None = None
+        self._digits = False
 
     def body(self) -> Iterable[Widget]:
         """The map, and its figures beside or below it."""
@@ -120,8 +122,9 @@ class MapScreen(TypedScreen):
     def show_body(self) -> None:
         """Bring the map and its figures up to date."""
         self._take()
-        if self._ink is None or self._ink.theme is not self.console.theme_now:
-            self._ink = Ink(self.console.glyphs, self.console.theme_now)
+        theme = self.console.theme_now
+        if self._ink is None or self._ink.theme is not theme or self._ink.digits != self._digits:
+            self._ink = Ink(self.console.glyphs, theme, digits=self._digits)
         picture, ink = self._picture, self._ink
         narrow = self.size.width < SIDE_FROM
         site, part = self.query_one("#site"), self.query_one("#beside", Lines)
@@ -194,6 +197,19 @@ class MapScreen(TypedScreen):
         if self._picture is not None:
             self._show_figures()
 
+    def exported(self) -> Exported | None:
+        """The cells of the map, each with its value."""
+        if self._picture is None:
+            return None
+        about = {"metric": self._metric, "where": self._where}
+        return Exported("cells", cells_of(self._picture), self._picture.site_map.roll_up, about)
+
+    def thing(self) -> str | None:
+        """The name of the cell under the cursor."""
+        layout = self._picture.site_map.layout if self._picture is not None else None
+        cursor = self._heat.cursor
+        return layout.cell_names[cursor] if layout is not None and cursor is not None else None
+
     # --- what the operator does --------------------------------------------------------------
 
     def _ask(self) -> None:
@@ -209,6 +225,11 @@ class MapScreen(TypedScreen):
         """Colour by this metric."""
         self._metric = METRICS[index]
         self._ask()
+
+    def action_digits(self) -> None:
+        """Draw every cell as a digit, also where that needs more lines than there are; or not."""
+        self._digits = not self._digits
+        self.show()
 
     def action_outlier(self, step: int) -> None:
         """Go to the worst cell; from a cell that stands out to the next worse or the one before."""

@@ -8,7 +8,9 @@ from typing import ClassVar
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from colossus_tui.model import NodeDetail
 from colossus_tui.text import safe
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views import GAP, LEFT
@@ -53,6 +55,10 @@ class NodesScreen(ColossusScreen):
             columns,
             [(name, tuple(cells[column.head] for column in columns)) for name, cells in rows],
         )
+
+    def exported(self) -> Exported:
+        """All nodes."""
+        return Exported("nodes", self.console.view.nodes if self.console.view is not None else ())
 
     def node_name(self) -> str | None:
         """The node under the cursor."""
@@ -100,15 +106,24 @@ class NodeScreen(ColossusScreen):
         """This node."""
         return self._node_name
 
+    def exported(self) -> Exported | None:
+        """Its GPUs, and all of it."""
+        detail = self._detail()
+        return Exported("gpus", detail.gpus, detail) if detail is not None else None
+
+    def _detail(self) -> NodeDetail | None:
+        detail = self.console.view.node if self.console.view is not None else None
+        mine = detail is not None and detail.node.node_name == self._node_name
+        return detail if mine else None
+
     def wanted(self) -> Wanted:
         """This node."""
         return Wanted(node_name=self._node_name)
 
     def show_body(self) -> None:
         """Fill the text."""
-        app = self.console
-        detail = app.view.node if app.view is not None else None
-        if detail is None or detail.node.node_name != self._node_name:
+        app, detail = self.console, self._detail()
+        if detail is None:
             self.query_one("#node", Lines).set_lines([(("...", "dim"),)])
             return
         lines = node_lines(detail, self._gpu_index, self.size.width - 3, app.glyphs)

@@ -14,6 +14,7 @@ from colossus_tui.model import Run, View
 from colossus_tui.model.match import Match, MatchError, parse
 from colossus_tui.text import safe
 from colossus_tui.tui.actions import offered
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views import Line
 from colossus_tui.tui.views.runs import chosen, columns_for, marked_text
@@ -102,6 +103,11 @@ class OverviewScreen(ColossusScreen):
     def _hidden(self) -> set[str]:
         """Return the marked runs that the filter keeps out of sight."""
         return set(self._marked()) - {run.run_id for run in self._shown()}
+
+    def exported(self) -> Exported:
+        """The runs that are shown."""
+        about = {"filter": self._filter, "order": self._order}
+        return Exported("runs", self._shown(), about=about)
 
     def run_id(self) -> str | None:
         """The run under the cursor."""

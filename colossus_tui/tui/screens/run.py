@@ -9,6 +9,7 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from colossus_tui.text import safe
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views.detail import SERIES, run_lines
@@ -47,6 +48,13 @@ class RunScreen(ColossusScreen):
     def run_id(self) -> str | None:
         """This run."""
         return self._run_id
+
+    def exported(self) -> Exported | None:
+        """Its ranks, and all of it."""
+        detail = self.console.view.run if self.console.view is not None else None
+        if detail is None or detail.run.run_id != self._run_id:
+            return None
+        return Exported("ranks", detail.ranks, detail)
 
     def show_body(self) -> None:
         """Fill the text."""

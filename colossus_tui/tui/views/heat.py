@@ -101,6 +101,46 @@ def picture_of(site_map: SiteMap, before: Picture | None) -> Picture:
     return Picture(site_map, scale, levels, codes, texts)
 
 
+@dataclass(frozen=True, slots=True)
+class CellValue:
+    """One cell of a map as it is exported; no value is not available."""
+
+    group: str
+    cell: str
+    metric: str
+    unit: str
+    value: float | None
+    state: str
+    gpu_count: int
+    matches: bool
+
+
+def cells_of(picture: Picture) -> list[CellValue]:
+    """Return every cell with its value."""
+    site_map, layout = picture.site_map, picture.site_map.layout
+    if layout is None:
+        return []
+    values = site_map.cell_values()
+    groups = [
+        name
+        for name, size in zip(layout.group_names, layout.group_sizes, strict=True)
+        for _ in range(size)
+    ]
+    return [
+        CellValue(
+            groups[index],
+            layout.cell_names[index],
+            site_map.metric,
+            picture.scale.unit,
+            values[index] if index < len(values) and math.isfinite(values[index]) else None,
+            MARK_WORDS[code >> MARK_SHIFT & 3],
+            layout.gpu_counts[index],
+            not code & UNMATCHED,
+        )
+        for index, code in enumerate(picture.codes)
+    ]
+
+
 def _goes_on(before: SiteMap, after: SiteMap) -> bool:
     same = (before.hall, before.rack, before.metric) == (after.hall, after.rack, after.metric)
     return same and before.layout == after.layout

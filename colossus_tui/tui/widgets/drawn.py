@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 class Drawn(ScrollView):
     """Base of the widgets; a subclass asks for styles by their names whenever it draws."""
 
+    def text_lines(self) -> list[str]:
+        """Return all of it as plain text, also what is out of sight."""
+        return []
+
     @property
     def theme_now(self) -> Theme:
         """The theme that is chosen now."""

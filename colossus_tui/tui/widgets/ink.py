@@ -16,17 +16,21 @@ _MARK_STYLES = ("plain", "warn", "plain", "bad")  # nothing, failing, stale, los
 class Ink:
     """Text and style of cells, remembered by their code.
 
+    Args:
+        digits: Never two cells in one character.
+
     Attributes:
         colours: Whether levels have colours; digits say them always.
         halves: Whether two cells may stand in one character, told by colour alone.
         ground: Behind everything.
     """
 
-    def __init__(self, glyphs: Glyphs, theme: Theme) -> None:
+    def __init__(self, glyphs: Glyphs, theme: Theme, *, digits: bool = False) -> None:
         self.glyphs = glyphs
         self.theme = theme
         self.colours = bool(theme.heat)
-        self.halves = theme.halves and glyphs.braille
+        self.digits = digits
+        self.halves = theme.halves and glyphs.braille and not digits
         self.ground = Style(bgcolor=theme.background)
         self._cells: dict[tuple[int, int, str, bool], tuple[str, Style]] = {}
         self._pairs: dict[tuple[int, int, int], tuple[str, Style]] = {}

@@ -43,6 +43,10 @@ class Lines(Drawn, can_focus=True):
         if changed:
             self.refresh(*changed)
 
+    def text_lines(self) -> list[str]:
+        """Return all lines as plain text."""
+        return ["".join(text for text, _ in line).rstrip() for line in self._lines]
+
     def render_line(self, y: int) -> Strip:
         """Return one line as Textual draws it."""
         index = y + self.scroll_offset.y

@@ -118,6 +118,20 @@ class Table(Drawn, can_focus=True):
         if regions:
             self.refresh(*regions)
 
+    def text_lines(self) -> list[str]:
+        """Return head and all rows as plain text, in columns."""
+        rows = [[column.head for column in self._columns]]
+        rows += [[text for text, _ in row] for row in self._rows]
+        return [
+            (" " * GAP)
+            .join(
+                fit(text, column.cells, right=column.right)
+                for column, text in zip(self._columns, row, strict=True)
+            )
+            .rstrip()
+            for row in rows
+        ]
+
     def _changed(self, before: Sequence[tuple[Span, ...]]) -> list[Region]:
         top, height = self.scroll_offset.y, self.size.height
         regions = []
