@@ -70,6 +70,18 @@ def number(value: float | None, digits: int = 0) -> str:
     return f"{value:,.{digits}f}"
 
 
+def compact(value: float | None) -> str:
+    """Return a number in at most 7 cells: from a million on three digits and k, M, G, T or P."""
+    if value is None or not math.isfinite(value) or abs(value) < 999_999.5:
+        return number(value)
+    power = min(math.floor(math.log10(abs(value)) / 3), 5)
+    scaled = value / 1000.0**power
+    if abs(scaled) >= 999.5 and power < 5:
+        scaled, power = scaled / 1000.0, power + 1
+    places = 2 if abs(scaled) < 9.995 else 1 if abs(scaled) < 99.95 else 0
+    return f"{scaled:.{places}f}{'kMGTP'[power - 1]}"
+
+
 def significant(value: float | None, digits: int = 4) -> str:
     """Return a number with so many significant digits."""
     if value is None or not math.isfinite(value):

@@ -94,3 +94,20 @@ def test_no_number_breaks_a_screen(value: float) -> None:
 def test_a_unit_of_a_nodes_own_is_made_harmless() -> None:
     assert text.measured(5.0, "\x1b]0;x\x07" + "y" * 100).isprintable()
     assert len(text.measured(5.0, "y" * 100)) < 30
+
+
+def test_a_large_number_in_few_cells() -> None:
+    shown = {
+        None: "n/a",
+        0.0: "0",
+        999_999.0: "999,999",
+        999_999.6: "1.00M",
+        3_262_416.0: "3.26M",
+        31_899_600.0: "31.9M",
+        999_600_000.0: "1.00G",
+        -4.5e14: "-450T",
+        2e18: "2000P",
+    }
+
+    assert {value: text.compact(value) for value in shown} == shown
+    assert all(len(one) <= 7 for one in shown.values())

@@ -19,6 +19,7 @@ from colossus_tui.text import (
     age,
     bytes_,
     clock,
+    compact,
     cores,
     duration,
     fit,
@@ -41,6 +42,7 @@ from colossus_tui.tui.views.words import labelled
 
 SERIES = ("loss", "tokens_per_second")
 PLOT_LINES = 9
+SLOW_RATIO = 0.7  # of the others' speed, under which a rank is a straggler
 SPREAD_LABELS = {"step_seconds": "step time", "cpu": "CPU", "resident": "memory"}
 _RANK_STATES = {"T": "stopped", "t": "traced", "D": "waits for disk"}
 
@@ -52,7 +54,7 @@ def run_lines(
     lines = [*_facts(detail, cells, glyphs), ()]
     lines += _plots(series, cells, glyphs)
     for title, part in (
-        ("RANKS", _ranks(detail)),
+        ("RANKS", _ranks(detail, glyphs)),
         ("MIN / MEDIAN / MAX", _spreads(detail)),
         ("GPUS: MIN / MEDIAN / P99 / MAX", _roll_ups(detail)),
         ("CHECKPOINTS", _checkpoints(detail)),
@@ -218,7 +220,7 @@ def _plots(series: Sequence[Series], cells: int, glyphs: Glyphs) -> list[Line]:
         room,
         PLOT_LINES,
         glyphs,
-        number,
+        compact,
         lambda time: clock(int(time)),
     )
     if not side:
@@ -232,7 +234,7 @@ def _padded(line: Line, cells: int) -> Line:
     return (*line, (" " * max(cells - used, 0), "plain"))
 
 
-def _ranks(detail: RunDetail) -> list[Line]:
+def _ranks(detail: RunDetail, glyphs: Glyphs) -> list[Line]:
     head = (
         "RANK  NODE                PID  STATE         STEP  STEP TIME    LOSS  SPEED     CPU"
         "    MEMORY  NICE"
@@ -241,7 +243,8 @@ def _ranks(detail: RunDetail) -> list[Line]:
     for rank in detail.ranks:
         state = _RANK_STATES.get(rank.state, "alive") if rank.alive else _exit(rank.exit)
         style = "plain" if rank.alive else "bad" if "signal" in state or "code" in state else "dim"
-        speed = ratio(rank.relative_speed_ratio)
+        slow = (rank.relative_speed_ratio or 1) < SLOW_RATIO
+        speed = f"{glyphs.marks[1] if slow else ''}{ratio(rank.relative_speed_ratio)}"
         lines.append(
             (
                 (f"{rank.rank:>4}  {fit(safe(rank.node_name, 40), 14)}", "plain"),
@@ -250,7 +253,7 @@ def _ranks(detail: RunDetail) -> list[Line]:
                 (f"{number(rank.step):>7}", "plain"),
                 (f"{duration(rank.step_seconds_p50):>11}", "plain"),
                 (f"{significant(rank.loss):>8}", "plain"),
-                (f"{speed:>7}", "warn" if (rank.relative_speed_ratio or 1) < 0.7 else "plain"),
+                (f"{speed:>7}", "warn" if slow else "plain"),
                 (f"{cores(rank.cpu_ratio):>8}", "plain"),
                 (f"{bytes_(rank.resident_bytes):>10}", "plain"),
                 (f"{rank.nice:>6}", "plain"),

@@ -27,6 +27,7 @@ from colossus_tui.text import (
 )
 from colossus_tui.tui.theme import SEVERITY_STYLES, Glyphs
 from colossus_tui.tui.views import Line, Span
+from colossus_tui.tui.views.runs import OLD, OLD_SECONDS
 from colossus_tui.tui.views.words import labelled
 
 SCHEDULER = ("SCHEDULER", 12, False)
@@ -211,8 +212,9 @@ def _gpu_cell(gpu: Gpu, name: str, cells: int) -> Span:
     if metric is None:
         return "n/a".rjust(cells), "faint"
     if metric.value is not None:
-        style = "plain" if metric.age_seconds < 5 else "old"
-        return measured(metric.value, metric.unit).rjust(cells), style
+        old = metric.age_seconds >= OLD_SECONDS
+        text = f"{OLD if old else ''}{measured(metric.value, metric.unit)}"
+        return text.rjust(cells), "old" if old else "plain"
     if metric.missing in (None, MissingReason.UNSUPPORTED):
         return "n/a".rjust(cells), "faint"
     assert metric.missing is not None

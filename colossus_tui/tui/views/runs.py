@@ -10,6 +10,7 @@ from colossus_tui.model import Run
 from colossus_tui.model.match import Match
 from colossus_tui.text import (
     age,
+    compact,
     duration,
     hours,
     money,
@@ -45,6 +46,8 @@ class Column:
 
 
 MOST_NAME_CELLS = 18  # of a run on 80 cells
+OLD, OLD_SECONDS = "~", 5.0  # beside the state of a run whose figures are old
+MANY_GPUS = 1_000  # from here on their numbers need the room
 ALERT_TEXT_CELLS = 14  # under this an alert is a glyph and a count
 
 
@@ -54,7 +57,8 @@ def _some(value: float | None) -> tuple[bool, float | str]:
 
 def _state(run: Run, cells: int, glyphs: Glyphs) -> Span:
     del cells
-    return f"{glyphs.states[run.state]} {run.state}", STATE_STYLES[run.state]
+    old = OLD if run.age_seconds >= OLD_SECONDS and not run.state.is_over else ""
+    return f"{glyphs.states[run.state]} {run.state}{old}", STATE_STYLES[run.state]
 
 
 def _name(run: Run, cells: int, glyphs: Glyphs) -> Span:
@@ -73,7 +77,7 @@ def _alerts(run: Run, cells: int, glyphs: Glyphs) -> Span:
 
 
 def _moving(run: Run) -> str:
-    return "plain" if run.state == "running" and run.age_seconds < 5 else "old"
+    return "plain" if run.state == "running" and run.age_seconds < OLD_SECONDS else "old"
 
 
 def _plain(text: Callable[[Run], str]) -> Callable[[Run, int, Glyphs], Span]:
@@ -87,7 +91,8 @@ def _plain(text: Callable[[Run], str]) -> Callable[[Run, int, Glyphs], Span]:
 
 def _devices(run: Run) -> str:
     if run.gpu_count:
-        return f"{run.reporting_gpu_count}/{run.gpu_count} GPU"
+        text = f"{run.reporting_gpu_count}/{run.gpu_count}"
+        return text if run.gpu_count >= MANY_GPUS else f"{text} GPU"
     return f"{run.alive_rank_count}/{run.rank_count} rank{'' if run.rank_count == 1 else 's'}"
 
 
@@ -118,7 +123,7 @@ COLUMNS = (
         lambda r: (False, r.label),
         right=False,
     ),
-    Column("devices", "DEVICES", 9, 9, _plain(_devices), lambda r: _some(r.gpu_count)),
+    Column("devices", "DEVICES", 13, 9, _plain(_devices), lambda r: _some(r.gpu_count)),
     Column("step", "STEP", 8, 3, _plain(lambda r: number(r.step)), lambda r: _some(r.step)),
     Column(
         "step_time",
@@ -143,7 +148,7 @@ COLUMNS = (
         "TOK/S",
         7,
         8,
-        _plain(lambda r: number(r.tokens_per_second)),
+        _plain(lambda r: compact(r.tokens_per_second)),
         lambda r: _some(r.tokens_per_second),
     ),
     Column(
