@@ -160,6 +160,7 @@ SCREENS: Mapping[str, Bring] = {
     "map-filtered": _filtered,
     "map-rack": _rack,
     "found": _found,
+    "money": lambda it: it.press("dollar_sign"),
     "help": lambda it: it.press("question_mark"),
     "card": lambda it: it.card("1t-a", Confirmation.YES_NO),
     "card-name": _card_of_a_stop,

@@ -26,10 +26,14 @@ from colossus_tui.model import (
     Gpu,
     Header,
     HostInventory,
+    IdleGroup,
+    IdleKind,
+    IdleView,
     MapLayout,
     MapRequest,
     MetricValue,
     MissingReason,
+    Money,
     NamedLimit,
     Node,
     NodeDetail,
@@ -48,6 +52,7 @@ from colossus_tui.model import (
     Severity,
     Site,
     SiteMap,
+    SiteMoney,
     Spread,
     Verb,
     View,
@@ -117,6 +122,9 @@ def run(
         "command": "python train.py --config big.yaml",
         "started_time_unix_ns": ago(900_000),
         "step_source": "hook",
+        "money": Money("$", gpus * 2.1, gpus * 260.0, gpus * 2_000.0, 41.2, gpus * 0.35, 1.0, 0.97),
+        "energy_joules": gpus * 1.1e9,
+        "gpu_hours": gpus * 250.0,
     }
     return Run(**(known | more))  # type: ignore[arg-type]
 
@@ -161,6 +169,40 @@ SITE = Site(
         NamedLimit("site contract", "", 700e6, 612.4e6, 549_870, 550_000),
         NamedLimit("hall C feed", "hall-c", 170e6, 166e6, 140_000, 150_000),
     ),
+    SiteMoney(
+        "$", 1.19e6, 1.16e6, 30_620.0, 549_870, 550_000, 50.0, 1.2, 21_400.0, 960.0, "hub.toml"
+    ),
+)
+IDLE = IdleView(
+    (
+        IdleGroup(
+            IdleKind.HELD,
+            "1.5t-b",
+            "eve",
+            "hall-b",
+            "its ranks are gone",
+            9_216,
+            ago(9_000),
+            ago(4_000),
+            False,
+            19_353.0,
+            ("node-004117", "node-004118"),
+        ),
+        IdleGroup(
+            IdleKind.FREE,
+            hall="hall-c",
+            why="nobody holds them",
+            gpu_count=456,
+            oldest_since_unix_ns=ago(80_000),
+            median_since_unix_ns=ago(30_000),
+            at_least=True,
+            per_hour=957.6,
+            node_names=("node-000042",),
+        ),
+    ),
+    550_000,
+    549_870,
+    600.0,
 )
 EVENTS = (
     Event(9, ago(4), Severity.CRITICAL, "exit", DEAD.message, "node-004117", "1.5t-b"),
@@ -487,4 +529,5 @@ def view() -> View:
         EVENTS,
         ACTIONS[:1],
         SERIES,
+        idle=IDLE,
     )

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from colossus_tui.model import IdleGroup
 from colossus_tui.model.match import Match
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views.money import (
@@ -125,6 +126,11 @@ class MoneyScreen(ColossusScreen):
         """Return the idle GPUs under the cursor."""
         key = self._idle_table.cursor_key
         return next((group for group in self._groups() if idle_key(group) == key), None)
+
+    def exported(self) -> Exported | None:
+        """The runs with what they cost, and the idle GPUs."""
+        view = self.console.view
+        return Exported("runs", view.runs, view.idle) if view is not None else None
 
     def run_id(self) -> str | None:
         """The run under the cursor, or the one whose GPUs are idle there."""
