@@ -12,8 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from colossus_tui.cli.output import plain
 from colossus_tui.client import Client, ColossusError
+from colossus_tui.plain import plain
 from tests import forks
 from tests.support import until
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from colossus_tui.cli.output import plain
 from colossus_tui.client import Client
+from colossus_tui.plain import plain
 from tests.e2e.product import Product
 from tests.fakes.fake_nvml import FakeNvml
 from tests.support import until
