@@ -20,6 +20,7 @@ from colossus_tui.model.action import (
     RunOutlook,
     RunSpec,
 )
+from colossus_tui.model.bets import Bet, bet_of
 from colossus_tui.model.curve import Curve, training_flop
 from colossus_tui.model.event import Alert, Event, Severity
 from colossus_tui.model.incident import (
@@ -55,6 +56,7 @@ from colossus_tui.model.node import (
     SensorStatus,
     clock_event_reasons,
 )
+from colossus_tui.model.outlook import MoveError, Prospect, Shift, WhatIf, what_if
 from colossus_tui.model.playback import Mark, MarkKind, Playback
 from colossus_tui.model.power import (
     CoolingLoop,
@@ -106,6 +108,7 @@ __all__ = [
     "AffectedRun",
     "Alert",
     "Badput",
+    "Bet",
     "BulkPreflight",
     "Checkpoint",
     "CollectorStatus",
@@ -143,6 +146,7 @@ __all__ = [
     "MigInstance",
     "MissingReason",
     "Money",
+    "MoveError",
     "NamedLimit",
     "NextStep",
     "Node",
@@ -155,6 +159,7 @@ __all__ = [
     "Preflight",
     "PriorityClass",
     "ProcessSample",
+    "Prospect",
     "Quality",
     "Rank",
     "RankExit",
@@ -174,6 +179,7 @@ __all__ = [
     "ShedLeft",
     "ShedPlan",
     "ShedStep",
+    "Shift",
     "Site",
     "SiteMap",
     "SiteMoney",
@@ -181,7 +187,10 @@ __all__ = [
     "Timeline",
     "Verb",
     "View",
+    "WhatIf",
+    "bet_of",
     "by_weight",
     "clock_event_reasons",
     "training_flop",
+    "what_if",
 ]
