@@ -30,7 +30,7 @@ from colossus_tui.hub.incidents.keeper import Incidents
 from colossus_tui.hub.incidents.timeline import Timelines
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.runs.curve import POINT_LIMIT
-from colossus_tui.hub.runs.history import RATE_LIMIT
+from colossus_tui.hub.runs.history import RATE_LIMIT, every_so_often
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.site.maps import Maps, UnknownMetricError
 from colossus_tui.hub.site.rollups import RegroupedError, RollUps
@@ -332,11 +332,16 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
         self, kind: PlaceKind, place: str, name: str, max_points: int, since_unix_ns: int
     ) -> Series:
         unit, times, values = self._roll_ups.history(kind, place, name, since_unix_ns)
-        if max_points > 1 and len(times) > max_points:
-            last = len(times) - 1
-            places = [round(n * last / (max_points - 1)) for n in range(max_points)]
-            times, values = [times[at] for at in places], [values[at] for at in places]
-        return Series(name, unit, tuple(times), (-1,) * len(times), tuple(values))
+        rows = every_so_often(
+            [(at, -1, value) for at, value in zip(times, values, strict=True)], max_points
+        )
+        return Series(
+            name,
+            unit,
+            tuple(row[0] for row in rows),
+            tuple(row[1] for row in rows),
+            tuple(row[2] for row in rows),
+        )
 
     def _series(
         self, run_id: str, names: Any, max_points: int, since_unix_ns: int = 0

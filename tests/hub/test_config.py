@@ -47,6 +47,10 @@ def test_what_is_open_or_malformed_is_refused(given: str) -> None:
         ('[runs.a]\nprotected = "yes"', "protected"),
         ("[runs", "hub.toml"),
         ("[runs.a]\ntarget_steps = nan", "target_steps"),
+        ('[runs.a]\nplanned_end = "soon"', "planned_end must be a date"),
+        ("[runs.a]\nplanned_end = 2027", "planned_end"),
+        ("[runs.a]\nplanned_end = 07:32:00", "planned_end"),
+        ("[runs.a]\nearlier_tokens = -1", "earlier_tokens"),
     ],
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, text: str, named: str) -> None:
@@ -55,6 +59,21 @@ def test_a_wrong_setting_is_named(tmp_path: Path, text: str, named: str) -> None
 
     with pytest.raises(ConfigError, match=named):
         read_file(str(path))
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ("2027-03-01", 1_803_945_600),  # the end of that day
+        ("2027-03-01T12:00:00", 1_803_902_400),
+        ("2027-03-01T12:00:00+02:00", 1_803_895_200),
+    ],
+)
+def test_a_planned_end_is_a_date_or_a_time(tmp_path: Path, given: str, seconds: int) -> None:
+    path = tmp_path / "hub.toml"
+    path.write_text(f"[runs.a]\nplanned_end = {given}\n")
+
+    assert read_file(str(path))["runs"]["a"].planned_end_unix_ns == seconds * 10**9
 
 
 def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:

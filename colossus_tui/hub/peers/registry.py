@@ -119,7 +119,7 @@ def _summary(run: LiveRun) -> Run:
         rank_count=run.rank_count,
         attempt=run.attempt,
         step=run.step,
-        tokens=run.tokens,
+        tokens=run.total_tokens or None,
         durable_step=durable.step if durable else None,
         durable_time_unix_ns=durable.time_unix_ns if durable else 0,
         started_time_unix_ns=run.started_unix_ns,

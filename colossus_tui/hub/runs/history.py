@@ -8,6 +8,7 @@ import statistics
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from colossus_tui.model import Series
 
@@ -21,6 +22,30 @@ UNITS = {
     "tokens_per_second": "tokens/s",
     "power_watts": "W",
 }
+
+
+Row: TypeAlias = tuple[int, int, float]
+
+
+def every_so_often(rows: list[Row], max_points: int) -> list[Row]:
+    """Return the first row of each of at most so many equal times, and the last row.
+
+    The times are whole seconds since the epoch, so that the same rows are chosen again when a few
+    have come and gone: a plot of them stands still.
+
+    Args:
+        rows: Time in Unix nanoseconds first, in the order of their times; 0 points are all.
+    """
+    if not 1 < max_points < len(rows):
+        return rows
+    seconds = max(-(-(rows[-1][0] - rows[0][0]) // ((max_points - 1) * 10**9)), 1)
+    kept, last = [], -1
+    for row in rows:
+        number = row[0] // (seconds * 10**9)
+        if number != last:
+            kept.append(row)
+            last = number
+    return kept if kept[-1] is rows[-1] else [*kept[: max_points - 1], rows[-1]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +135,9 @@ class History:
         else:
             rows = []
         rows = [row for row in rows if row[0] >= since_unix_ns and math.isfinite(row[2])]
-        if max_points > 1 and len(rows) > max_points:
+        if since_unix_ns:
+            rows = every_so_often(rows, max_points)
+        elif max_points > 1 and len(rows) > max_points:
             last = len(rows) - 1
             rows = [rows[round(index * last / (max_points - 1))] for index in range(max_points)]
         return Series(
