@@ -211,6 +211,32 @@ def duration(seconds: float | None) -> str:
     return f"{seconds // 86_400:.0f}d{seconds % 86_400 // 3600:02.0f}h"
 
 
+def span(seconds: float | None) -> str:
+    """Return a span of time in the one unit that matters: "12 d", "5.2 h"."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOT_AVAILABLE
+    size, unit = _unit(seconds)
+    return f"{seconds / size:.{_digits(seconds / size)}f} {unit}"
+
+
+def band(low: float | None, high: float | None) -> str:
+    """Return between what a span of time is, in the larger one's unit: "10-15 d"."""
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return NOT_AVAILABLE
+    size, unit = _unit(high)
+    digits = _digits(high / size)
+    return f"{low / size:.{digits}f}-{high / size:.{digits}f} {unit}"
+
+
+def _unit(seconds: float) -> tuple[float, str]:
+    units = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"))
+    return next(((s, unit) for s, unit in units if abs(seconds) >= 2 * s), (1.0, "s"))
+
+
+def _digits(value: float) -> int:
+    return 1 if abs(value) < 9.95 else 0
+
+
 def show_as_of(unix_ns: int | None) -> None:
     """Make everything that is shown relative to the instant a replay shows; None for now again."""
     global _as_of_ns

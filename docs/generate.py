@@ -27,6 +27,11 @@ MADE = "<!-- Made by docs/generate.py; edit the source instead. -->"
 PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
     "status": (("site", model.Site, "the site"), ("runs", list[model.Run], "all runs")),
     "runs": (("runs", list[model.Run], "all runs"),),
+    "bets": (
+        ("bets", list[model.Bet], "all runs on what decides between them"),
+        ("curves", list[model.Curve], "how they learned"),
+    ),
+    "whatif": (("what_if", model.WhatIf, "what the move would change; modelled"),),
     "money": (
         ("money", model.SiteMoney, "what the site costs now"),
         ("runs", list[model.Run], "all runs, each with what it costs"),
@@ -79,6 +84,28 @@ PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
 }
 # What no contract says.
 ABOUT = {
+    ("Bet", ""): "One run as it is compared with others; rates are those of now.",
+    ("Bet", "currency"): "Currency of the hub's prices; empty without prices.",
+    ("Bet", "tokens_per_money"): "Tokens for one unit of the currency.",
+    ("Bet", "tokens_per_megawatt_hour"): "Tokens for a megawatt-hour of its GPUs.",
+    ("Bet", "tokens_per_gpu_hour"): "Tokens of one GPU in an hour.",
+    ("Bet", "training_flop"): "6 a parameter and token, so far.",
+    ("Bet", "progress_ratio"): "Of its target, 0 to 1.",
+    ("Bet", "late_seconds"): "Expected end after the planned one; negative is early.",
+    ("WhatIf", ""): "What a move of nodes would change. Modelled; see docs/bets.md.",
+    ("WhatIf", "source"): "Run or class that gives.",
+    ("WhatIf", "target"): "Run or class that takes.",
+    ("WhatIf", "node_count"): "Nodes that move.",
+    ("WhatIf", "efficiency_ratio"): "Parallel efficiency of a doubling that was assumed.",
+    ("WhatIf", "currency"): "Of money.",
+    ("WhatIf", "shifts"): "Every run that is not over, before and after.",
+    ("WhatIf", "steps"): "What would bring it about, in order. Untrusted text.",
+    ("WhatIf", "modelled"): "Always true.",
+    ("Shift", ""): "One run before and after a move. Modelled.",
+    ("Prospect", ""): "What a run may expect.",
+    ("Shift", "before"): "As it is.",
+    ("Shift", "after"): "As it would be.",
+    ("Prospect", "money_per_day"): "Cost of a day at the present rate.",
     ("Finding", ""): "One line of the doctor's report.",
     ("Finding", "name"): "What was looked at.",
     ("Finding", "verdict"): '"ok", "warn" or "fail".',
@@ -88,6 +115,8 @@ ABOUT = {
     ("Found", "total_count"): "GPUs that it meets.",
     ("Found", "gpus"): "The first of them.",
 }
+# Whose fields mean what those of the same name do there.
+LIKE = {"Bet": "Run", "Prospect": "Run", "Shift": "Run"}
 JSON_HEAD = f"""# JSON of the command line
 
 {MADE}
@@ -167,7 +196,9 @@ def json_page() -> str:
         text += f"\n## {kind.__name__}\n\n{known.get((kind.__name__, ''), '')}\n\n"
         text += "| field | type | what it is |\n|---|---|---|\n"
         for field in dataclasses.fields(kind):
-            about = known.get((kind.__name__, field.name), "").replace("|", "\\|")
+            like = LIKE.get(kind.__name__, kind.__name__)
+            about = known.get((kind.__name__, field.name)) or known.get((like, field.name), "")
+            about = about.replace("|", "\\|")
             text += f"| `{field.name}` | {type_name(hints[field.name])} | {about} |\n"
             waiting += parts_of(hints[field.name])
     return text

@@ -103,10 +103,11 @@ def _with_hub(arguments: argparse.Namespace) -> int:
             module, function = ACTS[arguments.command]
             command = getattr(importlib.import_module(f"colossus_tui.cli.{module}"), function)
             return int(command(client, arguments))
-        from colossus_tui.cli import look, money
+        from colossus_tui.cli import bets, look, money
 
         commands = {name: getattr(look, name) for name in LOOKS}
         commands |= {"show": look.show_one, "money": money.costs}
+        commands |= {"bets": bets.bets, "whatif": bets.whatif}
         if arguments.command is None:
             arguments.json = arguments.watch = False
         return look.look(client, arguments, commands[arguments.command or "status"])

@@ -13,6 +13,7 @@ from colossus_tui.cli.exit_codes import EXPLAINED
 from colossus_tui.cli.filters import METRICS, GpuFilter
 from colossus_tui.model import PriorityClass
 from colossus_tui.model.match import FIELDS, GPU_FIELDS, Match, MatchError, parse
+from colossus_tui.model.outlook import EFFICIENCY, LEAST_EFFICIENCY
 
 VERBS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop", "cap")
 CLASSES = [member.value for member in PriorityClass]
@@ -132,6 +133,12 @@ def _looking(commands: _Commands) -> None:
     looks = (
         ("status", "the site and all runs", ("status", "status --json --watch")),
         ("runs", "all runs", ("runs", "runs --json")),
+        ("bets", "what decides between runs", ("bets", "bets --json")),
+        (
+            "whatif",
+            "what moving nodes between runs would change: modelled, nothing is done",
+            ("whatif --from 1t-b --to 10t --nodes 36", "whatif --from P4 --to 10t --json"),
+        ),
         ("money", "what runs and idle GPUs cost", ("money", "money --json")),
         ("nodes", "all nodes", ("nodes", "nodes --watch")),
         (
@@ -178,6 +185,21 @@ def _looking(commands: _Commands) -> None:
 
 
 def _look_options(parser: argparse.ArgumentParser, name: str) -> None:
+    if name == "whatif":
+        parser.add_argument(
+            "--from", dest="source", required=True, metavar="RUN|CLASS", help="who gives nodes"
+        )
+        parser.add_argument(
+            "--to", dest="target", required=True, metavar="RUN|CLASS", help="who takes them"
+        )
+        parser.add_argument("--nodes", type=_nodes, metavar="N", help="default all that it has")
+        parser.add_argument(
+            "--efficiency",
+            type=_efficiency,
+            default=EFFICIENCY,
+            metavar="RATIO",
+            help=f"parallel efficiency of a doubling, 0.5 to 1; default {EFFICIENCY}",
+        )
     if name == "show":
         parser.add_argument(
             "name", metavar="RUN|NODE|ACTION", help="an action by at least 8 characters of its id"
@@ -499,6 +521,22 @@ def _speed(text: str) -> float:
         if 0.1 <= (speed := float(text)) <= 600:
             return speed
     raise argparse.ArgumentTypeError(f"{text!r} is no speed from 0.1 to 600")
+
+
+def _nodes(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes")
+    return int(text)
+
+
+def _efficiency(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not LEAST_EFFICIENCY <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not within {LEAST_EFFICIENCY} and 1")
+    return value
 
 
 def _count(text: str) -> int:

@@ -18,7 +18,7 @@ class Command:
         label: Word in the footer.
         help: Sentence in help and palette.
         scope: Screens that offer it: "all", "overview", "run", "nodes", "node", "actions",
-            "action", "card", "map", "found", "money", "incidents", "incident", "timeline";
+            "action", "card", "map", "found", "money", "incidents", "incident", "timeline", "bets";
             "replay" where a recording is shown.
         verb: Verb of an action on what is under the cursor, if it is one.
     """
@@ -33,9 +33,9 @@ class Command:
 
 
 INCIDENTS = ("incidents", "incident")
-RUNS = ("overview", "run", "money", *INCIDENTS)
+RUNS = ("overview", "run", "money", "bets", *INCIDENTS)
 NODES, ACTIONS = ("nodes", "node", *INCIDENTS), ("actions", "action")
-MAP, REPLAY = ("map",), ("replay",)
+MAP, PLOTS, REPLAY = ("map",), ("timeline", "bets", "run"), ("replay",)
 # What a map's metrics are called on the screen, by the digits that choose them.
 MAP_NAMES = {
     "power": "power",
@@ -54,10 +54,22 @@ COMMANDS = (
         "enter",
         "open",
         "Open it in full; on the map one level deeper",
-        ("overview", "money", "nodes", "actions", "card", "map", "found", "incidents", "timeline"),
+        (
+            *("overview", "money", "bets", "nodes", "actions", "card", "map", "found"),
+            *("incidents", "timeline"),
+        ),
     ),
     Command("acknowledge", "k", "k", "ack", "Say that you look after the incident", INCIDENTS),
     Command("silence", "u", "u", "silence", "Let the incident not count for a time", INCIDENTS),
+    Command(
+        "what_if",
+        "M",
+        "M",
+        "what if",
+        "What moving nodes to another run would change; nothing is done",
+        ("bets",),
+    ),
+    Command("axis", "x,tab", "x", "axis", "Plot against FLOP, tokens or wall time", ("bets",)),
     Command("other_table", "tab", "tab", "table", "To the other table", ("money",)),
     Command(
         "act('pause')",
@@ -141,6 +153,14 @@ COMMANDS = (
     Command("map", "m", "m", "map", "Map of the site; of a run, where it is", (*RUNS, "nodes")),
     Command("actions", "a", "a", "actions", "Actions: of the run, else of all", (*RUNS, *NODES)),
     Command(
+        "bets",
+        "b",
+        "b",
+        "bets",
+        "Compare all runs: loss curves, tokens per cost and energy, ETAs",
+        ("overview", "run", "money"),
+    ),
+    Command(
         "money",
         "dollar_sign",
         "$",
@@ -155,7 +175,7 @@ COMMANDS = (
         "esc",
         "back",
         "Back to the screen before",
-        ("run", *NODES, "timeline", "actions", "action", "help", "map", "found", "money"),
+        ("run", *NODES, "timeline", "actions", "action", "help", "map", "found", "money", "bets"),
     ),
     Command(
         "filter",
@@ -163,7 +183,7 @@ COMMANDS = (
         "/",
         "filter",
         "Filter runs (class>=P3), GPUs (run=a temp>85)",
-        ("overview", "map"),
+        ("overview", "bets", "map"),
     ),
     Command("find", "F", "F", "find", "Find a node, a GPU, RUN:RANK, a filter", MAP),
     Command("digits", "d", "d", "digits", "Digits on a map too dense for them, or not", MAP),
@@ -185,13 +205,13 @@ COMMANDS = (
         "To the outlier before this one",
         MAP,
     ),
-    Command("zoom(1)", "plus", "+", "zoom in", "Show a shorter part of it", ("timeline",)),
-    Command("zoom(-1)", "minus", "-", "zoom out", "Show a longer part of it", ("timeline",)),
-    Command("pan(-1)", "less_than_sign", "<", "before", "Show what was before", ("timeline",)),
-    Command("pan(1)", "greater_than_sign", ">", "after", "Show what was after", ("timeline",)),
-    Command("whole", "0", "0", "whole", "Show the whole of it again", ("timeline",)),
-    Command("order", "o", "o", "order", "Order by the next column", ("overview", "money")),
-    Command("reverse", "O", "O", "reverse", "Turn the order around", ("overview", "money")),
+    Command("zoom(1)", "plus,equals_sign", "+", "zoom in", "Show a shorter part of it", PLOTS),
+    Command("zoom(-1)", "minus", "-", "zoom out", "Show a longer part of it", PLOTS),
+    Command("pan(-1)", "less_than_sign", "<", "before", "Show what was before", PLOTS),
+    Command("pan(1)", "greater_than_sign", ">", "after", "Show what was after", PLOTS),
+    Command("whole", "0", "0", "whole", "Show the whole of it again", PLOTS),
+    Command("order", "o", "o", "order", "Order by the next column", ("overview", "money", "bets")),
+    Command("reverse", "O", "O", "reverse", "Turn the order around", ("overview", "money", "bets")),
     *(
         Command(
             f"choose({index})",

@@ -60,6 +60,8 @@ class Wanted:
     max_points: int = 0
     journal: bool = False  # of the run, if one is named
     map: MapRequest | None = None
+    curves: bool = False
+    span_seconds: float = 0.0  # that the series reach back; 0 for what the finest level holds
     idle: bool = False
     incidents: bool = False
     incident_id: int = 0  # in full
@@ -244,6 +246,8 @@ class Feed:
                 series=wanted.series,
                 max_points=wanted.max_points,
                 map=wanted.map,
+                curves=wanted.curves,
+                span=wanted.span_seconds,
                 idle=wanted.idle,
                 incidents=wanted.incidents,
             ):

@@ -34,7 +34,6 @@ VERBS = {
     "reprioritize": "reprioritize",
     "stop": "stop",
     "start": "start",
-    "cap": "cap",
 }
 MAKES = {"pause": "paused", "freeze": "frozen", "stop": "stopped"}  # else running
 

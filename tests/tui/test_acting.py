@@ -302,7 +302,7 @@ def test_the_journal_shows_open_ones_first_and_a_run_only_its_own(
 ) -> None:
     client.submit("stop", "1t")  # waits
     client.submit("resume", "6t")  # refused at once
-    with console(hub, 120, 30) as terminal:
+    with console(hub, 120, 45) as terminal:
         terminal.press("a")
         terminal.until("WHAT IT SAYS", "requested", "refused", "the run is running", "approval 1/2")
         rows = [line.split()[:2] for line in terminal.screen.display[3:5]]

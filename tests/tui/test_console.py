@@ -66,7 +66,7 @@ def test_a_terminal_that_grows_and_shrinks_is_filled_again(hub: Product, agent: 
         terminal.until("6t")
         assert "TOK/S" not in terminal.text
         terminal.resize(200, 50)
-        terminal.until("TOK/S", "AT RISK", "/ filter")
+        terminal.until("TOK/S", "AT RISK", "b bets")
         terminal.resize(60, 12)
         terminal.until("6t", "? help")
         terminal.until_gone("TOK/S")
@@ -76,7 +76,7 @@ def test_a_run_opens_down_to_its_ranks_and_back(hub: Product, agent: FakeAgent) 
     with console(hub, 200, 50) as terminal:
         terminal.until("10t", "6t")
         terminal.press("j\r")
-        terminal.until("run 6t", "RANKS", "LOSS BY STEP", "EVENTS", "MIN / MEDIAN")
+        terminal.until("run 6t", "RANKS", "THE LAST 15 MINUTES", "EVENTS", "MIN / MEDIAN")
         terminal.press("\x1b")
         terminal.until("STATE")
         terminal.until_gone("RANKS")
@@ -275,7 +275,7 @@ def test_without_line_drawing_glyphs_everything_is_ascii(hub: Product, agent: Fa
     with console(hub, 200, 50, "--ascii") as terminal:
         terminal.until("10t", "6t", "running")
         terminal.press("\r")
-        terminal.until("LOSS BY STEP")
+        terminal.until("THE LAST 15 MINUTES")
         assert terminal.text.replace("·", "").replace("°", "").isascii(), terminal.text
 
 

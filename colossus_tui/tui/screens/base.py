@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 STRIP_LINES, LOW_STRIP_LINES = 5, 3  # the fewer on a terminal of up to LOW_LINES
 LOW_LINES = 30
 AROUND_BODY = ("header", "strip", "footer")
+HEAD_LINES = 2
 
 
 def bindings(scope: str) -> list[BindingType]:
@@ -108,7 +109,7 @@ class ColossusScreen(Screen[None]):
             header(view, app.link, self.title_text(), glyphs)
         )
         if view is not None:
-            count = STRIP_LINES if self.size.height > LOW_LINES else LOW_STRIP_LINES
+            count = self._strip_lines()
             part = self.query_one("#strip", Lines)
             part.styles.height = count
             part.set_lines(self.below(view, count))
@@ -127,6 +128,13 @@ class ColossusScreen(Screen[None]):
     def show_body(self) -> None:
         """Bring the body up to date."""
         raise NotImplementedError
+
+    def _strip_lines(self) -> int:
+        return STRIP_LINES if self.size.height > LOW_LINES else LOW_STRIP_LINES
+
+    def around(self) -> int:
+        """Return the lines that are not the body's."""
+        return HEAD_LINES + self._strip_lines() + 1
 
     def _footer(self) -> list[tuple[str, str]]:
         """Return as many keys as fit; the last, help and quit, always do."""
@@ -206,6 +214,12 @@ class ColossusScreen(Screen[None]):
         from colossus_tui.tui.screens.money import MoneyScreen
 
         self.app.push_screen(MoneyScreen())
+
+    def action_bets(self) -> None:
+        """Open the comparison of all runs."""
+        from colossus_tui.tui.screens.bets import BetsScreen
+
+        self.app.push_screen(BetsScreen())
 
     def action_back(self) -> None:
         """Go back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -17,7 +17,7 @@ from colossus_tui.tui.actions import offered
 from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views import Line
-from colossus_tui.tui.views.runs import chosen, columns_for, marked_text
+from colossus_tui.tui.views.runs import COLUMNS, Column, chosen, columns_for, marked_text
 from colossus_tui.tui.views.words import wrapped
 from colossus_tui.tui.widgets.table import Table, TableColumn
 
@@ -77,7 +77,7 @@ class OverviewScreen(ColossusScreen):
         if view is None:
             return
         table = self.query_one("#runs", Table)
-        columns = columns_for(self.size.width, view.runs)
+        columns = columns_for(self.size.width, view.runs, self.columns())
         if not self._wrong:
             table.set_empty(f"no run matches {self._filter!r}" if self._filter else EMPTY)
         table.set_rows(
@@ -90,11 +90,15 @@ class OverviewScreen(ColossusScreen):
             self._marks,
         )
 
+    def columns(self) -> Sequence[Column]:
+        """Return all columns; those that fit are shown."""
+        return COLUMNS
+
     def _runs(self) -> tuple[Run, ...]:
         return self.console.view.runs if self.console.view is not None else ()
 
     def _shown(self) -> list[Run]:
-        return chosen(self._runs(), self._match, self._order, self._backwards)
+        return chosen(self._runs(), self._match, self._order, self._backwards, self.columns())
 
     def _marked(self) -> list[str]:
         """Return the marked runs that the hub still has, in the order of the whole list."""
@@ -152,7 +156,8 @@ class OverviewScreen(ColossusScreen):
 
     def action_order(self) -> None:
         """Order by the next column, after the last by class and name again."""
-        names = ["", *(column.name for column, _ in columns_for(self.size.width, self._runs()))]
+        columns = columns_for(self.size.width, self._runs(), self.columns())
+        names = ["", *(column.name for column, _ in columns)]
         index = names.index(self._order) if self._order in names else 0
         self._order = names[(index + 1) % len(names)]
         self.show()

@@ -11,14 +11,18 @@ from textual.widget import Widget
 from colossus_tui.text import safe
 from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
-from colossus_tui.tui.screens.base import ColossusScreen, bindings
-from colossus_tui.tui.views.detail import SERIES, run_lines
+from colossus_tui.tui.screens.base import bindings
+from colossus_tui.tui.screens.zoom import ZoomScreen
+from colossus_tui.tui.views.axis import WHOLE
+from colossus_tui.tui.views.detail import run_lines
+from colossus_tui.tui.views.past import REACHES, SERIES
 from colossus_tui.tui.widgets.lines import Lines
 
 MAX_POINTS = 400
+WHOLE_LIFE_SECONDS = 10 * 365.25 * 86_400.0
 
 
-class RunScreen(ColossusScreen):
+class RunScreen(ZoomScreen):
     """Facts, plots, ranks, checkpoints, actions and events of one run."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("run")
@@ -27,6 +31,7 @@ class RunScreen(ColossusScreen):
     def __init__(self, run_id: str) -> None:
         super().__init__()
         self._run_id = run_id
+        self._reach = 0  # of REACHES
 
     def body(self) -> Iterable[Widget]:
         """One scrolled text."""
@@ -43,7 +48,31 @@ class RunScreen(ColossusScreen):
 
     def wanted(self) -> Wanted:
         """The run with its series."""
-        return Wanted(run_id=self._run_id, series=SERIES, max_points=MAX_POINTS)
+        return Wanted(
+            run_id=self._run_id,
+            series=SERIES,
+            max_points=MAX_POINTS,
+            span_seconds=REACHES[self._reach].seconds or WHOLE_LIFE_SECONDS,
+        )
+
+    def action_zoom(self, way: int) -> None:
+        """Look closer, or at more: beyond the whole the hub is asked for what was before."""
+        further = self._reach + (1 if way < 0 else -1)
+        if self.window.is_whole and 0 <= further < len(REACHES):
+            self._reach = further
+            self.console.feed.show(self.wanted())
+            self.show()
+        else:
+            super().action_zoom(way)
+
+    def action_whole(self) -> None:
+        """Look at all of it."""
+        if self._reach != len(REACHES) - 1:
+            self._reach, self.window = len(REACHES) - 1, WHOLE
+            self.console.feed.show(self.wanted())
+            self.show()
+        else:
+            super().action_whole()
 
     def run_id(self) -> str | None:
         """This run."""
@@ -68,4 +97,6 @@ class RunScreen(ColossusScreen):
             lines.set_lines([(("there is no such run any more" if gone else "...", "dim"),)])
             return
         assert app.view is not None
-        lines.set_lines(run_lines(detail, app.view.series, self.size.width - 3, app.glyphs))
+        reach, series = REACHES[self._reach], app.view.series
+        cells = self.size.width - 3
+        lines.set_lines(run_lines(detail, series, cells, app.glyphs, reach, self.window))

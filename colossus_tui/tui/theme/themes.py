@@ -16,6 +16,9 @@ from colossus_tui.tui.theme.colours import FAINT, STRICT, TEXT, readable
 OWN = "default"  # the terminal's own colour
 TRUECOLOR, FEW, NONE = 1 << 24, 16, 0
 _BOLD = frozenset({"strong", "title", "warn", "bad", "key", "head"})
+# Of curves, "curve0" and on: Okabe and Ito 2008, grey for their second blue, which would come out
+# like the first once it is read on a dark ground.
+CURVES = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#b8b8b8")
 _SAME = {"title": "accent", "key": "accent", "head": "dim", "old": "dim"}
 
 
@@ -89,6 +92,8 @@ def _theme(
         )
         for style in (*inks, *_SAME)
     }
+    for number, ink in enumerate(CURVES):
+        styles[f"curve{number}"] = Style(color=readable(ink, grounds, least))
     for level, ground in enumerate(heat):
         ink = readable(ground, (ground,), faint)
         styles[f"heat{level}"] = Style(color=ink, bgcolor=ground)
@@ -214,6 +219,12 @@ SIXTEEN = Theme(
         "key": Style(color="cyan", bold=True),
         "head": Style(bold=True),
         "old": Style(italic=True),
+        **{
+            f"curve{number}": Style(color=colour)
+            for number, colour in enumerate(
+                ("cyan", "yellow", "green", "bright_yellow", "magenta", "red", "bright_blue")
+            )
+        },
     },
     cursor=Style(reverse=True),
     halves=False,
@@ -224,6 +235,7 @@ MONO = Theme(
     NONE,
     {
         **dict.fromkeys(("plain", "dim", "faint", "accent", "good", "old"), Style()),
+        **dict.fromkeys((f"curve{number}" for number in range(len(CURVES))), Style()),
         **dict.fromkeys(("strong", "title", "warn", "key", "head"), Style(bold=True)),
         "bad": Style(bold=True, reverse=True),
     },

@@ -14,45 +14,48 @@ from colossus_tui.model import (
     RunDetail,
     RunState,
     Series,
+    bet_of,
 )
 from colossus_tui.text import (
     age,
     bytes_,
     clock,
-    compact,
     cores,
     duration,
     fit,
     hours,
     measured,
     money,
-    now_ns,
     number,
     ratio,
     safe,
     safe_lines,
     significant,
     watts,
-    width,
 )
 from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
 from colossus_tui.tui.views import Line, Span
-from colossus_tui.tui.views.plot import plot
+from colossus_tui.tui.views.axis import WHOLE, Window
+from colossus_tui.tui.views.bets import eta_text, plan_text
+from colossus_tui.tui.views.past import REACHES, Reach, past_plots
 from colossus_tui.tui.views.words import labelled
 
-SERIES = ("loss", "tokens_per_second")
-PLOT_LINES = 9
 SLOW_RATIO = 0.7  # of the others' speed, under which a rank is a straggler
 SPREAD_LABELS = {"step_seconds": "step time", "cpu": "CPU", "resident": "memory"}
 _RANK_STATES = {"T": "stopped", "t": "traced", "D": "waits for disk"}
 
 
 def run_lines(
-    detail: RunDetail, series: Sequence[Series], cells: int, glyphs: Glyphs
+    detail: RunDetail,
+    series: Sequence[Series],
+    cells: int,
+    glyphs: Glyphs,
+    reach: Reach = REACHES[0],
+    window: Window = WHOLE,
 ) -> list[Line]:
     """Return the run screen's lines for this width."""
     lines = [*_facts(detail, cells, glyphs), ()]
-    lines += _plots(series, cells, glyphs)
+    lines += past_plots(series, reach, window, cells, glyphs)
     for title, part in (
         ("RANKS", _ranks(detail, glyphs)),
         ("MIN / MEDIAN / MAX", _spreads(detail)),
@@ -95,12 +98,12 @@ def _facts(detail: RunDetail, cells: int, glyphs: Glyphs) -> list[Line]:
         (f"   {safe(run.label, 16)}" if run.label else "", "dim"),
     )
     target = f" of {number(run.target_steps)}" if run.target_steps else ""
-    eta = (
-        f", done in {duration(max(0, run.eta_unix_ns - now_ns()) / 1e9)}" if run.eta_unix_ns else ""
-    )
+    bet = bet_of(run)
+    eta = f", done in {eta_text(bet)}" if run.eta_unix_ns else ""
+    plan = f", {plan_text(bet)}" if bet.late_seconds is not None else ""
     badput = ", ".join(f"{part.cause} {duration(part.seconds)}" for part in run.badput)
     pairs = [
-        ("step", f"{number(run.step)}{target}{eta}"),
+        ("step", f"{number(run.step)}{target}{eta}{plan}"),
         (
             "step time",
             f"{duration(run.step_seconds_p50)} p50, {duration(run.step_seconds_p99)} p99",
@@ -198,40 +201,6 @@ def _waits(run: Run, cells: int) -> list[Line]:
 def _pair(pair: tuple[str, str], cells: int) -> tuple[Span, Span]:
     name, value = pair
     return (fit(name, 14), "dim"), (fit(value, cells - 14) + " ", "plain")
-
-
-def _plots(series: Sequence[Series], cells: int, glyphs: Glyphs) -> list[Line]:
-    by_name = {one.name: one for one in series}
-    loss, rate = by_name.get("loss"), by_name.get("tokens_per_second")
-    side = cells >= 100
-    room = cells // 2 - 1 if side else cells
-    first = plot(
-        "LOSS BY STEP",
-        list(zip(loss.steps, loss.values, strict=True)) if loss else [],
-        room,
-        PLOT_LINES,
-        glyphs,
-        significant,
-        lambda step: f"step {step:,.0f}",
-    )
-    second = plot(
-        "TOKENS/S",
-        list(zip(rate.times_unix_ns, rate.values, strict=True)) if rate else [],
-        room,
-        PLOT_LINES,
-        glyphs,
-        compact,
-        lambda time: clock(int(time)),
-    )
-    if not side:
-        return [*first, *second]
-    pad = [_padded(line, room) for line in first]
-    return [(*left, ("  ", "plain"), *right) for left, right in zip(pad, second, strict=True)]
-
-
-def _padded(line: Line, cells: int) -> Line:
-    used = sum(width(text) for text, _ in line)
-    return (*line, (" " * max(cells - used, 0), "plain"))
 
 
 def _ranks(detail: RunDetail, glyphs: Glyphs) -> list[Line]:
