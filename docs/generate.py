@@ -37,6 +37,11 @@ PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
         ("runs", list[model.Run], "all runs, each with what it costs"),
         ("idle", model.IdleView, "GPUs that cost and do no work"),
     ),
+    "incidents": (
+        ("incidents", list[model.Incident], "those that count the most first, without members"),
+    ),
+    "incidents ID, ack, silence": (("incident", model.Incident, "the incident in full"),),
+    "timeline": (("timeline", model.Timeline, "what happened, and a plot"),),
     "nodes": (("nodes", list[model.Node], "all nodes"),),
     "gpus": (("gpus", list[model.Gpu], "the GPUs asked for"),),
     "gpus --where, --order or --limit": (

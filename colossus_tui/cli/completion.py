@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from colossus_tui.client import Client
 
 HIDDEN = "__complete"  # `colossus __complete runs nodes` prints names, one a line
-KINDS = {"RUN": "runs", "NODE": "nodes", "ACTION": "actions"}  # by what stands in the usage
+KINDS = {
+    "RUN": "runs",
+    "NODE": "nodes",
+    "ACTION": "actions",
+    "ID": "incidents",
+}  # by what stands in the usage
 ACTION_COUNT = 50
 _HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # bash expands what it completes
 
@@ -38,6 +43,8 @@ def _names(client: Client, kind: str) -> list[str]:
         return [run.run_id for run in client.runs()]
     if kind == "nodes":
         return [node.node_name for node in client.nodes()]
+    if kind == "incidents":
+        return [str(one.incident_id) for one in client.incidents() if not one.is_closed]
     return [action.action_id for action in client.actions(limit=ACTION_COUNT)]
 
 

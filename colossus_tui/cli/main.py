@@ -25,6 +25,8 @@ ACTS = {
     "cancel": ("action", "cancel"),
     "approve": ("action", "approve"),
     "record": ("record", "record"),
+    "ack": ("incidents", "acknowledge"),
+    "silence": ("incidents", "silence"),
 }
 LOOKS = ("status", "runs", "nodes", "gpus", "find", "places", "power", "events", "actions")
 
@@ -74,7 +76,12 @@ def _dispatch(words: list[str]) -> int:
 
 def _with_errors(arguments: argparse.Namespace) -> int:
     """Run a command that needs a hub; its problems become one line and an exit code."""
-    from colossus_tui.client import ColossusError, InvalidRequestError, RefusedError
+    from colossus_tui.client import (
+        ColossusError,
+        InvalidRequestError,
+        NotPermittedError,
+        RefusedError,
+    )
     from colossus_tui.embedded import EmbeddedError
     from colossus_tui.paths import PathError
 
@@ -83,6 +90,9 @@ def _with_errors(arguments: argparse.Namespace) -> int:
     except RefusedError as error:
         note(f"colossus: {safe(str(error))}")
         return exit_codes.of_action(error.action)
+    except NotPermittedError as error:
+        note(f"colossus: {safe(str(error))}")
+        return exit_codes.POLICY
     except InvalidRequestError as error:
         note(f"colossus: {safe(str(error))}")
         return exit_codes.USAGE
@@ -103,11 +113,12 @@ def _with_hub(arguments: argparse.Namespace) -> int:
             module, function = ACTS[arguments.command]
             command = getattr(importlib.import_module(f"colossus_tui.cli.{module}"), function)
             return int(command(client, arguments))
-        from colossus_tui.cli import bets, look, money
+        from colossus_tui.cli import bets, incidents, look, money
 
         commands = {name: getattr(look, name) for name in LOOKS}
         commands |= {"show": look.show_one, "money": money.costs}
         commands |= {"bets": bets.bets, "whatif": bets.whatif}
+        commands |= {"incidents": incidents.incidents, "timeline": incidents.timeline}
         if arguments.command is None:
             arguments.json = arguments.watch = False
         return look.look(client, arguments, commands[arguments.command or "status"])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from colossus_tui import __version__
+from colossus_tui.cli import values
 from colossus_tui.cli.exit_codes import EXPLAINED
 from colossus_tui.cli.filters import METRICS, GpuFilter
 from colossus_tui.model import PriorityClass
@@ -140,6 +141,16 @@ def _looking(commands: _Commands) -> None:
             ("whatif --from 1t-b --to 10t --nodes 36", "whatif --from P4 --to 10t --json"),
         ),
         ("money", "what runs and idle GPUs cost", ("money", "money --json")),
+        (
+            "incidents",
+            "what is wrong now, grouped by its cause, and what to do next",
+            ("incidents", "incidents 17", "incidents --all --json"),
+        ),
+        (
+            "timeline",
+            "events, actions and incidents on one clock",
+            ("timeline", "timeline --run 10t --last 2h"),
+        ),
         ("nodes", "all nodes", ("nodes", "nodes --watch")),
         (
             "gpus",
@@ -206,7 +217,20 @@ def _look_options(parser: argparse.ArgumentParser, name: str) -> None:
         )
     if name == "actions":
         parser.add_argument("--open", action="store_true", help="only those that go on")
-    if name in ("gpus", "events", "actions"):
+    if name == "incidents":
+        parser.add_argument(
+            "incident", nargs="?", type=_count, metavar="ID", help="this one in full"
+        )
+        parser.add_argument("--all", action="store_true", help="also those that are closed")
+    if name == "timeline":
+        parser.add_argument(
+            "--last",
+            type=values.past,
+            default=900.0,
+            metavar="TIME",
+            help="such as 15m, the default",
+        )
+    if name in ("gpus", "events", "actions", "timeline"):
         parser.add_argument("--run", metavar="RUN", help="only of this run")
     if name in ("gpus", "events"):
         parser.add_argument("--node", metavar="NODE", help="only of this node")
@@ -240,6 +264,7 @@ def _acting(commands: _Commands) -> None:
     _verbs(commands)
     _on_nodes(commands)
     _on_actions(commands)
+    _on_incidents(commands)
     _starting(commands)
 
 
@@ -319,6 +344,28 @@ def _on_nodes(commands: _Commands) -> None:
         parser = _command(commands, name, summary, *examples)
         parser.add_argument("node", metavar="NODE")
         _action_options(parser)
+
+
+def _on_incidents(commands: _Commands) -> None:
+    ack = _command(commands, "ack", "say that you look after an incident", "ack 17")
+    silence = _command(
+        commands,
+        "silence",
+        "let an incident count nowhere for a time, also when it comes back",
+        "silence 17 --for 1h",
+        "silence 17 --for 0",
+    )
+    for parser in (ack, silence):
+        parser.add_argument("incident", type=_count, metavar="ID", help="as incidents shows it")
+        parser.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
+    silence.add_argument(
+        "--for",
+        dest="seconds",
+        type=values.span,
+        default=3_600.0,
+        metavar="TIME",
+        help="such as 30m or 2d; default 1h; 0 ends a silence",
+    )
 
 
 def _on_actions(commands: _Commands) -> None:
