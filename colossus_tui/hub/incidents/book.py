@@ -165,7 +165,9 @@ class Book:
         if finding.kind not in LASTING:
             return False
         return any(
-            entry.key == finding.key and finding.since * 1e9 <= entry.incident.closed_time_unix_ns
+            entry.key == finding.key
+            and entry.incident.acknowledged_by
+            and finding.since * 1e9 <= entry.incident.acknowledged_time_unix_ns
             for entry in self._closed.values()
         )
 
@@ -205,6 +207,10 @@ class Book:
         del self._closed[entry.incident_id]
         self._live[entry.key] = entry
         entry.incident = replace(entry.incident, closed_time_unix_ns=0)
+        if entry.key[0] in LASTING:  # that somebody knew of the last one says nothing of this
+            entry.incident = replace(
+                entry.incident, acknowledged_by="", acknowledged_time_unix_ns=0
+            )
         self._come_back(entry, now)
         return entry
 
