@@ -206,7 +206,7 @@ class Book:
     def _reopen(self, entry: _Entry, now: float) -> _Entry:
         del self._closed[entry.incident_id]
         self._live[entry.key] = entry
-        entry.incident = replace(entry.incident, closed_time_unix_ns=0)
+        entry.incident = replace(entry.incident, closed_time_unix_ns=0, peak_member_count=0)
         if entry.key[0] in LASTING:  # that somebody knew of the last one says nothing of this
             entry.incident = replace(
                 entry.incident, acknowledged_by="", acknowledged_time_unix_ns=0
