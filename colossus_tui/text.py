@@ -143,7 +143,7 @@ def is_currency(unit: str) -> bool:
 
 
 def _amount(size: float, digits: int) -> str:
-    if size < 9_999.5:
+    if size < (9_999.5 if digits > 3 else 999.5):
         cents = 2 if digits > 3 else max(digits - len(str(round(size))), 0)
         places = 0 if size >= 999.995 else min(cents, 2) if size >= 0.095 or not size else 4
         return f"{size:,.{places}f}"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from colossus_tui.model import (
     Freshness,
     Job,
+    Money,
     PriorityClass,
     Run,
     RunState,
@@ -46,6 +47,7 @@ RUN = Run(
     priority_class=PriorityClass.P3,
     state=RunState.RUNNING,
     gpu_count=64,
+    money=Money("$", 134.4),
     node_names=("n1", "n2"),
     job=Job(user="ada", queue="gpu"),
 )
@@ -68,6 +70,7 @@ RUN = Run(
         ("10t", False),
         ("loss<3", False),  # not available is never small
         ("loss>=0", False),
+        ("cost>100 cost<=150", True),
     ],
 )
 def test_an_expression_chooses_by_all_its_terms(text: str, expected: bool) -> None:

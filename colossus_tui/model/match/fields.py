@@ -88,6 +88,7 @@ RUN_FIELDS: Mapping[str, Field] = _table(
         NumberField("ranks", "ranks it has"),
         NumberField("step", "last step"),
         NumberField("loss", "last loss"),
+        NumberField("cost", "what it costs an hour, in the hub's currency"),
         NumberField("risk", "work at risk, hours"),
         NumberField("mfu", "share of its GPUs' peak", _RATIO, is_ratio=True),
         NumberField("alerts", "alerts on it"),

@@ -27,6 +27,7 @@ _NUMBERS: dict[str, Callable[[Run], float | None]] = {
     "ranks": lambda run: run.rank_count,
     "step": lambda run: run.step,
     "loss": lambda run: run.loss,
+    "cost": lambda run: run.money.per_hour,
     "risk": lambda run: run.work_at_risk_hours,
     "mfu": lambda run: run.mfu_ratio,
     "alerts": lambda run: len(run.alerts),
