@@ -171,7 +171,7 @@ def test_the_card_of_a_move_fits_and_says_that_it_is_a_model(cells: int) -> None
     assert "10>410" in shown
     assert "modelled" in shown
     assert "colossus pause" in shown
-    assert "$2,400>$98.4k" in shown
+    assert "$2.40k>$98.4k" in shown
 
 
 def test_an_emptied_run_stops() -> None:
