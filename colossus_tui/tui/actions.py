@@ -18,7 +18,8 @@ class Command:
         label: Word in the footer.
         help: Sentence in help and palette.
         scope: Screens that offer it: "all", "overview", "run", "nodes", "node", "actions",
-            "action", "card", "map", "found", "money", "incidents", "incident", "timeline", "bets";
+            "action", "card", "map", "found", "money", "incidents", "incident", "timeline", "bets",
+            "power";
             "replay" where a recording is shown.
         verb: Verb of an action on what is under the cursor, if it is one.
     """
@@ -56,7 +57,7 @@ COMMANDS = (
         "Open it in full; on the map one level deeper",
         (
             *("overview", "money", "bets", "nodes", "actions", "card", "map", "found"),
-            *("incidents", "timeline"),
+            *("incidents", "timeline", "power"),
         ),
     ),
     Command("acknowledge", "k", "k", "ack", "Say that you look after the incident", INCIDENTS),
@@ -139,7 +140,7 @@ COMMANDS = (
         "i",
         "incidents",
         "What is wrong now, grouped by its cause",
-        ("overview", "run", "money", "nodes", "node", "actions", "map", "timeline"),
+        ("overview", "run", "money", "nodes", "node", "actions", "map", "timeline", "power"),
     ),
     Command(
         "timeline",
@@ -149,9 +150,31 @@ COMMANDS = (
         "What happened, on one clock: of the run, else of the site",
         ("overview", "run", *INCIDENTS),
     ),
-    Command("nodes", "n", "n", "nodes", "All nodes", RUNS),
-    Command("map", "m", "m", "map", "Map of the site; of a run, where it is", (*RUNS, "nodes")),
-    Command("actions", "a", "a", "actions", "Actions: of the run, else of all", (*RUNS, *NODES)),
+    Command("nodes", "n", "n", "nodes", "All nodes", (*RUNS, "power")),
+    Command(
+        "map",
+        "m",
+        "m",
+        "map",
+        "Map of the site; of a run or a hall, where it is",
+        (*RUNS, "nodes", "power"),
+    ),
+    Command(
+        "power",
+        "w",
+        "w",
+        "power",
+        "What site, feeds, halls and racks draw against their limits",
+        (*RUNS, *NODES, "map", "money"),
+    ),
+    Command(
+        "actions",
+        "a",
+        "a",
+        "actions",
+        "Actions: of the run, else of all",
+        (*RUNS, *NODES, "power"),
+    ),
     Command(
         "bets",
         "b",
@@ -175,7 +198,8 @@ COMMANDS = (
         "esc",
         "back",
         "Back to the screen before",
-        ("run", *NODES, "timeline", "actions", "action", "help", "map", "found", "money", "bets"),
+        ("run", *NODES, "timeline", "actions", "action", "help", "map", "found")
+        + ("money", "bets", "power"),
     ),
     Command(
         "filter",

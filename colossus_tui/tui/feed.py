@@ -66,6 +66,8 @@ class Wanted:
     incidents: bool = False
     incident_id: int = 0  # in full
     timeline: TimelineWanted | None = None
+    power: bool = False
+    power_hall: str = ""  # whose racks are opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +252,8 @@ class Feed:
                 span=wanted.span_seconds,
                 idle=wanted.idle,
                 incidents=wanted.incidents,
+                power=wanted.power,
+                power_hall=wanted.power_hall,
             ):
                 self._post(LinkChanged(True))
                 self._post(ViewReceived(view))

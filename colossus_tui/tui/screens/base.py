@@ -221,6 +221,12 @@ class ColossusScreen(Screen[None]):
 
         self.app.push_screen(BetsScreen())
 
+    def action_power(self) -> None:
+        """Open the site's power."""
+        from colossus_tui.tui.screens.power import PowerScreen
+
+        self.app.push_screen(PowerScreen())
+
     def action_back(self) -> None:
         """Go back."""
         self.app.pop_screen()
