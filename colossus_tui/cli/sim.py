@@ -27,7 +27,7 @@ def sim(arguments: argparse.Namespace) -> int:
         note(f"colossus sim: {error}")
         return command.USAGE_ERROR
     if arguments.limits:
-        show(command.limits(plan).rstrip())
+        show(command.limits(plan, arguments.mqtt).rstrip())
         return 0
     hub = arguments.hub or os.environ.get("COLOSSUS_HUB")
     if hub:
@@ -40,7 +40,7 @@ def sim(arguments: argparse.Namespace) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _leave)
     try:
-        settings = _settings(command.limits(plan))
+        settings = _settings(command.limits(plan, arguments.mqtt))
         agents = "sim", ("colossus_tui.sim", *command.words(arguments))
         with Embedded(SITE_NAME, settings, agents) as embedded:
             return _shown(embedded, arguments)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from colossus_tui.sim.relay import SimulatedRelay
-from colossus_tui.sim.simulation import Simulation
+from colossus_tui.sim.simulation import Simulation, Tick
 
 LOG = logging.getLogger(__name__)
 RELAY_NODES = 1_024
@@ -21,6 +21,7 @@ class Carrier:
     Args:
         rate: Frames a second of each node.
         clock: Unix nanoseconds.
+        on_tick: Called with each tick.
     """
 
     def __init__(
@@ -31,10 +32,12 @@ class Carrier:
         rate: float = 1.0,
         relay_nodes: int = RELAY_NODES,
         clock: Callable[[], int] = time.time_ns,
+        on_tick: Callable[[Tick], object] = lambda _: None,
     ) -> None:
         self._simulation = simulation
         self._period = 1.0 / rate
         self._clock = clock
+        self._on_tick = on_tick
         count = simulation.plan.node_count
         self.relays = [
             SimulatedRelay(
@@ -77,6 +80,7 @@ class Carrier:
             await asyncio.sleep(self._period - now % self._period)
             began = time.monotonic()
             tick = self._simulation.tick(self._clock())
+            self._on_tick(tick)
             for index, relay in enumerate(self.relays):
                 relay.tick(tick, self._clock)
                 if index % 8 == 7:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import importlib.util
 import logging
 import signal
 import sys
@@ -17,6 +18,7 @@ from colossus_tui.hub.config import ConfigError, parse_parents
 
 if TYPE_CHECKING:
     from colossus_tui.sim.carrier import Carrier
+    from colossus_tui.sim.facility import Building
     from colossus_tui.sim.plan import SitePlan
     from colossus_tui.sim.scenario import Scenario
 
@@ -56,7 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-failures", action="store_true", help="nodes fail by the scenario only, not by chance"
     )
     parser.add_argument(
-        "--limits", action="store_true", help="print the site's limits and prices as settings"
+        "--limits",
+        action="store_true",
+        help="print the site's limits, prices and feeds as settings of a hub",
+    )
+    parser.add_argument(
+        "--mqtt",
+        type=_broker,
+        metavar="HOST:PORT",
+        help="tell a broker what a modelled building's meters and cooling loops measure",
     )
 
 
@@ -70,6 +80,15 @@ def _gpus(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 16:
         raise argparse.ArgumentTypeError(f"{text!r}: 1 to 16")
     return int(text)
+
+
+def _broker(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!r}: HOST:PORT")
+    if importlib.util.find_spec("aiomqtt") is None:
+        raise argparse.ArgumentTypeError("needs a library: pip install 'colossus-tui[mqtt]'")
+    return host, int(port)
 
 
 def _seed(text: str) -> int:
@@ -96,6 +115,9 @@ def words(arguments: argparse.Namespace) -> list[str]:
     ]
     if arguments.scenario:
         found.append(f"--scenario={Path(arguments.scenario).absolute()}")
+    if arguments.mqtt:
+        host, port = arguments.mqtt
+        found.append(f"--mqtt={host}:{port}")
     return [*found, *(["--no-failures"] if arguments.no_failures else [])]
 
 
@@ -112,18 +134,22 @@ def planned(arguments: argparse.Namespace) -> tuple[SitePlan, Scenario | None]:
     return plan, parse(Path(arguments.scenario), plan) if arguments.scenario else None
 
 
-def limits(plan: SitePlan) -> str:
-    """Return the halls' named limits, and prices, as settings of a hub."""
+def limits(plan: SitePlan, broker: tuple[str, int] | None = None) -> str:
+    """Return limits, prices, feeds, cooling loops and the broker as settings of a hub."""
+    from colossus_tui.sim.facility import settings
+
     tables = [
         f'[[limits]]\nname = "{limit.name}"\nhall = "{plan.hall_names[limit.halls[0]]}"\n'
         f"megawatts = {limit.megawatts:.6f}\n"
         for limit in plan.limits[: len(plan.hall_names)]  # those of feeds come after
     ]
-    return "\n".join([*tables, PRICES.lstrip()])
+    building = settings(plan, f"{broker[0]}:{broker[1]}" if broker else "")
+    return "\n".join([*tables, PRICES.lstrip(), building])
 
 
 async def _carry(arguments: argparse.Namespace, addresses: tuple[str, ...]) -> None:
     from colossus_tui.sim.carrier import Carrier
+    from colossus_tui.sim.facility import Building
     from colossus_tui.sim.simulation import Simulation
 
     plan, scenario = planned(arguments)
@@ -134,7 +160,14 @@ async def _carry(arguments: argparse.Namespace, addresses: tuple[str, ...]) -> N
         start_unix_ns=time.time_ns(),
         failures=not arguments.no_failures,
     )
-    carrier = Carrier(simulation, addresses, rate=arguments.rate, relay_nodes=arguments.relay_nodes)
+    building = Building(plan)
+    carrier = Carrier(
+        simulation,
+        addresses,
+        rate=arguments.rate,
+        relay_nodes=arguments.relay_nodes,
+        on_tick=building.advance,
+    )
     loop, ending = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
@@ -145,11 +178,18 @@ async def _carry(arguments: argparse.Namespace, addresses: tuple[str, ...]) -> N
     async with asyncio.TaskGroup() as tasks:
         carrying = tasks.create_task(carrier.run())
         telling = tasks.create_task(_tell(carrier, plan))
+        publishing = tasks.create_task(_publish(building, arguments.mqtt))
         await ending.wait()
         await carrier.end()
         telling.cancel()
+        publishing.cancel()
         carrying.cancel()
     _say(carrier, plan, "ended")
+
+
+async def _publish(building: Building, broker: tuple[str, int] | None) -> None:
+    if broker is not None:
+        await building.publish(*broker)
 
 
 async def _tell(carrier: Carrier, plan: SitePlan) -> None:

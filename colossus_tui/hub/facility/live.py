@@ -56,6 +56,11 @@ class Facility:
                 from colossus_tui.hub.facility.mqtt import Broker  # its library is an extra
 
                 tasks.create_task(_ever(Broker(config, values, self._broker).run))
+            if config.redfish:
+                from colossus_tui.hub.facility.redfish import Poller
+
+                devices = self._devices
+                tasks.create_task(_ever(lambda: Poller(config.redfish, devices, values).run()))
 
     def tick(self) -> None:
         """Keep what is so now, and look for what is wrong; about once a second."""

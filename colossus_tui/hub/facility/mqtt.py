@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -133,7 +133,7 @@ def _said(error: Exception) -> str:
 @contextlib.asynccontextmanager
 async def publisher(
     host: str, port: int
-) -> AsyncIterator[Callable[[Sequence[tuple[str, str]]], object]]:
+) -> AsyncIterator[Callable[[Sequence[tuple[str, str]]], Awaitable[None]]]:
     """Yield a coroutine function that publishes topics with payloads, for as long as this is open.
 
     Raises:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from colossus_tui.model import CoolingLoop, Measured, PlaceKind, PowerPlace, PowerView, Quality
+from colossus_tui.model import (
+    CoolingLoop,
+    Measured,
+    PlaceKind,
+    PowerPlace,
+    PowerView,
+    Quality,
+    Severity,
+)
 from colossus_tui.model.power import FULL_RATIO, METER, NEAR_RATIO
 from colossus_tui.text import (
     NOT_AVAILABLE,
@@ -23,14 +31,13 @@ from colossus_tui.text import (
     watts,
     width,
 )
-from colossus_tui.tui.theme import Glyphs
+from colossus_tui.tui.theme import SEVERITY_STYLES, Glyphs
 from colossus_tui.tui.views import GAP, LEFT, Line, Span
 from colossus_tui.tui.views.words import wrapped
 
 OLD_SECONDS = 5.0
 MOST_NAME_CELLS = 24  # of a place, its indent included
 DETAIL_LINES = 3
-ALARM_STYLES = {"": "plain", "warning": "warn", "critical": "bad"}
 _QUALITY_STYLES = {
     Quality.GOOD: "plain",
     Quality.UNCERTAIN: "warn",
@@ -67,10 +74,12 @@ def name_of(place: PowerPlace) -> str:
     return name if place.kind is PlaceKind.RACK else f"{place.kind} {name}"
 
 
-def alarm_of(place: PowerPlace) -> str:
-    """Return "warning" or "critical" where a limit is nearly used or passed; else ""."""
+def alarm_of(place: PowerPlace) -> Severity | None:
+    """Return how urgent it is where a limit is nearly used or passed; else None."""
     share = round(place.used_ratio or 0.0, 3)  # as it is shown
-    return "critical" if share >= FULL_RATIO else "warning" if share >= NEAR_RATIO else ""
+    if share < NEAR_RATIO:
+        return None
+    return Severity.CRITICAL if share >= FULL_RATIO else Severity.WARNING
 
 
 def _figure(place: PowerPlace, text: str) -> Span:
@@ -88,7 +97,7 @@ def _basis(place: PowerPlace, cells: int, glyphs: Glyphs) -> Span:
     """Return what it is measured by; a sign where that is not the meter that there is."""
     basis = safe(place.basis, 24)
     if place.detail:
-        shown = f"{glyphs.severities['warning']} {basis or NOT_AVAILABLE}"
+        shown = f"{glyphs.severities[Severity.WARNING]} {basis or NOT_AVAILABLE}"
         return fit(shown, cells).rstrip(), "warn"
     if basis == f"{METER} (modelled)":
         basis = "modelled"
@@ -99,14 +108,14 @@ def _headroom(place: PowerPlace, cells: int, glyphs: Glyphs) -> Span:
     del cells, glyphs
     text = watts(place.headroom_watts)
     alarm = alarm_of(place)
-    return (text, ALARM_STYLES[alarm]) if alarm else _figure(place, text)
+    return (text, SEVERITY_STYLES[alarm]) if alarm else _figure(place, text)
 
 
 def _used(place: PowerPlace, cells: int, glyphs: Glyphs) -> Span:
     del cells
     text, alarm = ratio(place.used_ratio, 1), alarm_of(place)
     if alarm:
-        return f"{glyphs.severities[alarm]} {text}", ALARM_STYLES[alarm]
+        return f"{glyphs.severities[alarm]} {text}", SEVERITY_STYLES[alarm]
     return _figure(place, text)
 
 
@@ -117,7 +126,8 @@ def _bar(place: PowerPlace, cells: int, glyphs: Glyphs) -> Span:
     filled = min(round(place.used_ratio * cells), cells)
     end = "!" if place.used_ratio > 1 else ""
     bar = (glyphs.bar * (filled - len(end)) + end).ljust(cells, glyphs.missing)
-    return bar, ALARM_STYLES[alarm_of(place)] if alarm_of(place) else "accent"
+    alarm = alarm_of(place)
+    return bar, SEVERITY_STYLES[alarm] if alarm else "accent"
 
 
 def _change(seconds: int) -> Callable[[PowerPlace, int, Glyphs], Span]:
@@ -323,7 +333,7 @@ def _leak(found: Measured | None, glyphs: Glyphs) -> str:
     if found is None:
         return NOT_AVAILABLE
     word = leak(found.value)
-    return f"{glyphs.severities['critical']} {word}" if word == "LEAK" else word
+    return f"{glyphs.severities[Severity.CRITICAL]} {word}" if word == "LEAK" else word
 
 
 def _leak_style(found: Measured | None) -> str:
