@@ -198,8 +198,10 @@ COMMANDS = (
         "esc",
         "back",
         "Back to the screen before",
-        ("run", *NODES, "timeline", "actions", "action", "help", "map", "found")
-        + ("money", "bets", "power"),
+        (
+            *("run", *NODES, "timeline", "actions", "action", "help", "map", "found"),
+            *("money", "bets", "power"),
+        ),
     ),
     Command(
         "filter",

@@ -10,7 +10,7 @@ from typing import Any
 
 import grpc
 
-from colossus_protos.v1 import console_pb2, site_pb2
+from colossus_protos.v1 import console_pb2, power_pb2, site_pb2
 from colossus_tui.model.match import GPU_FIELDS, NumberField, parse_gpus
 
 SERVICE = console_pb2.DESCRIPTOR.services_by_name["Console"].full_name
@@ -53,6 +53,7 @@ class FakeSite:
         hidden_count: So many more it says that it found.
         places: What ListPlaces chooses from.
         maps: What WatchView streams, one a view; GetMap answers with the first.
+        power: What GetPower answers with.
         asked: Every request, in order.
     """
 
@@ -64,6 +65,7 @@ class FakeSite:
         self.hidden_count = 0
         self.places: list[site_pb2.Place] = []
         self.maps: list[site_pb2.SiteMap] = []
+        self.power = power_pb2.PowerView()
         self.asked: list[Any] = []
         self._server: Any = None
 
@@ -75,6 +77,7 @@ class FakeSite:
             "GetMap": (console_pb2.GetMapRequest, self._get_map),
             "FindGpus": (site_pb2.FindGpusRequest, self._find_gpus),
             "ListPlaces": (site_pb2.ListPlacesRequest, self._list_places),
+            "GetPower": (power_pb2.GetPowerRequest, self._get_power),
         }
         handlers: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(
@@ -119,6 +122,10 @@ class FakeSite:
     def _get_map(self, request: Any, _: Any) -> console_pb2.GetMapResponse:
         self.asked.append(request)
         return console_pb2.GetMapResponse(map=self.maps[0])
+
+    def _get_power(self, request: Any, _: Any) -> console_pb2.GetPowerResponse:
+        self.asked.append(request)
+        return console_pb2.GetPowerResponse(power=self.power)
 
     def _find_gpus(self, request: Any, _: Any) -> console_pb2.FindGpusResponse:
         self.asked.append(request)

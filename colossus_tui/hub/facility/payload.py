@@ -87,21 +87,25 @@ def _time(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, str):
-        try:
-            time = datetime.datetime.fromisoformat(value)
-            if time.tzinfo is None:
-                raise PayloadError("time", "a timestamp without its distance from UTC")
-            return time.timestamp()
-        except (ValueError, OverflowError) as error:
-            if isinstance(error, PayloadError):
-                raise
-            raise PayloadError("time", "a timestamp that is not RFC 3339") from None
-    if isinstance(value, bool) or not isinstance(value, int | float):
+        number = _seconds(value)
+    elif isinstance(value, bool) or not isinstance(value, int | float):
         raise PayloadError("time", f"a timestamp that is a {_kind(value)}")
-    number = _finite("time", "a timestamp", value)
+    else:
+        number = _finite("time", "a timestamp", value)
     if not 0 < number < _MILLISECONDS_BELOW:
         raise PayloadError("time", "a timestamp that is neither seconds nor milliseconds")
     return number if number < _SECONDS_BELOW else number / 1e3
+
+
+def _seconds(text: str) -> float:
+    try:
+        time = datetime.datetime.fromisoformat(text)
+        seconds = time.timestamp()
+    except (ValueError, OverflowError):
+        raise PayloadError("time", "a timestamp that is not RFC 3339") from None
+    if time.tzinfo is None:
+        raise PayloadError("time", "a timestamp without its distance from UTC")
+    return seconds
 
 
 def _quality(value: Any) -> Quality:

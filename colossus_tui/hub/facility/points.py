@@ -140,7 +140,8 @@ def subject_of(text: str) -> Subject:
     hall = ""
     if kind is SubjectKind.RACK:
         hall, _, name = name.partition("/")
-    if (kind is SubjectKind.SITE) == bool(colon) or (kind is SubjectKind.RACK) != bool(hall):
+    is_whole = bool(hall and name) if kind is SubjectKind.RACK else True
+    if (kind is SubjectKind.SITE) == bool(colon) or not is_whole:
         raise PointError(f"of: {text[:80]!r}: give site alone, and rack as rack:HALL/NAME")
     if kind is not SubjectKind.SITE and not 0 < len(name) <= NAME_LENGTH:
         raise PointError(f"of: {text[:80]!r}: a name has 1 to {NAME_LENGTH} characters")

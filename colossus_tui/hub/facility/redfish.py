@@ -11,10 +11,11 @@ import math
 import random
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from colossus_tui import __version__
 from colossus_tui.hub.facility.config import RedfishConfig, read_password
@@ -39,6 +40,7 @@ CONNECTOR = {
 }
 LEAKS = ("Warning", "Critical")  # DetectorState of a LeakDetector
 Resource = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class RedfishError(Exception):
@@ -52,11 +54,18 @@ class Connection:
         self._config = config
         self._http: http.client.HTTPConnection | None = None
         self._deadline = 0.0
+        self._in_use = threading.Lock()
         self._is_closed = False
 
-    def begin(self) -> None:
-        """Let the time of one poll begin."""
-        self._deadline = time.monotonic() + POLL_SECONDS
+    def poll(self, read: Callable[[], T]) -> T:
+        """Let the time of one poll begin, and do it."""
+        with self._in_use:
+            self._deadline = time.monotonic() + POLL_SECONDS
+            try:
+                return read()
+            finally:
+                if self._is_closed:
+                    self._drop()
 
     def get(self, path: str) -> Resource:
         """Return a resource.
@@ -67,7 +76,7 @@ class Connection:
         try:
             return self._get(path)
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
-            self.drop()
+            self._drop()
             raise RedfishError(f"{path}: {_said(error)}") from None
 
     def _get(self, path: str) -> Resource:
@@ -114,15 +123,19 @@ class Connection:
             self._http = http.client.HTTPConnection(host, url.port)
         return self._http
 
-    def drop(self) -> None:
+    def _drop(self) -> None:
         """Let go; the next question begins anew."""
         if self._http is not None:
             self._http.close()
             self._http = None
 
     def close(self) -> None:
-        """End whatever goes on, from any thread."""
+        """End whatever goes on, from any thread; nothing is asked after this."""
         self._is_closed = True
+        if self._in_use.acquire(blocking=False):
+            self._drop()
+            self._in_use.release()
+            return
         connection = self._http
         if connection is not None and connection.sock is not None:
             with contextlib.suppress(OSError):
@@ -255,8 +268,7 @@ class Poller:
         device, loop = Device(config, connection.get), asyncio.get_running_loop()
 
         def read() -> list[tuple[Quantity, float]]:
-            connection.begin()
-            return device.read()
+            return connection.poll(device.read)
 
         await asyncio.sleep(random.uniform(0, min(self._period, len(self._devices) / 10)))
         while True:

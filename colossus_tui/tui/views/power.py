@@ -95,10 +95,10 @@ def _drawn(place: PowerPlace, cells: int, glyphs: Glyphs) -> Span:
 
 def _basis(place: PowerPlace, cells: int, glyphs: Glyphs) -> Span:
     """Return what it is measured by; a sign where that is not the meter that there is."""
+    del cells
     basis = safe(place.basis, 24)
     if place.detail:
-        shown = f"{glyphs.severities[Severity.WARNING]} {basis or NOT_AVAILABLE}"
-        return fit(shown, cells).rstrip(), "warn"
+        return f"{glyphs.severities[Severity.WARNING]}{basis or NOT_AVAILABLE}", "warn"
     if basis == f"{METER} (modelled)":
         basis = "modelled"
     return basis or NOT_AVAILABLE, "dim" if basis else "faint"
@@ -176,7 +176,7 @@ PLACE = PowerColumn("PLACE", 14, 0, lambda p, c, g: (name_of(p), "strong"), righ
 COLUMNS = (
     PLACE,
     PowerColumn("DRAWN", 7, 1, _drawn),
-    PowerColumn("BY", 11, 6, _basis, right=False),
+    PowerColumn("BY", 12, 6, _basis, right=False),
     PowerColumn("LIMIT", 7, 3, lambda p, c, g: _figure(p, watts(p.limit_watts))),
     PowerColumn("HEADROOM", 8, 4, _headroom),
     PowerColumn("USED", 9, 2, _used),
@@ -196,7 +196,7 @@ def columns_for(cells: int, view: PowerView) -> list[tuple[PowerColumn, int]]:
     names = (
         width(name_of(place)) + deep for place, deep in zip(view.places, view.depths(), strict=True)
     )
-    most = MOST_NAME_CELLS + max(cells - 80, 0) // 6 - (9 if cells <= 80 else 0)
+    most = MOST_NAME_CELLS + max(cells - 80, 0) // 6 - (10 if cells <= 80 else 0)
     wide = {PLACE.head: min(max(names, default=0), most)}
     used, found = LEFT, set()
     for column in sorted(COLUMNS, key=lambda column: column.rank):
