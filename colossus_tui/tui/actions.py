@@ -37,6 +37,7 @@ INCIDENTS = ("incidents", "incident")
 RUNS = ("overview", "run", "money", "bets", *INCIDENTS)
 NODES, ACTIONS = ("nodes", "node", *INCIDENTS), ("actions", "action")
 MAP, PLOTS, REPLAY = ("map",), ("timeline", "bets", "run"), ("replay",)
+ORDERED = ("overview", "money", "bets")
 # What a map's metrics are called on the screen, by the digits that choose them.
 MAP_NAMES = {
     "power": "power",
@@ -208,8 +209,8 @@ COMMANDS = (
         "slash",
         "/",
         "filter",
-        "Filter runs (class>=P3), GPUs (run=a temp>85)",
-        ("overview", "bets", "map"),
+        "Filter by words, or as class>=P3, temp>85, state!=live",
+        ("overview", "bets", "map", "nodes", "actions"),
     ),
     Command("find", "F", "F", "find", "Find a node, a GPU, RUN:RANK, a filter", MAP),
     Command("digits", "d", "d", "digits", "Digits on a map too dense for them, or not", MAP),
@@ -236,8 +237,9 @@ COMMANDS = (
     Command("pan(-1)", "less_than_sign", "<", "before", "Show what was before", PLOTS),
     Command("pan(1)", "greater_than_sign", ">", "after", "Show what was after", PLOTS),
     Command("whole", "0", "0", "whole", "Show the whole of it again", PLOTS),
-    Command("order", "o", "o", "order", "Order by the next column", ("overview", "money", "bets")),
-    Command("reverse", "O", "O", "reverse", "Turn the order around", ("overview", "money", "bets")),
+    Command("order", "o", "o", "order", "Order by the next column", ORDERED),
+    Command("order_again", "equals_sign", "=", "sort", "Order by the values of now", ORDERED),
+    Command("reverse", "O", "O", "reverse", "Turn the order around", ORDERED),
     *(
         Command(
             f"choose({index})",
@@ -249,6 +251,9 @@ COMMANDS = (
         )
         for index, name in enumerate(MAP_NAMES.values())
     ),
+    Command("hold", "z", "z", "hold", "Let the screen stand still, or go on", ("all",)),
+    Command("save", "W", "W", "save", "Keep this screen under a name", ("all",)),
+    Command("saved", "apostrophe", "'", "saved", "Open a screen that was kept", ("all",)),
     Command("export", "E", "E", "export", "Write it as picture, JSON and CSV", ("all",)),
     Command("copy", "y", "y", "copy", "Copy the name of what is under the cursor", ("all",)),
     Command("copy_all", "Y", "Y", "copy all", "Copy the whole screen as text", ("all",)),

@@ -7,18 +7,16 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Set
 from typing import ClassVar
 
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.filter import LineFilter, Monochrome, NoColor
 from textual.screen import Screen
 
-from colossus_tui.model import Action, ActionState, Verb, View
-from colossus_tui.text import safe, show_as_of
+from colossus_tui.model import Action, ActionState, Verb
+from colossus_tui.text import show_as_of
 from colossus_tui.tui.actions import COMMANDS, key_of, offered
-from colossus_tui.tui.export.screen import export
 from colossus_tui.tui.feed import Feed
 from colossus_tui.tui.messages import (
     ActionAnswered,
@@ -36,22 +34,17 @@ from colossus_tui.tui.messages import (
     TimelineReceived,
     ViewReceived,
 )
-from colossus_tui.tui.modes import Modes, asked_modes, colours_of
+from colossus_tui.tui.modes import Modes, asked_modes
 from colossus_tui.tui.replaying import ReplayKeys
 from colossus_tui.tui.screens.actions import ActionScreen, ActionsScreen, JournalScreen
 from colossus_tui.tui.screens.base import ColossusScreen
 from colossus_tui.tui.screens.bulk import BulkCard
 from colossus_tui.tui.screens.card import Card, CardScreen
 from colossus_tui.tui.screens.overview import OverviewScreen
-from colossus_tui.tui.settings import Settings, SettingsError
-from colossus_tui.tui.theme import ASCII, THEMES, UNICODE
-from colossus_tui.tui.theme.textual import textual_theme
 from colossus_tui.tui.views.bulk import bulk_end
 from colossus_tui.tui.views.site import Link
 
 TICK_SECONDS = 1.0
-COPY_LIMIT = 74_000  # bytes of a text: what xterm takes at most, in base64 100,000
-TAKES_COLOUR = (Monochrome, NoColor)
 STUCK_SECONDS = 5.0  # longer than an exit takes whose terminal still reads
 
 
@@ -78,22 +71,10 @@ class ColossusApp(ReplayKeys):
         modes: Modes | None = None,
         end_after_seconds: float | None = None,
     ) -> None:
-        super().__init__()
-        asked = modes or Modes()
-        self._settings = Settings()
-        self.glyphs = ASCII if asked.ascii_only else UNICODE
-        self._colours = colours_of(self.console.color_system)
-        chosen, self._unsaid = asked.theme(self._colours, self._settings)
-        self.theme_now = THEMES[chosen]
-        for theme in THEMES.values():
-            self.register_theme(textual_theme(theme))
-        self.theme = chosen
-        self.view: View | None = None
-        self.journal: tuple[Action, ...] | None = None  # None until it was read
+        super().__init__(modes or Modes())
         self.link = Link(since=time.monotonic())
         self.feed = Feed(address, self.post_message)
         self._end_after = end_after_seconds
-        self.animation_level = "none"
         self.last_resort: threading.Timer | None = None
 
     async def on_mount(self) -> None:
@@ -113,16 +94,17 @@ class ColossusApp(ReplayKeys):
             signal.signal(number, leave)
         self.feed.start()
         await self.push_screen(OverviewScreen())
-        if self._unsaid:
-            self._tell("theme", self._unsaid, good=False)
+        if self.unsaid:
+            self.tell("theme", self.unsaid, good=False)
         self.set_interval(TICK_SECONDS, self._tick)
         if self._end_after is not None:
             self.set_timer(self._end_after, self.action_quit)
 
     def _tick(self) -> None:
         """Let ages grow while the hub says nothing."""
+        self.let_ages_grow()
         if not self.link.linked:
-            self._show()
+            self.show_all()
 
     async def action_quit(self) -> None:
         """Leave."""
@@ -136,9 +118,7 @@ class ColossusApp(ReplayKeys):
 
     def on_view_received(self, message: ViewReceived) -> None:
         """Show the newest state."""
-        self.view, playback = message.view, message.view.playback
-        show_as_of(playback.position_time_unix_ns if playback is not None else None)
-        self._show()
+        self.take(view=message.view)
 
     def on_link_changed(self, message: LinkChanged) -> None:
         """Note whether what is shown is still so."""
@@ -146,16 +126,15 @@ class ColossusApp(ReplayKeys):
             since = time.monotonic() if message.linked or self.link.linked else self.link.since
             self.link = Link(message.linked, message.detail, since)
             if not message.linked:
-                self._show()
+                self.show_all()
 
     def on_noted(self, message: Noted) -> None:
         """Say it."""
-        self._tell(message.title, message.text, good=message.good)
+        self.tell(message.title, message.text, good=message.good)
 
     def on_journal_received(self, message: JournalReceived) -> None:
         """Show the newest list of actions."""
-        self.journal = message.actions
-        self._show()
+        self.take(journal=message.actions)
 
     def on_preflight_received(self, message: PreflightReceived) -> None:
         """Hand a preflight to its card."""
@@ -174,7 +153,7 @@ class ColossusApp(ReplayKeys):
             return
         if action.state.is_end:
             title = f"{action.verb} {action.subject}: {action.state}"
-            self._tell(title, action.detail, good=action.state is ActionState.OBSERVED)
+            self.tell(title, action.detail, good=action.state is ActionState.OBSERVED)
 
     def on_bulk_changed(self, message: BulkChanged) -> None:
         """Hand the actions of a bulk to their card; without a card, tell their end."""
@@ -182,7 +161,7 @@ class ColossusApp(ReplayKeys):
             self.screen.bulk_changed(message.actions)
         elif message.actions and all(action.state.is_end for action in message.actions):
             text, good = bulk_end(message.actions[0].verb, message.actions)
-            self._tell(text, f"each one: {key_of('actions')}", good=good)
+            self.tell(text, f"each one: {key_of('actions')}", good=good)
 
     def on_found_received(self, message: FoundReceived) -> None:
         """Hand what was found to the map that looked for it."""
@@ -196,7 +175,7 @@ class ColossusApp(ReplayKeys):
         if isinstance(self.screen, CardScreen | BulkCard):
             self.screen.failed(message.verb, message.subject, message.detail)
         else:
-            self._tell(f"{message.verb} {message.subject}", message.detail, good=False)
+            self.tell(f"{message.verb} {message.subject}", message.detail, good=False)
 
     def on_action_answered(self, message: ActionAnswered) -> None:
         """Show what the hub said to a cancel or an approval, where the action is shown."""
@@ -206,7 +185,7 @@ class ColossusApp(ReplayKeys):
             if shows and screen.answered(message.action_id, text):
                 return
         if message.detail:
-            self._tell(message.word, message.detail, good=False)
+            self.tell(message.word, message.detail, good=False)
 
     def on_incident_received(self, message: IncidentReceived) -> None:
         """Hand an incident to the screen that shows it."""
@@ -226,7 +205,7 @@ class ColossusApp(ReplayKeys):
                 screen.answered(message.incident_id, text)
                 return
         if message.detail:
-            self._tell(message.word, message.detail, good=False)
+            self.tell(message.word, message.detail, good=False)
 
     def on_timeline_received(self, message: TimelineReceived) -> None:
         """Hand a span of time to the screen that asked for it."""
@@ -236,15 +215,10 @@ class ColossusApp(ReplayKeys):
         if isinstance(self.screen, IncidentScreen | TimelineScreen):
             self.screen.timeline_received(message.timeline, message.detail)
 
-    def _tell(self, title: str, text: str, good: bool) -> None:
-        self.notify(
-            safe(text),
-            title=safe(title, 200),
-            severity="information" if good else "warning",
-            markup=False,
-        )
-
-    def _show(self) -> None:
+    def show_all(self) -> None:
+        """Bring what is in sight up to date."""
+        playback = self.view.playback if self.view is not None else None
+        show_as_of(playback.position_time_unix_ns if playback is not None else None)
         with self.batch_update():
             for screen in self.screen_stack:
                 if isinstance(screen, ColossusScreen) and (
@@ -271,56 +245,6 @@ class ColossusApp(ReplayKeys):
     def open_action(self, action: Action) -> None:
         """Open one action in full."""
         self.push_screen(ActionScreen(action))
-
-    def action_export(self) -> None:
-        """Write the screen as picture, JSON and CSV."""
-        if isinstance(self.screen, ColossusScreen):
-            self._tell("export", *export(self.screen))
-
-    def action_copy(self) -> None:
-        """Copy the name of what is under the cursor."""
-        if isinstance(self.screen, ColossusScreen):
-            self._copy(self.screen.thing() or "")
-
-    def action_copy_all(self) -> None:
-        """Copy the screen's body as text."""
-        if isinstance(self.screen, ColossusScreen):
-            self._copy("\n".join(safe(line, COPY_LIMIT) for line in self.screen.text_lines()))
-
-    def _copy(self, text: str) -> None:
-        """Hand a text to the terminal's clipboard (OSC 52), if it is one that fits."""
-        size = len(text.encode())
-        if not text or size > COPY_LIMIT:
-            what = (
-                f"{size / 1e3:,.0f} kB is too much to copy; export it" if text else "nothing here"
-            )
-            self._tell("copy", what, good=False)
-            return
-        lines = text.splitlines()
-        self.copy_to_clipboard("\n".join(safe(line, COPY_LIMIT) for line in lines))
-        self._tell("copied", lines[0] if len(lines) == 1 else f"{len(lines)} lines", good=True)
-
-    def action_theme(self) -> None:
-        """Show everything in the next theme that this terminal can show, and remember it."""
-        names = [name for name, theme in THEMES.items() if theme.needs <= self._colours]
-        at = names.index(self.theme_now.name) if self.theme_now.name in names else -1
-        self.show_theme(names[(at + 1) % len(names)])
-        self._tell("theme", f"{self.theme_now.name}: {self.theme_now.meaning}", good=True)
-        try:
-            self._settings.write("theme", self.theme_now.name)
-        except SettingsError as error:
-            self._tell("the theme is not remembered", str(error), good=False)
-
-    def show_theme(self, name: str) -> None:
-        """Show everything in this theme."""
-        self.theme_now = THEMES[name]
-        self.theme = name
-        self._show()
-
-    def get_line_filters(self) -> Sequence[LineFilter]:
-        """Return what takes colours away: where the theme has none, and nowhere else."""
-        kept = [one for one in super().get_line_filters() if not isinstance(one, TAKES_COLOUR)]
-        return kept if self.theme_now.needs else [*kept, NoColor()]
 
     def action_help(self) -> None:
         """Show every key."""

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from textual.app import App
-
-from colossus_tui.model import Playback, View
+from colossus_tui.model import Playback
 from colossus_tui.tui.actions import COMMANDS, REPLAY
 from colossus_tui.tui.feed import Feed
+from colossus_tui.tui.workbench import Workbench
 
 ACTIONS = {command.name.partition("(")[0] for command in COMMANDS if command.scope == REPLAY}
 SPEEDS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
 
 
-class ReplayKeys(App[int]):
+class ReplayKeys(Workbench):
     """The app's part that moves a replay.
 
     Attributes:
-        view: What is shown.
         feed: Who is told.
     """
 
-    view: View | None
     feed: Feed
 
     @property

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from colossus_tui.model.action import ActionState
 from colossus_tui.model.node import Freshness
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.run import RunState
+from colossus_tui.model.verb import Verb
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,37 @@ RUN_FIELDS: Mapping[str, Field] = _table(
         NumberField("risk", "work at risk, hours"),
         NumberField("mfu", "share of its GPUs' peak", _RATIO, is_ratio=True),
         NumberField("alerts", "alerts on it"),
+    )
+)
+NODE_FIELDS: Mapping[str, Field] = _table(
+    (
+        TextField("node", "its name", is_distinct=True),
+        TextField("hall", "its hall"),
+        TextField("rack", "its rack"),
+        TextField("state", "how fresh it is", tuple(member.value for member in Freshness)),
+        TextField("scheduler", "what its scheduler says of it"),
+        TextField("run", "a run on it"),
+        NumberField("gpus", "GPUs it has"),
+        NumberField("power", "power its GPUs draw", _WATTS),
+        NumberField("temp", "its hottest GPU", _CELSIUS),
+        NumberField("util", "its GPUs' utilisation", _RATIO, is_ratio=True),
+        NumberField("cpu", "its CPUs' utilisation", _RATIO, is_ratio=True),
+        NumberField("mem", "memory used", _BYTES),
+        NumberField("load", "its load"),
+        NumberField("failing", "sensors without a value"),
+        NumberField("alerts", "alerts on it"),
+        NumberField("age", "age of its figures", _SECONDS),
+    )
+)
+ACTION_FIELDS: Mapping[str, Field] = _table(
+    (
+        TextField("verb", "what is done", tuple(member.value for member in Verb)),
+        TextField("state", "how far it came", tuple(member.value for member in ActionState)),
+        TextField("run", "the run it is about"),
+        TextField("node", "the node it is about"),
+        TextField("by", "who asked for it"),
+        TextField("reason", "why"),
+        NumberField("age", "time since it was asked for", _SECONDS),
     )
 )
 GPU_FIELDS: Mapping[str, Field] = _table(

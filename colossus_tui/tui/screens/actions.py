@@ -9,12 +9,14 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from colossus_tui.model import Action, Confirmation
+from colossus_tui.model.match import ACTIONS
 from colossus_tui.text import safe
 from colossus_tui.tui.confirm import Question
 from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.screens.card import QuestionCard
+from colossus_tui.tui.screens.filtered import FilteredScreen
 from colossus_tui.tui.views import Line
 from colossus_tui.tui.views.actions import action_cells, action_columns, action_lines, ordered
 from colossus_tui.tui.views.words import wrapped
@@ -59,11 +61,12 @@ class JournalScreen(ColossusScreen):
             self.app.push_screen(ApproveCard(action))
 
 
-class ActionsScreen(JournalScreen):
+class ActionsScreen(FilteredScreen, JournalScreen):
     """All actions, or one run's, the open ones first."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("actions")
     scope = "actions"
+    language = ACTIONS
 
     def __init__(self, run_id: str = "") -> None:
         super().__init__()
@@ -79,7 +82,7 @@ class ActionsScreen(JournalScreen):
         self.query_one("#actions", Table).add_class("body").focus()
         super().on_mount()
 
-    def title_text(self) -> str:
+    def list_title(self) -> str:
         """Whose actions."""
         return f"actions of {safe(self._run_id, 63)}" if self._run_id else "actions"
 
@@ -89,13 +92,18 @@ class ActionsScreen(JournalScreen):
 
     def _actions(self) -> list[Action]:
         found = self.console.journal or ()
-        return [a for a in ordered(found) if not self._run_id or a.run_id == self._run_id]
+        rows = [a for a in ordered(found) if not self._run_id or a.run_id == self._run_id]
+        return self.matching(rows)
+
+    def saved_state(self) -> dict[str, str]:
+        """Whose actions, and the filter."""
+        return {"run": self._run_id, **super().saved_state()}
 
     def show_body(self) -> None:
         """Fill the table."""
         table, answer = self.query_one("#actions", Table), self.query_one("#answer", Lines)
         if self.console.journal is not None:
-            table.set_empty("no action was asked for yet")
+            table.set_empty(self.nothing("action", "no action was asked for yet"))
         columns = action_columns(self.size.width)
         heads = [head for head, _, _ in columns]
         rows = [
@@ -113,7 +121,9 @@ class ActionsScreen(JournalScreen):
 
     def exported(self) -> Exported:
         """The actions that are shown."""
-        return Exported("actions", self._actions(), about={"run": self._run_id})
+        return Exported(
+            "actions", self._actions(), about={"run": self._run_id, "filter": self._filter}
+        )
 
     def chosen(self) -> Action | None:
         """The one under the cursor."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -12,7 +12,8 @@ from textual.widget import Widget
 
 from colossus_tui.model import Verb, View
 from colossus_tui.model.match import Text
-from colossus_tui.tui.actions import offered
+from colossus_tui.text import clock
+from colossus_tui.tui.actions import key_of, offered
 from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
@@ -93,7 +94,9 @@ class ColossusScreen(Screen[None]):
         self.show()
 
     def on_screen_resume(self) -> None:
-        """Ask the hub for what this screen shows."""
+        """Ask the hub for what this screen shows; what another one held goes on."""
+        if self.console.hold is not None and self.console.hold.screen is not self:
+            self.console.release()
         self.console.feed.show(self.wanted())
         self.show()
 
@@ -106,7 +109,7 @@ class ColossusScreen(Screen[None]):
         app = self.console
         view, glyphs = app.view, app.glyphs
         self.query_one("#header", Lines).set_lines(
-            header(view, app.link, self.title_text(), glyphs)
+            header(view, app.link, self.title_text(), glyphs, self._held())
         )
         if view is not None:
             count = self._strip_lines()
@@ -150,6 +153,20 @@ class ColossusScreen(Screen[None]):
                 break
             kept.append(pair)
         return kept + last
+
+    def _held(self) -> str:
+        """Return since when the screen stands still."""
+        hold = self.console.hold
+        return f"held since {clock(hold.since_unix_ns)}, {key_of('hold')} to go on" if hold else ""
+
+    def saved_state(self) -> dict[str, str] | None:
+        """Return what a saved view of this screen keeps; None where it cannot be kept."""
+        return None
+
+    def restore(self, state: Mapping[str, str]) -> str:
+        """Take what a saved view has kept; return what of it cannot be so any more."""
+        del state
+        return ""
 
     def exported(self) -> Exported | None:
         """Return the values behind the screen, where there are any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.widget import Widget
 
 from colossus_tui.model import Found, FoundGpu, MapRequest
-from colossus_tui.model.match import parse_gpus
+from colossus_tui.model.match import MatchError, parse_gpus
 from colossus_tui.text import safe
 from colossus_tui.tui.actions import MAP_NAMES
 from colossus_tui.tui.entry import Entry
@@ -196,6 +196,21 @@ class MapScreen(TypedScreen):
         """Tell of the cell that the cursor is on now."""
         if self._picture is not None:
             self._show_figures()
+
+    def saved_state(self) -> dict[str, str]:
+        """Metric and filter; it opens with the whole site."""
+        return {"metric": self._metric, "filter": self._where}
+
+    def restore(self, state: Mapping[str, str]) -> str:
+        """Take metric and filter."""
+        metric, where = state.get("metric", ""), state.get("filter", "")
+        self._metric = metric if metric in METRICS else self._metric
+        try:
+            parse_gpus(where)
+        except MatchError as error:
+            return str(error)
+        self._filter(where)
+        return ""
 
     def exported(self) -> Exported | None:
         """The cells of the map, each with its value."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -22,6 +22,7 @@ from colossus_tui.tui.views.money import (
     idle_key,
     site_lines,
 )
+from colossus_tui.tui.views.order import StandingOrder
 from colossus_tui.tui.views.runs import chosen, columns_for
 from colossus_tui.tui.widgets.lines import Lines
 from colossus_tui.tui.widgets.table import Table, TableColumn
@@ -47,6 +48,7 @@ class MoneyScreen(ColossusScreen):
         super().__init__()
         self._order = ""
         self._backwards = False
+        self._standing = StandingOrder()
 
     def body(self) -> Iterable[Widget]:
         """The site's lines and the two tables."""
@@ -93,14 +95,15 @@ class MoneyScreen(ColossusScreen):
         view, glyphs = self.console.view, self.console.glyphs
         assert view is not None
         columns = columns_for(self.size.width, view.runs, MONEY_COLUMNS)
-        runs = chosen(view.runs, ALL, self._order, self._backwards, MONEY_COLUMNS)
+        rows = chosen(view.runs, ALL, self._order, self._backwards, MONEY_COLUMNS)
+        runs = self._standing.kept(rows, lambda run: run.run_id, (self._order, self._backwards))
         self._runs_table.set_rows(
             [TableColumn(c.name, c.head, cells, c.right) for c, cells in columns],
             [
                 (run.run_id, tuple(column.cell(run, cells, glyphs) for column, cells in columns))
                 for run in runs
             ],
-            (self._order, glyphs.order[self._backwards]),
+            (self._order, self._standing.sign(glyphs, self._backwards)),
         )
 
     def _show_idle(self) -> None:
@@ -126,6 +129,15 @@ class MoneyScreen(ColossusScreen):
         """Return the idle GPUs under the cursor."""
         key = self._idle_table.cursor_key
         return next((group for group in self._groups() if idle_key(group) == key), None)
+
+    def saved_state(self) -> dict[str, str]:
+        """The order of the runs."""
+        return {"order": self._order, "backwards": "yes" if self._backwards else ""}
+
+    def restore(self, state: Mapping[str, str]) -> str:
+        """Take the order."""
+        self._order, self._backwards = state.get("order", ""), bool(state.get("backwards"))
+        return ""
 
     def exported(self) -> Exported | None:
         """The runs with what they cost, and the idle GPUs."""
@@ -176,6 +188,11 @@ class MoneyScreen(ColossusScreen):
         names = ["", *(column.name for column, _ in columns)]
         index = names.index(self._order) if self._order in names else 0
         self._order = names[(index + 1) % len(names)]
+        self.show()
+
+    def action_order_again(self) -> None:
+        """Order by the values of now."""
+        self._standing.again()
         self.show()
 
     def action_reverse(self) -> None:

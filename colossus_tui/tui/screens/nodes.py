@@ -9,26 +9,31 @@ from textual.binding import BindingType
 from textual.widget import Widget
 
 from colossus_tui.model import NodeDetail
+from colossus_tui.model.match import NODES
 from colossus_tui.text import safe
 from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
+from colossus_tui.tui.screens.filtered import FilteredScreen
 from colossus_tui.tui.views import GAP, LEFT
 from colossus_tui.tui.views.nodes import node_cells, node_columns, node_lines
 from colossus_tui.tui.widgets.lines import Lines
 from colossus_tui.tui.widgets.table import Table, TableColumn
 
+NONE = "no node has linked yet"
 
-class NodesScreen(ColossusScreen):
+
+class NodesScreen(FilteredScreen):
     """Every node a row."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("nodes")
     scope = "nodes"
     heading = "nodes"
+    language = NODES
 
     def body(self) -> Iterable[Widget]:
         """The table."""
-        yield Table(id="nodes", empty="no node has linked yet")
+        yield Table(id="nodes", empty=NONE)
 
     def on_mount(self) -> None:
         """Give the table the keys."""
@@ -50,15 +55,17 @@ class NodesScreen(ColossusScreen):
             if used > self.size.width:
                 break
             columns.append(TableColumn(head.lower(), head, cells, right))
-        rows = [(node.node_name, node_cells(node)) for node in view.nodes]
+        rows = [(node.node_name, node_cells(node)) for node in self.matching(view.nodes)]
+        self.query_one("#nodes", Table).set_empty(self.nothing("node", NONE))
         self.query_one("#nodes", Table).set_rows(
             columns,
             [(name, tuple(cells[column.head] for column in columns)) for name, cells in rows],
         )
 
     def exported(self) -> Exported:
-        """All nodes."""
-        return Exported("nodes", self.console.view.nodes if self.console.view is not None else ())
+        """The nodes that are shown."""
+        nodes = self.console.view.nodes if self.console.view is not None else ()
+        return Exported("nodes", self.matching(nodes), about={"filter": self._filter})
 
     def node_name(self) -> str | None:
         """The node under the cursor."""

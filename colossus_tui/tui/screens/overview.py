@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual import events
@@ -17,6 +17,7 @@ from colossus_tui.tui.actions import offered
 from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views import Line
+from colossus_tui.tui.views.order import StandingOrder
 from colossus_tui.tui.views.runs import COLUMNS, Column, chosen, columns_for, marked_text
 from colossus_tui.tui.views.words import wrapped
 from colossus_tui.tui.widgets.table import Table, TableColumn
@@ -41,6 +42,7 @@ class OverviewScreen(ColossusScreen):
         self._marks: set[str] = set()
         self._order = ""
         self._backwards = False
+        self._standing = StandingOrder()
 
     def body(self) -> Iterable[Widget]:
         """The table."""
@@ -80,13 +82,14 @@ class OverviewScreen(ColossusScreen):
         columns = columns_for(self.size.width, view.runs, self.columns())
         if not self._wrong:
             table.set_empty(f"no run matches {self._filter!r}" if self._filter else EMPTY)
+        shown = self._shown()
         table.set_rows(
             [TableColumn(c.name, c.head, cells, c.right) for c, cells in columns],
             [
                 (run.run_id, tuple(column.cell(run, cells, glyphs) for column, cells in columns))
-                for run in self._shown()
+                for run in shown
             ],
-            (self._order, glyphs.order[self._backwards]),
+            (self._order, self._standing.sign(glyphs, self._backwards)),
             self._marks,
         )
 
@@ -98,7 +101,9 @@ class OverviewScreen(ColossusScreen):
         return self.console.view.runs if self.console.view is not None else ()
 
     def _shown(self) -> list[Run]:
-        return chosen(self._runs(), self._match, self._order, self._backwards, self.columns())
+        order = (self._match, self._order, self._backwards)
+        rows = chosen(self._runs(), *order, self.columns())
+        return self._standing.kept(rows, lambda run: run.run_id, order)
 
     def _marked(self) -> list[str]:
         """Return the marked runs that the hub still has, in the order of the whole list."""
@@ -107,6 +112,22 @@ class OverviewScreen(ColossusScreen):
     def _hidden(self) -> set[str]:
         """Return the marked runs that the filter keeps out of sight."""
         return set(self._marked()) - {run.run_id for run in self._shown()}
+
+    def saved_state(self) -> dict[str, str]:
+        """Filter and order."""
+        backwards = "yes" if self._backwards else ""
+        return {"filter": self._filter, "order": self._order, "backwards": backwards}
+
+    def restore(self, state: Mapping[str, str]) -> str:
+        """Take filter and order."""
+        self._order, self._backwards = state.get("order", ""), bool(state.get("backwards"))
+        self._filter, self._typing = state.get("filter", "")[:FILTER_LIMIT], False
+        self._parse()
+        wrong, self._wrong = self._wrong, ""
+        if wrong:
+            self._filter = ""
+            self._parse()
+        return wrong
 
     def exported(self) -> Exported:
         """The runs that are shown."""
@@ -160,6 +181,11 @@ class OverviewScreen(ColossusScreen):
         names = ["", *(column.name for column, _ in columns)]
         index = names.index(self._order) if self._order in names else 0
         self._order = names[(index + 1) % len(names)]
+        self.show()
+
+    def action_order_again(self) -> None:
+        """Order by the values of now."""
+        self._standing.again()
         self.show()
 
     def action_reverse(self) -> None:

@@ -78,6 +78,10 @@ class RunScreen(ZoomScreen):
         """This run."""
         return self._run_id
 
+    def saved_state(self) -> dict[str, str]:
+        """Which run."""
+        return {"run": self._run_id}
+
     def exported(self) -> Exported | None:
         """Its ranks, and all of it."""
         detail = self.console.view.run if self.console.view is not None else None

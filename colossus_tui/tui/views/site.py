@@ -25,8 +25,8 @@ class Link:
     since: float = 0.0  # monotonic
 
 
-def header(view: View | None, link: Link, title: str, glyphs: Glyphs) -> list[Line]:
-    """Return the two lines at the top of every screen."""
+def header(view: View | None, link: Link, title: str, glyphs: Glyphs, held: str = "") -> list[Line]:
+    """Return the two lines at the top of every screen; `held` says that it stands still."""
     if view is None or view.site is None:
         detail = safe(link.detail, 120)
         return [((" colossus ", "title"), (f" {title}", "dim")), ((f" {detail}", "warn"),)]
@@ -39,7 +39,8 @@ def header(view: View | None, link: Link, title: str, glyphs: Glyphs) -> list[Li
             counts.append((f"  {glyphs.states[state]} {count} {state}", style))
     name = safe(site.site_name, 40)
     top: Line = ((f" {name}", "title"), (f"  {title}", "dim"), *counts)
-    return [top, _figures(view, link, glyphs)]
+    figures = _figures(view, link, glyphs)
+    return [top, ((f" {held}  ", "warn"), *figures) if held else figures]
 
 
 def _figures(view: View, link: Link, glyphs: Glyphs) -> Line:
