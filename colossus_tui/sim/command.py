@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import datetime
 import importlib.util
+import itertools
 import logging
 import signal
 import sys
@@ -35,6 +37,7 @@ mwh = [
 overhead = 1.25
 source = "modelled"
 """
+PLANNED_SHARES = (1.04, 0.97, 1.01)  # of the time to each run's target, run after run
 REPORT_SECONDS = 10.0
 
 
@@ -135,7 +138,7 @@ def planned(arguments: argparse.Namespace) -> tuple[SitePlan, Scenario | None]:
 
 
 def limits(plan: SitePlan, broker: tuple[str, int] | None = None) -> str:
-    """Return limits, prices, feeds, cooling loops and the broker as settings of a hub."""
+    """Return limits, prices, feeds, loops, the broker and planned ends as settings of a hub."""
     from colossus_tui.sim.facility import settings
 
     tables = [
@@ -144,7 +147,20 @@ def limits(plan: SitePlan, broker: tuple[str, int] | None = None) -> str:
         for limit in plan.limits[: len(plan.hall_names)]  # those of feeds come after
     ]
     building = settings(plan, f"{broker[0]}:{broker[1]}" if broker else "")
-    return "\n".join([*tables, PRICES.lstrip(), building])
+    return "\n".join([*tables, PRICES.lstrip(), building, *_planned_ends(plan)])
+
+
+def _planned_ends(plan: SitePlan) -> list[str]:
+    """Return when the runs are planned to end: some of them will be late."""
+    today = datetime.datetime.now(datetime.UTC).date()
+    ends = []
+    for run, share in zip(plan.runs, itertools.cycle(PLANNED_SHARES), strict=False):
+        seconds = (run.target_steps - run.first_step) * run.step_seconds * share
+        ends.append(today + datetime.timedelta(seconds=seconds))
+    return [
+        f'[runs."{run.run_id}"]\nplanned_end = {end}\n'
+        for run, end in zip(plan.runs, ends, strict=True)
+    ]
 
 
 async def _carry(arguments: argparse.Namespace, addresses: tuple[str, ...]) -> None:

@@ -137,3 +137,18 @@ def test_a_move_that_cannot_be_is_wrong_usage(
     assert result.returncode == 2
     assert named in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_runs_past_reaches_back_as_far_as_it_is_asked_to(
+    fed: tuple[Product, FakeAgent],
+) -> None:
+    hub, _ = fed
+    names = ("loss", "step_seconds", "tokens_per_second", "power_watts")
+    with Client(hub.address) as client:
+        for span in (0.0, 900.0, 86_400.0, 1e12, -5.0):
+            asked = client.watch(run_id="r", series=names, max_points=50, span=span, period=0.1)
+            by_name = {one.name: one for one in next(iter(asked)).series}
+            assert set(by_name) == set(names)
+            assert by_name["loss"].values == (2.0,) * 3
+        assert client.history("r", names, since_unix_ns=1)[2].unit == "tokens/s"
+        assert client.history("r", ["loss"], since_unix_ns=2**62)[0].values == ()

@@ -6,8 +6,10 @@ import itertools
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from colossus_tui.hub.runs.history import STEP_LIMIT, History, StepPoint
+from colossus_tui.hub.runs.history import STEP_LIMIT, History, StepPoint, every_so_often
 
 
 def point(step: int, loss: float = 1.0) -> StepPoint:
@@ -76,3 +78,27 @@ def test_what_was_written_is_not_written_again() -> None:
 
 def test_an_unknown_series_is_empty() -> None:
     assert History().series("nonsense", 10, 0).values == ()
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=600, unique=True), st.integers(2, 400))
+def test_rows_every_so_often_are_few_and_keep_their_ends(seconds: list[int], most: int) -> None:
+    rows = [(at * 10**9, -1, float(at)) for at in sorted(seconds)]
+
+    kept = every_so_often(rows, most)
+
+    assert len(kept) <= most or len(rows) <= most
+    assert kept[0] == rows[0]
+    assert kept[-1] == rows[-1]
+    assert set(kept) <= set(rows)
+    assert kept == sorted(kept)
+    assert every_so_often(rows, 0) == rows
+
+
+def test_a_window_that_moves_on_keeps_choosing_the_same_rows() -> None:
+    def chosen(start: int) -> set[int]:
+        rows = [((start + at) * 10**9, -1, 1.0) for at in range(900)]
+        return {row[0] for row in every_so_often(rows, 100)[1:-1]}
+
+    first, later = chosen(1_000_000), chosen(1_000_007)
+
+    assert len(first & later) >= len(first) - 2

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colossus_tui.hub.app import seconds_to_tick
-from colossus_tui.hub.nodes import GREY_SECONDS
+from colossus_tui.hub.nodes import GREY_SECONDS, Nodes
 from colossus_tui.hub.site.cells import PADDING, blocks
 from colossus_tui.hub.site.rollup import BINS
-from colossus_tui.hub.site.rollups import GROUP_SHARE, ROLLED, WORST, RegroupedError
+from colossus_tui.hub.site.rollups import GROUP_SHARE, ROLLED, WORST, RegroupedError, RollUps
+from colossus_tui.hub.store import Store
 from colossus_tui.model import Extreme, MapRequest, Place, PlaceKind, RollUp
 from tests.sim.rolled import METRICS, MOVES, NOW, SITES, UNITS, Move, NaiveGpu, SmallSite, told
 
@@ -409,3 +410,20 @@ def test_ages_are_those_at_the_tick() -> None:
 )
 def test_ticks_fall_between_two_of_the_agents_and_never_twice(wall: float, wait: float) -> None:
     assert seconds_to_tick(wall, 1.0) == pytest.approx(wait)
+
+
+def test_the_past_keeps_the_rates_of_runs_beside_what_gpus_do() -> None:
+    store = Store()
+    roll_ups = RollUps(store, Nodes(store))
+    roll_ups.rates = lambda: {"10t": 5.0, "6t": math.nan}
+    for _ in range(1_000):
+        roll_ups.tick()
+
+    def values(run_id: str, since: int) -> list[float]:
+        unit, _, found = roll_ups.history(PlaceKind.RUN, run_id, "tokens_per_second", since)
+        assert unit == "tokens/s"
+        return found
+
+    assert values("10t", 0) == [5.0] * 900
+    assert values("10t", 1) == [5.0] * 100  # points of 10 ticks, since 900 do not reach back
+    assert values("6t", 0) == []

@@ -179,3 +179,20 @@ def test_the_verbs_on_a_run_of_dozens_of_nodes_end_as_seen(live: LiveSite) -> No
     live.product.wait_state(run_id, "running", 15)  # its fuse has blown
     act("stop")
     assert live.run(run_id).run.state == "stopped"
+
+
+def test_runs_have_the_curves_of_their_earlier_lives_and_planned_ends(live: LiveSite) -> None:
+    live.start(run_id="imagine-v2")
+
+    curves = {curve.run_id: curve for curve in live.product.ask(Client.curves)}
+    runs = {run.run_id: run for run in live.product.ask(Client.runs)}
+
+    assert set(curves) == set(runs) == {run.run_id for run in PLAN.runs}
+    for plan in PLAN.runs:
+        curve, run = curves[plan.run_id], runs[plan.run_id]
+        assert len(curve.tokens) > 60
+        assert curve.losses[0] > 2 * curve.losses[-1]
+        assert curve.tokens[-1] >= plan.first_step * plan.tokens_per_step
+        assert run.tokens is not None
+        assert run.tokens >= plan.first_step * plan.tokens_per_step
+        assert run.planned_end_unix_ns > run.started_time_unix_ns

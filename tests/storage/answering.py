@@ -54,6 +54,12 @@ class AnsweringAgent:
         for thread in self._threads:
             thread.join(10)
 
+    def steps(self, run_id: str, steps: Sequence[int]) -> None:
+        """Say that a run's rank finished steps, if the link is up."""
+        with self._lock:
+            if self._agent is not None:
+                self._agent.steps(run_id, steps)
+
     def _serve(self) -> None:
         while not self._closed.is_set():
             agent = FakeAgent(self.address)

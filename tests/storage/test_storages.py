@@ -18,7 +18,7 @@ import pytest
 from colossus_tui.hub.database import Database, DatabaseAwayError, DatabaseError
 from colossus_tui.hub.events import Events
 from colossus_tui.hub.journal import Journal
-from colossus_tui.hub.runs.disk import RunDisk
+from colossus_tui.hub.runs.disk import CURVE_TURNS, RunDisk
 from colossus_tui.hub.runs.history import StepPoint
 from colossus_tui.hub.runs.live import LiveRun
 from colossus_tui.hub.storage import postgres
@@ -126,6 +126,39 @@ async def test_runs_and_their_steps_are_read_back(reopen: Open) -> None:
     assert losses.steps == (1, 2, 3)
     assert losses.values == (1.5, 1.5, 1.5)
     assert not norms.values
+
+
+async def test_curves_are_read_back_and_a_damaged_one_costs_no_run(reopen: Open) -> None:
+    database = reopen()
+    disk = RunDisk(database)
+    runs = [LiveRun("r"), LiveRun("s")]
+    for run in runs:
+        for step in range(1, 1_000):
+            run.take_step(StepPoint(step, step * 10**9, 1.5, math.nan, 0.5, 7), 0.0)
+    await disk.write(runs, all_curves=True)
+    assert all(run.curve.is_kept for run in runs)
+    damaged = "update curves set body = ? where run_id = ?"
+    await database.write(damaged, [('{"parts": 7}', "s")])
+
+    read = RunDisk(reopen()).read(0.0)
+
+    assert set(read) == {"r", "s"}
+    assert read["r"].curve.shown("r") == runs[0].curve.shown("r")
+    assert read["s"].curve.shown("s").tokens == ()
+
+
+async def test_each_curve_is_written_in_its_turn(reopen: Open) -> None:
+    disk = RunDisk(reopen())
+    runs = [LiveRun(f"r{number}") for number in range(CURVE_TURNS + 3)]
+    for run in runs:
+        run.take_step(StepPoint(1, 10**9, 1.5, math.nan, 0.5, 7), 0.0)
+    await disk.write(runs)
+    written = [run.run_id for run in runs if run.curve.is_kept]
+    for _ in range(CURVE_TURNS - 1):
+        await disk.write(runs)
+
+    assert written == ["r0", f"r{CURVE_TURNS}"]
+    assert all(run.curve.is_kept for run in runs)
 
 
 async def test_a_row_that_cannot_be_written_costs_no_other(reopen: Open) -> None:

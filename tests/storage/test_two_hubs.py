@@ -179,6 +179,19 @@ async def test_a_view_of_another_hubs_run(hubs: Hubs) -> None:
     assert len(view.runs) == 7
 
 
+async def test_the_curves_of_both_hubs_runs(hubs: Hubs) -> None:
+    for name, run_id in (("a", "both"), ("b", "both"), ("b", "fourth-b")):
+        hubs.agents[name].steps(run_id, [1, 2, 3])
+    until(lambda: len(hubs.ask(Client.curves, "a")) == 3, message="what the agents said, from both")
+
+    async with AsyncClient(hubs.products["a"].address) as client:
+        view = await anext(client.watch(curves=True))
+        one = await client.curves(["both@hub-b"])
+
+    assert {curve.run_id for curve in view.curves} == {"both", "both@hub-b", "fourth-b"}
+    assert [(curve.run_id, curve.steps) for curve in one] == [("both@hub-b", (1, 2, 3))]
+
+
 def test_a_hub_that_is_killed_and_comes_back(hubs: Hubs) -> None:
     hubs.agents["b"].is_deaf = True
     begun = hubs.ask(lambda client: client.submit("stop", "fourth-b"))

@@ -140,35 +140,17 @@ def plan_text(bet: Bet) -> str:
     return f"{'late' if bet.late_seconds > 0 else 'early'} {span(abs(bet.late_seconds))}"
 
 
-def _text(text: Callable[[Bet], str]) -> Callable[[Run, int, Glyphs], Span]:
-    def cell(run: Run, cells: int, glyphs: Glyphs) -> Span:
-        del cells, glyphs
-        shown = text(bet_of(run))
-        return shown, "faint" if shown == NOT_AVAILABLE else "plain"
-
-    return cell
-
-
-def _plan(run: Run, cells: int, glyphs: Glyphs) -> Span:
-    del cells, glyphs
-    bet = bet_of(run)
-    text = plan_text(bet)
-    if bet.late_seconds is None:
-        return text, "faint"
-    return text, "warn" if bet.late_seconds > 0 else "plain"
-
-
-def _by(value: Callable[[Bet], float | None]) -> Callable[[Run], tuple[bool, float | str]]:
-    def key(run: Run) -> tuple[bool, float | str]:
-        found = value(bet_of(run))
-        return found is None, 0.0 if found is None else found
-
-    return key
-
-
 def bet_columns(runs: Sequence[Run], keys: Mapping[str, Span]) -> tuple[Column, ...]:
     """Return the columns; those that matter less need a wider terminal."""
-    sign = next((run.money.currency for run in runs if run.money.currency), "$")
+    bets = {run.run_id: bet_of(run) for run in runs}
+    sign = next((bet.currency for bet in bets.values() if bet.currency), "$")
+
+    def key(value: Callable[[Bet], float | None]) -> Callable[[Run], tuple[bool, float | str]]:
+        def of(run: Run) -> tuple[bool, float | str]:
+            found = value(bets[run.run_id])
+            return found is None, 0.0 if found is None else found
+
+        return of
 
     def figure(
         name: str,
@@ -178,7 +160,18 @@ def bet_columns(runs: Sequence[Run], keys: Mapping[str, Span]) -> tuple[Column, 
         text: Callable[[Bet], str],
         value: Callable[[Bet], float | None],
     ) -> Column:
-        return Column(name, head, cells, rank, _text(text), _by(value))
+        def cell(run: Run, cells: int, glyphs: Glyphs) -> Span:
+            del cells, glyphs
+            shown = text(bets[run.run_id])
+            return shown, "faint" if shown == NOT_AVAILABLE else "plain"
+
+        return Column(name, head, cells, rank, cell, key(value))
+
+    def plan(run: Run, cells: int, glyphs: Glyphs) -> Span:
+        del cells, glyphs
+        late = bets[run.run_id].late_seconds
+        style = "faint" if late is None else "warn" if late > 0 else "plain"
+        return plan_text(bets[run.run_id]), style
 
     return (
         Column(
@@ -245,7 +238,7 @@ def bet_columns(runs: Sequence[Run], keys: Mapping[str, Span]) -> tuple[Column, 
             lambda b: b.progress_ratio,
         ),
         figure("eta", "ETA", 16, 3, eta_text, lambda b: b.eta_unix_ns or None),
-        Column("plan", "PLAN", 10, 9, _plan, _by(lambda b: b.late_seconds)),
+        Column("plan", "PLAN", 10, 9, plan, key(lambda b: b.late_seconds)),
         figure("ettr", "ETTR", 7, 10, lambda b: ratio(b.ettr_ratio, 1), lambda b: b.ettr_ratio),
         figure(
             "risk",

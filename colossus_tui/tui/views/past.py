@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from colossus_tui.model import Series
-from colossus_tui.text import duration, number, significant, watts, width
+from colossus_tui.text import compact, duration, now_ns, significant, watts, width
 from colossus_tui.tui.theme import Glyphs
 from colossus_tui.tui.views import Line
 from colossus_tui.tui.views.axis import DAY_SECONDS, Axis, Scale, Window, spanning
@@ -19,7 +19,7 @@ SIDE_CELLS = 100  # from so many on they stand side by side
 _SHOWN: dict[str, tuple[str, Callable[[float], str]]] = {
     "loss": ("LOSS", significant),
     "step_seconds": ("STEP TIME", duration),
-    "tokens_per_second": ("TOKENS/S", number),
+    "tokens_per_second": ("TOKENS/S", compact),
     "power_watts": ("GPU POWER", watts),
 }
 
@@ -45,8 +45,9 @@ def past_plots(
 ) -> list[Line]:
     """Return a plot for each series, all over the same time."""
     by_name = {one.name: one for one in series}
+    since = now_ns() / 1e9 - reach.seconds if reach.seconds else 0.0
     times = [time_ns / 1e9 for one in by_name.values() for time_ns in one.times_unix_ns]
-    whole = spanning(times, Scale.TIME)
+    whole = spanning((at for at in times if at >= since), Scale.TIME)
     axis = whole.part(window) if whole else None
     side = cells >= SIDE_CELLS
     room, lines = (cells // 2 - 1, PLOT_LINES) if side else (cells, LOW_PLOT_LINES)
