@@ -15,10 +15,10 @@ from colossus_tui.cli import exit_codes
 from colossus_tui.cli.output import as_json, note, show
 from colossus_tui.embedded import answers
 from colossus_tui.recording import Recording, RecordingError
+from colossus_tui.replay.__main__ import VERIFY_BYTES
 from colossus_tui.text import bytes_, clock, duration, safe
 
 START_SECONDS, STOP_SECONDS = 15.0, 3.0
-VERIFY_BYTES = 64 * 1024 * 1024  # of a larger file the server looks for damage while it plays
 _AT = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?")
 
 

@@ -28,8 +28,9 @@ OVERLAY_METRIC = "power"  # of the map that shows where a run is
 # Shortest time between two answers to a question, seconds.
 VIEW_SECONDS = 1.0
 SLOWER_VIEWS = {"nodes": 5.0, "idle": 5.0, "curves": 10.0}
-RUN_SECONDS, NODE_SECONDS, MAP_SECONDS, OTHER_SECONDS = 2.0, 5.0, 10.0, 10.0
-JOURNAL, NODES, RUNS = "journal", "nodes", "runs"
+RUN_SECONDS, NODE_SECONDS, MAP_SECONDS = 2.0, 5.0, 10.0
+JOURNAL_SECONDS, PLACES_SECONDS = 2.0, 10.0
+EVENTS, JOURNAL, NODES, RUNS = "events", "journal", "nodes", "runs"
 
 
 class Source(Protocol):
@@ -92,10 +93,14 @@ def by_flag(name: str) -> Question:
     return _view(name, SLOWER_VIEWS.get(name, VIEW_SECONDS), request)
 
 
+def journal() -> Question:
+    """Ask for the latest actions in full."""
+    request = action_pb2.ListRequest(limit=ACTION_LIMIT)
+    return Question(JOURNAL, JOURNAL_SECONDS, lambda source: source.actions(request))
+
+
 def of_site() -> Iterator[Question]:
     """Ask for what every site has."""
-    journal = action_pb2.ListRequest(limit=ACTION_LIMIT)
-    yield Question(JOURNAL, OTHER_SECONDS, lambda source: source.actions(journal))
     for kind in ("site", "hall"):
         yield _places(kind)
     for metric in MAP_METRICS:
@@ -131,7 +136,7 @@ def _places(kind: str) -> Question:
     request = site_pb2.ListPlacesRequest(
         kind=site_pb2.PlaceKind.Value(f"PLACE_KIND_{kind.upper()}")
     )
-    return Question(scope("places", kind), OTHER_SECONDS, lambda source: source.places(request))
+    return Question(scope("places", kind), PLACES_SECONDS, lambda source: source.places(request))
 
 
 def run_scope(run_id: str) -> str:

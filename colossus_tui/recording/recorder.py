@@ -19,6 +19,7 @@ from colossus_tui.recording import questions
 from colossus_tui.recording.questions import (
     FEW_METRICS,
     HALL_LIMIT,
+    JOURNAL,
     LIST_LIMIT,
     NODE_LIMIT,
     NODES,
@@ -89,6 +90,8 @@ class Recorder:
             name: Lane(VIEW_SHARE, {} if name == NODES else {name: question})
             for name, question in self._views.items()
         }
+        journal = questions.journal()
+        self._lanes[JOURNAL] = Lane(VIEW_SHARE, {JOURNAL: journal})
         self._details = Lane(DETAIL_SHARE, {one.scope: one for one in questions.of_site()})
         self._of: dict[str, dict[str, Question]] = {}  # questions about what comes and goes
 

@@ -123,8 +123,7 @@ class Writer:
         for mark in self._marks.of(scope, answer, now):
             self._flags |= FLAGS[mark.kind]
             self._change(MARK_TOPIC, mark.SerializeToString())
-        if not self._keyframed:
-            return
+        self._flushed = self._flushed or now
         if now - self._flushed >= BLOCK_SECONDS * 1e9 or self._size > BLOCK_BYTES:
             self._flush()
 

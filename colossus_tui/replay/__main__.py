@@ -23,6 +23,7 @@ from colossus_tui.replay.refusing import ReplayActions
 
 USAGE_ERROR = 2
 STOP_GRACE_SECONDS = 0.2
+VERIFY_BYTES = 64 * 1024 * 1024
 
 
 async def serve(player: Player, address: str, *, lifeline: bool) -> int:
@@ -72,6 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         with Recording(arguments.file) as recording:
+            if recording.size <= VERIFY_BYTES:
+                recording.verify()  # takes a moment; a larger one is looked at while it plays
 
             async def run() -> int:
                 player = Player(recording, arguments.speed)

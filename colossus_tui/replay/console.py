@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from colossus_protos.v1 import console_pb2, site_pb2
 from colossus_tui.recording.questions import (
+    EVENTS,
     LIST_LIMIT,
     NODE_LIMIT,
     NODES,
@@ -26,9 +27,9 @@ from colossus_tui.replay.player import Player
 
 _Context = grpc.aio.ServicerContext[Any, Any]
 MIN_PERIOD_SECONDS = 0.1
-NO_NODES = f"the list of nodes is recorded on sites of up to {LIST_LIMIT} nodes"
-NO_NODE = f"single nodes are recorded on sites of up to {NODE_LIMIT} nodes"
-NO_MAP = "this map is not recorded: the site's is, its halls' by power and health"
+NO_NODES = f"nodes: only on sites of up to {LIST_LIMIT}"
+NO_NODE = f"only on sites of up to {NODE_LIMIT} nodes"
+NO_MAP = "this map: the site's is, and its halls' by power and health"
 NO_FILTER = "a replay cannot filter GPUs; only where a run is was recorded, on the map of the site"
 
 
@@ -75,7 +76,7 @@ class ReplayConsole:
             if found is not None:
                 answer.MergeFrom(found)
             else:
-                missing.append(NO_NODES if name == NODES else f"{name}: nothing up to here")
+                missing.append(NO_NODES if name == NODES else f"{name}, nothing up to here")
         if request.run_id:
             missing += self._add_run(request, answer)
         if request.node_name:
@@ -83,7 +84,7 @@ class ReplayConsole:
             if found is not None:
                 answer.node.CopyFrom(found.node)
             else:
-                missing.append(f"node {request.node_name}: {NO_NODE}")
+                missing.append(f"node {request.node_name[:64]}, {NO_NODE}")
         if request.HasField("map"):
             drawn, why = self._map(request.map)
             answer.map.CopyFrom(drawn)
@@ -102,7 +103,7 @@ class ReplayConsole:
         """Add a run and its past; returns what is missing."""
         found = self._run(request.run_id)
         if found is None:
-            return [f"run {request.run_id}: nothing up to here"]
+            return [f"run {request.run_id[:64]}, nothing up to here"]
         answer.run.CopyFrom(found.run)
         by_name = {one.name: one for one in found.series}
         answer.series.extend(by_name[name] for name in request.series if name in by_name)
@@ -212,7 +213,7 @@ class ReplayConsole:
         self, request: console_pb2.ListEventsRequest, context: _Context
     ) -> console_pb2.ListEventsResponse:
         """Events, newest first."""
-        found = self._recorded("events")
+        found = self._recorded(EVENTS)
         if found is None:
             await _missing(context, "events")
         events = [

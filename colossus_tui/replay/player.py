@@ -20,6 +20,7 @@ from colossus_tui.text import safe
 M = TypeVar("M", bound=Message)
 MIN_SPEED, MAX_SPEED = 0.1, 600.0
 MARKS_SHOWN = 400
+BURST_NS = 5 * 10**9
 STATE_LIMIT = 512 * 1024 * 1024  # bytes of all topics: what a file that nobody trusts may take
 HEADER = "header"  # changes with every answer: its time is when the question was asked
 
@@ -89,18 +90,28 @@ class Player:
         self._changed()
 
     def next_alert(self) -> recording_pb2.Mark | None:
-        """Go to the next moment at which something went wrong and stand still there."""
-        at = self.position
-        for place, head in enumerate(self.recording.blocks):
-            if head.last_time_unix_ns <= at or not head.marks & MarkFlag.ALERT:
-                continue
-            for mark in _marks_in(self.recording.changes(place)):
-                if mark.time_unix_ns > at and mark.kind == recording_pb2.MARK_KIND_ALERT:
-                    self.paused = True
-                    self.seek(mark.time_unix_ns)
-                    self._mark = mark
-                    return mark
+        """Go to the next moment at which something went wrong and stand still there.
+
+        What goes wrong within 5 s of the one before belongs to it.
+        """
+        at, before = self.position, -BURST_NS
+        for mark in self._alerts(at - BURST_NS):
+            in_burst = mark.time_unix_ns - before < BURST_NS
+            before = mark.time_unix_ns
+            if mark.time_unix_ns > at and not in_burst:
+                self.paused = True
+                self.seek(mark.time_unix_ns)
+                self._mark = mark
+                return mark
         return None
+
+    def _alerts(self, since: int) -> Iterable[recording_pb2.Mark]:
+        """Yield the alerts from an instant on; only blocks that have some are unpacked."""
+        for place, head in enumerate(list(self.recording.blocks)):
+            if head.last_time_unix_ns >= since and head.marks & MarkFlag.ALERT:
+                for mark in _marks_in(self.recording.changes(place)):
+                    if mark.time_unix_ns >= since and mark.kind == recording_pb2.MARK_KIND_ALERT:
+                        yield mark
 
     def cut_at(self, damage: tuple[int, DamageError] | None) -> None:
         """End the recording where it is damaged, as was found out meanwhile."""

@@ -10,8 +10,8 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
-from colossus_protos.v1 import action_pb2
-from colossus_tui.recording.questions import JOURNAL
+from colossus_protos.v1 import action_pb2, console_pb2
+from colossus_tui.recording.questions import EVENTS, JOURNAL
 from colossus_tui.replay.player import Player
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,8 +26,15 @@ class ReplayActions:
         self._player = player
 
     def _journal(self) -> list[action_pb2.Action]:
-        found = self._player.answer(JOURNAL, action_pb2.ListResponse)
-        return list(found.actions) if found is not None else []
+        """Return what is known of each action, newest first: in full, or newer and in brief."""
+        listed = self._player.answer(JOURNAL, action_pb2.ListResponse)
+        brief = self._player.answer(EVENTS, console_pb2.WatchViewResponse)
+        known = {one.action_id: one for one in (listed.actions if listed is not None else ())}
+        for one in brief.actions if brief is not None else ():
+            full = known.get(one.action_id)
+            if full is None or full.updated_time_unix_ns < one.updated_time_unix_ns:
+                known[one.action_id] = one
+        return sorted(known.values(), key=lambda one: -one.requested_time_unix_ns)
 
     async def Preview(
         self, request: action_pb2.PreviewRequest, context: _Context

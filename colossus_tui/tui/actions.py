@@ -262,10 +262,10 @@ COMMANDS = (
     Command(
         "alert", "exclamation_mark", "!", "alert", "To the next alert, and stand still", REPLAY
     ),
-    Command("step(-10)", "comma", ",", "-10 s", "Back 10 seconds", REPLAY),
-    Command("step(10)", "full_stop", ".", "+10 s", "Forward 10 seconds", REPLAY),
-    Command("step(-60)", "left_curly_bracket", "{", "-1 min", "Back a minute", REPLAY),
-    Command("step(60)", "right_curly_bracket", "}", "+1 min", "Forward a minute", REPLAY),
+    Command("step(-10)", "comma", ",", "-10s", "Back 10 seconds", REPLAY),
+    Command("step(10)", "full_stop", ".", "+10s", "Forward 10 seconds", REPLAY),
+    Command("step(-60)", "left_curly_bracket", "{", "-1m", "Back a minute", REPLAY),
+    Command("step(60)", "right_curly_bracket", "}", "+1m", "Forward a minute", REPLAY),
     Command("pace(-1)", "left_parenthesis", "(", "slower", "Play slower", REPLAY),
     Command("pace(1)", "right_parenthesis", ")", "faster", "Play faster", REPLAY),
     Command("command_palette", "ctrl+p", "^p", "palette", "Find any command by its name", ("all",)),

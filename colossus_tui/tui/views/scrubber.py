@@ -22,7 +22,7 @@ def scrubber(playback: Playback, cells: int, glyphs: Glyphs) -> list[Line]:
         else f"{glyphs.states[RunState.RUNNING]} playing"
     )
     speed = f" x{playback.speed:g} "
-    passed = f" {duration(round((at - start) / 1e9))} of {duration(round((end - start) / 1e9))} "
+    passed = f" {_span(at - start)} of {_span(end - start)} "
     room = cells - len(f" REPLAY {stands} {clock(at)}{speed}") - len(passed)
     lines: list[Line] = [
         (
@@ -41,6 +41,10 @@ def scrubber(playback: Playback, cells: int, glyphs: Glyphs) -> list[Line]:
         alert = glyphs.scrub[2]
         lines.append(((f" {alert} ", "bad"), (safe(playback.mark.detail, room), "warn")))
     return lines
+
+
+def _span(nanoseconds: int) -> str:
+    return duration(round(nanoseconds / 1e9)) if nanoseconds >= 10**9 else "0 s"
 
 
 def _bar(playback: Playback, at: int, cells: int, glyphs: Glyphs) -> Sequence[Span]:
