@@ -20,6 +20,7 @@ CHUNK_BYTES = 256 * 1024
 class _Segment:
     path: Path
     start_time_unix_ns: int
+    end_time_unix_ns: int  # when it was last written
     size: int
 
 
@@ -67,16 +68,16 @@ class Segments:
         found = []
         for path in self._folder.glob(f"*{SUFFIX}"):
             with suppress(ValueError, OSError):  # not one of these, or removed meanwhile
-                found.append(_Segment(path, int(path.stem), path.stat().st_size))
+                status = path.stat()
+                found.append(_Segment(path, int(path.stem), status.st_mtime_ns, status.st_size))
         return sorted(found, key=lambda one: one.start_time_unix_ns)
 
     def _remove_old(self, now: int) -> None:
         segments = self._all()
         oldest = now - self._config.keep_minutes * 60 * 10**9
         total = sum(one.size for one in segments)
-        for place, one in enumerate(segments):
-            end = segments[place + 1].start_time_unix_ns if place + 1 < len(segments) else now
-            if end < oldest or total > self._config.max_megabytes * 1_000_000:
+        for one in segments:
+            if one.end_time_unix_ns < oldest or total > self._config.max_megabytes * 1_000_000:
                 one.path.unlink(missing_ok=True)
                 total -= one.size
 
