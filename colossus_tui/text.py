@@ -123,6 +123,17 @@ def watts(value: float | None) -> str:
     return scaled(value, "W")
 
 
+def fine_watts(value: float | None) -> str:
+    """Return a power to four digits, where small changes of a large one count: "163.2 MW"."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    size = abs(value)
+    for prefix, scale in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if size >= scale:
+            return f"{significant(value / scale)} {prefix}W"
+    return f"{value:.0f} W"
+
+
 def money(value: float | None, currency: str, digits: int = 4) -> str:
     """Return an amount: "$12.34", "$4.213M"; a currency that is a word comes after: "12.34 CHF".
 

@@ -61,14 +61,18 @@ PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
     "show ACTION": (
         ("kind", str, '"action"'),
         ("detail", model.Action, "the action, with all ranks and nodes that the hub keeps"),
-        ("parts", list[model.Action], "what it did to runs, newest first; a drain's only"),
+        (
+            "parts",
+            list[model.Action],
+            "what it did to runs; of drain, shed, restore",
+        ),
     ),
     "run, checkpoint, pause, freeze, resume, reprioritize, stop, undrain, cancel, approve": (
         ("action", model.Action, "the action as it ended, or as it was left with --no-wait"),
     ),
-    "drain": (
+    "drain, shed, restore": (
         ("action", model.Action, "the action as it ended, or as it was left with --no-wait"),
-        ("parts", list[model.Action], "what it did to the node's runs, newest first"),
+        ("parts", list[model.Action], "what it did to runs, newest first"),
     ),
     "the same with --dry-run, or when refused beforehand": (
         ("preflight", model.Preflight, "what it would cost, or why not"),

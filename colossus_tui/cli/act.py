@@ -97,6 +97,8 @@ def perform(
         return _show_preflight(preflight, arguments)
     if not arguments.yes and not _confirmed(preflight):
         return exit_codes.USAGE
+    if parameters.shed is not None and preflight.plan is not None and verb is Verb.SHED:
+        parameters = replace(parameters, shed=parameters.shed.approved(preflight.plan))
     if arguments.timeout is not None:
         parameters = replace(parameters, timeout_seconds=arguments.timeout)
     action = client.submit(
@@ -113,7 +115,7 @@ def concluded(client: Client, action: Action, arguments: argparse.Namespace) -> 
     """Wait for an action's end if that is wanted, show how it stands and return it."""
     quiet = arguments.json
     if arguments.wait and not action.state.is_end:
-        has_parts = action.verb is Verb.DRAIN and not quiet
+        has_parts = action.verb.has_parts and not quiet
         with Parts(client, action.action_id) if has_parts else contextlib.nullcontext():
             timeout = arguments.timeout
             (action,) = follow(client, [action], quiet=quiet, approval_timeout=timeout)
@@ -137,17 +139,18 @@ def _confirmed(preflight: Preflight) -> bool:
         return True
     note(preflight_text(preflight))
     if preflight.confirmation is Confirmation.TYPE_NAME:
-        kind = "node" if preflight.verb.is_on_node else "run"
+        on_site, on_node = preflight.verb.is_on_site, preflight.verb.is_on_node
+        kind = "site" if on_site else "node" if on_node else "run"
         return confirm.typed(f"type the {kind}'s name to {preflight.verb} it", preflight.subject)
     return confirm.yes(f"{preflight.verb} {safe(preflight.subject, 253)}?")
 
 
 def _show_action(client: Client, action: Action, arguments: argparse.Namespace) -> None:
     parts: tuple[Action, ...] = ()
-    if action.verb is Verb.DRAIN:
+    if action.verb.has_parts:
         parts = client.actions(parent_action_id=action.action_id, limit=500)
     if arguments.json:
-        show(as_json(action=action, **({"parts": parts} if action.verb is Verb.DRAIN else {})))
+        show(as_json(action=action, **({"parts": parts} if action.verb.has_parts else {})))
     else:
         show(f"{action.verb} {safe(action.subject, 253)}: {standing(action)}")
         if parts:

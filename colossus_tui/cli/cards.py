@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from colossus_tui.cli.output import table
+from colossus_tui.cli.plans import plan_lines
 from colossus_tui.model import Action, BulkPreflight, Figure, Preflight, RunOutlook, Verb
 from colossus_tui.text import (
     age,
@@ -31,6 +32,8 @@ def preflight_text(preflight: Preflight) -> str:
     lines.append(f"  {safe(preflight.effect, 200)}")
     lines += [_figure(figure) for figure in preflight.figures]
     lines += [f"  {_outlook(run)}" for run in preflight.runs]
+    if preflight.plan is not None:
+        lines += plan_lines(preflight.plan)
     lines += [f"  ! {safe(warning, 200)}" for warning in preflight.warnings]
     if preflight.approvals_needed > 1:
         lines.append(f"  ! it then waits until {_others(preflight.approvals_needed)} approved it")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ACTS = {
     **dict.fromkeys(parser.VERBS, ("act", "act")),
     **dict.fromkeys(("drain", "undrain"), ("act", "on_node")),
+    **{name: ("shed", name) for name in ("shed", "restore")},
     "run": ("act", "start"),
     "cancel": ("action", "cancel"),
     "approve": ("action", "approve"),

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from colossus_tui import __version__
 from colossus_tui.cli import values
 from colossus_tui.cli.exit_codes import EXPLAINED
 from colossus_tui.cli.filters import METRICS, GpuFilter
-from colossus_tui.model import PriorityClass
+from colossus_tui.model import PriorityClass, amounts
 from colossus_tui.model.match import FIELDS, GPU_FIELDS, Match, MatchError, parse
 from colossus_tui.model.outlook import EFFICIENCY, LEAST_EFFICIENCY
+from colossus_tui.model.shed import WITHIN_SECONDS
 
 VERBS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop", "cap")
 CLASSES = [member.value for member in PriorityClass]
@@ -37,6 +38,21 @@ TOP_EXAMPLES = f"""examples:
   colossus record --last 15m                 what happened, for whoever was not there
 
 {EXPLAINED}"""
+
+
+def _amount(read: Callable[[str], float]) -> Callable[[str], float]:
+    """Return a reader of amounts whose errors are the parser's own."""
+
+    def parse_amount(text: str) -> float:
+        try:
+            return read(text)
+        except amounts.AmountError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_amount
+
+
+POWER, SHARE, SPAN = map(_amount, (amounts.power, amounts.share, amounts.span))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -263,6 +279,7 @@ def _look_options(parser: argparse.ArgumentParser, name: str) -> None:
 def _acting(commands: _Commands) -> None:
     _verbs(commands)
     _on_nodes(commands)
+    _on_site(commands)
     _on_actions(commands)
     _on_incidents(commands)
     _starting(commands)
@@ -366,6 +383,51 @@ def _on_incidents(commands: _Commands) -> None:
         metavar="TIME",
         help="such as 30m or 2d; default 1h; 0 ends a silence",
     )
+
+
+def _on_site(commands: _Commands) -> None:
+    shed = _command(
+        commands,
+        "shed",
+        "bring the site under a power, by power limits and pauses with least work at risk",
+        "shed --to 150MW --for 3h --within 5m --dry-run",
+        'shed --by 20% --for 1h --reason "grid event"',
+    )
+    amount = shed.add_mutually_exclusive_group(required=True)
+    amount.add_argument("--to", type=POWER, metavar="POWER", help="come under it, as in 150MW")
+    amount.add_argument("--by", type=SHARE, metavar="SHARE", help="draw so much less, as in 20%%")
+    shed.add_argument(
+        "--for",
+        dest="duration",
+        type=SPAN,
+        metavar="TIME",
+        help="then the hub restores it by itself, as in 3h; until colossus restore",
+    )
+    shed.add_argument(
+        "--within",
+        type=SPAN,
+        default=WITHIN_SECONDS,
+        metavar="TIME",
+        help="default 5m",
+    )
+    shed.add_argument(
+        "--no-restore",
+        dest="auto_restore",
+        action="store_false",
+        help="with --for: leave it to colossus restore all the same",
+    )
+    _action_options(shed)
+    restore = _command(
+        commands,
+        "restore",
+        "undo a shed in reverse order, as far as it is still as the shed left it",
+        "restore",
+        "restore 3f0c2a9e --dry-run",
+    )
+    restore.add_argument(
+        "action", nargs="?", metavar="ACTION", help="the shed, by 8 characters; the newest"
+    )
+    _action_options(restore)
 
 
 def _on_actions(commands: _Commands) -> None:

@@ -21,6 +21,7 @@ from colossus_tui.model import (
     Preflight,
     PriorityClass,
     RunSpec,
+    Shed,
     Verb,
 )
 from colossus_tui.wire import from_proto, to_proto
@@ -358,6 +359,42 @@ class AsyncClient(IncidentCalls, RecordingCalls):
             Verb.UNDRAIN, "", parameters, reason=reason, wait=wait, timeout=timeout
         )
 
+    async def shed(
+        self,
+        shed: Shed,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Bring the site under a power, by the plan that a preview gave or by the hub's plan now.
+
+        Raises:
+            RefusedError: The hub refused it, or the site has changed since the preview.
+        """
+        if shed.plan is None:
+            preflight = await self.preview(Verb.SHED, "", ActionParameters(shed=shed))
+            if preflight.plan is None:
+                raise RefusedError(_refused(preflight))
+            shed = shed.approved(preflight.plan)
+        return await self.act(
+            Verb.SHED, "", ActionParameters(shed=shed), reason=reason, wait=wait, timeout=timeout
+        )
+
+    async def restore(
+        self,
+        shed_action_id: str,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Undo a shed in reverse order, as far as it is still as the shed left it."""
+        parameters = ActionParameters(shed=Shed(shed_action_id=shed_action_id))
+        return await self.act(
+            Verb.RESTORE, "", parameters, reason=reason, wait=wait, timeout=timeout
+        )
+
     async def start(
         self,
         spec: RunSpec,
@@ -372,6 +409,18 @@ class AsyncClient(IncidentCalls, RecordingCalls):
         return await self.act(
             Verb.START, spec.run_id, parameters, reason=reason, wait=wait, timeout=timeout
         )
+
+
+def _refused(preflight: Preflight) -> Action:
+    """Return an action that was refused before it was asked for."""
+    return Action(
+        "",
+        preflight.verb,
+        "",
+        ActionState.REFUSED,
+        preflight.refusal,
+        preflight.refusal_detail,
+    )
 
 
 def _verb(verb: Verb | str) -> common_pb2.Verb.ValueType:

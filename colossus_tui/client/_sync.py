@@ -41,6 +41,7 @@ from colossus_tui.model import (
     RunDetail,
     RunSpec,
     Series,
+    Shed,
     Site,
     SiteMap,
     Verb,
@@ -518,6 +519,34 @@ class Client(SyncIncidentCalls):
     ) -> Action:
         """Give a drained node back to its scheduler."""
         return self._run(self._client.undrain(node_name, reason=reason, wait=wait, timeout=timeout))
+
+    def shed(
+        self,
+        shed: Shed,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Bring the site under a power, by the plan that a preview gave or by the hub's plan now.
+
+        Raises:
+            RefusedError: The hub refused it, or the site has changed since the preview.
+        """
+        return self._run(self._client.shed(shed, reason=reason, wait=wait, timeout=timeout))
+
+    def restore(
+        self,
+        shed_action_id: str,
+        *,
+        reason: str = "",
+        wait: bool = False,
+        timeout: float | None = None,
+    ) -> Action:
+        """Undo a shed in reverse order, as far as it is still as the shed left it."""
+        return self._run(
+            self._client.restore(shed_action_id, reason=reason, wait=wait, timeout=timeout)
+        )
 
     def start(
         self,

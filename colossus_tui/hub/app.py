@@ -48,6 +48,10 @@ from colossus_tui.hub.relay import Relay
 from colossus_tui.hub.relay_service import RelayService
 from colossus_tui.hub.runs.registry import Registry
 from colossus_tui.hub.server import make_server
+from colossus_tui.hub.shed.loads import Loads
+from colossus_tui.hub.shed.restoring import Restoring
+from colossus_tui.hub.shed.shedding import Shedding
+from colossus_tui.hub.shed.verbs import SiteVerbs
 from colossus_tui.hub.site.limits import Limits
 from colossus_tui.hub.site.maps import Maps
 from colossus_tui.hub.site.power import Power
@@ -101,8 +105,21 @@ class Hub:
         self._backends = self._make_backends()
         holding: dict[str, str] = {}
         self._drain = Drain(self._registry, self._backends, self._registry.all)
+        loads = Loads(self._registry.all, self._registry, self._store, self._roll_ups, config.shed)
+        name, site = config.site_name, self._power.site
+        site_verbs = SiteVerbs(
+            Shedding(name, loads, config.shed, self._journal, site),
+            Restoring(name, self._registry, self._journal, site),
+            name,
+        )
         self._gate = Gate(
-            self._registry, self._backends, config.runs, config.rules, holding, self._drain
+            self._registry,
+            self._backends,
+            config.runs,
+            config.rules,
+            holding,
+            self._drain,
+            site_verbs,
         )
         self._engine = Engine(self._registry, self._events, self._journal, self._gate, holding)
         self._relay: Relay | None = None

@@ -36,7 +36,7 @@ from colossus_tui.hub.site.maps import Maps, UnknownMetricError
 from colossus_tui.hub.site.rollups import RegroupedError, RollUps
 from colossus_tui.hub.status import Status
 from colossus_tui.hub.views import Views, brief
-from colossus_tui.model import Header, MapRequest, PlaceKind, Series, SiteMap
+from colossus_tui.model import Action, Header, MapRequest, PlaceKind, Series, SiteMap
 from colossus_tui.model.match import MatchError
 from colossus_tui.wire import from_proto, to_proto
 
@@ -428,7 +428,15 @@ class ConsoleService(console_pb2_grpc.ConsoleServicer):
             events = self._events.recent(EVENT_LIMIT)
             answer.events.extend(to_proto(common_pb2.Event, event) for event in events)
             answer.actions.extend(
-                to_proto(action_pb2.Action, replace(action, stages=(), ranks=(), missing_nodes=()))
+                to_proto(action_pb2.Action, brief_action(action))
                 for action in self._journal.recent(ACTION_LIMIT)
             )
         return answer
+
+
+def brief_action(action: Action) -> Action:
+    """Return the action without what only its own screen shows."""
+    parameters = action.parameters
+    if parameters.shed is not None:
+        parameters = replace(parameters, shed=replace(parameters.shed, plan=None))
+    return replace(action, stages=(), ranks=(), missing_nodes=(), parameters=parameters)

@@ -19,6 +19,7 @@ from colossus_tui.model.action import (
     ResumePoint,
     RunOutlook,
     RunSpec,
+    sheds_in_force,
 )
 from colossus_tui.model.bets import Bet, bet_of
 from colossus_tui.model.curve import Curve, training_flop
@@ -191,6 +192,7 @@ __all__ = [
     "bet_of",
     "by_weight",
     "clock_event_reasons",
+    "sheds_in_force",
     "training_flop",
     "what_if",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -233,3 +233,23 @@ class Action:
     def subject(self) -> str:
         """Name of the run or node that it is about, or the site."""
         return "the site" if self.verb.is_on_site else self.run_id or self.parameters.node_name
+
+
+def sheds_in_force(actions: Iterable[Action]) -> list[Action]:
+    """Return the sheds among these that did something and were not undone, the newest first."""
+    known = list(actions)
+    undone = {
+        one.parameters.shed.shed_action_id
+        for one in known
+        if one.verb is Verb.RESTORE
+        and one.parameters.shed is not None
+        and one.state is ActionState.OBSERVED
+    }
+    found = [
+        one
+        for one in known
+        if one.verb is Verb.SHED
+        and one.state in (ActionState.OBSERVED, ActionState.PARTIAL, ActionState.UNCONFIRMED)
+        and one.action_id not in undone
+    ]
+    return sorted(found, key=lambda one: -one.requested_time_unix_ns)

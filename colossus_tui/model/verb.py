@@ -27,6 +27,16 @@ class Verb(StrEnum):
         return self in (Verb.DRAIN, Verb.UNDRAIN)
 
     @property
+    def has_parts(self) -> bool:
+        """Whether what it does to runs are actions of their own."""
+        return self is Verb.DRAIN or self.is_on_site
+
+    @property
+    def is_on_run(self) -> bool:
+        """Whether it is about one run."""
+        return not self.is_on_node and not self.is_on_site
+
+    @property
     def is_on_site(self) -> bool:
         """Whether it is about the site as a whole."""
         return self in (Verb.SHED, Verb.RESTORE)

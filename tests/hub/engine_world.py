@@ -24,11 +24,21 @@ from colossus_tui.hub.backends.base import (
 )
 from colossus_tui.hub.database import Database
 from colossus_tui.hub.journal import Journal
+from colossus_tui.hub.nodes import Nodes
+from colossus_tui.hub.shed.config import ShedConfig
+from colossus_tui.hub.shed.loads import Loads
+from colossus_tui.hub.shed.restoring import Restoring
+from colossus_tui.hub.shed.shedding import Shedding
+from colossus_tui.hub.shed.verbs import SiteVerbs
+from colossus_tui.hub.site.rollups import RollUps
+from colossus_tui.hub.store import Store
 from colossus_tui.model import (
     Action,
     ActionParameters,
     ActionState,
     Event,
+    PlaceKind,
+    PowerPlace,
     PriorityClass,
     ReasonCode,
     Run,
@@ -270,6 +280,10 @@ FAILURES: Sequence[Exception] = (
 )
 
 
+def _nothing() -> PowerPlace:
+    return PowerPlace(PlaceKind.SITE, "")
+
+
 class Hub:
     """One hub of that world: engine, gate and journal on its disk."""
 
@@ -286,9 +300,17 @@ class Hub:
             (Rule(runs=(GUARDED,), approvals=2),),
             self.holding,
             Drain(registry, backends, world.runs.values),
+            self._site_verbs(registry),
         )
         self.engine = Engine(registry, EventLog(world), self.journal, gate, self.holding)
         self.task = asyncio.get_event_loop().create_task(self.engine.run())
+
+    def _site_verbs(self, registry: Registry) -> SiteVerbs:
+        """Return verbs on a site of which nothing is measured."""
+        store = Store()
+        loads = Loads(tuple, registry, store, RollUps(store, Nodes(store)), ShedConfig())
+        shedding = Shedding("site", loads, ShedConfig(), self.journal, _nothing)
+        return SiteVerbs(shedding, Restoring("site", registry, self.journal, _nothing), "site")
 
     async def drop(self) -> None:
         """Let go of everything without another write, as a crash does."""

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colossus_tui.hub.backends.cap import CAP_SECONDS
 from colossus_tui.hub.shed import planner
 from colossus_tui.hub.shed.config import ShedConfig, default_tier
-from colossus_tui.hub.shed.planner import CAP_SECONDS, Load, Terms
+from colossus_tui.hub.shed.planner import Load, Terms
 from colossus_tui.model import PriorityClass, ShedPlan, ShedStep, Verb
 
 IDLE = 140.0
@@ -38,6 +39,7 @@ def loads(draw: st.DrawFn) -> list[Load]:
                 reporting,
                 draw(st.sampled_from([None, each * reporting, each * reporting])),
                 draw(st.sampled_from([None, 1_200.0, 1_000.0])),
+                draw(st.sampled_from([0.0, 200.0, 900.0])),
                 draw(st.sampled_from([0.0, 0.0, 900.0])),
                 draw(st.none() | st.floats(0, 1e6)),
                 is_going=draw(st.booleans() | st.just(True)),
@@ -79,18 +81,22 @@ def depths(plan: ShedPlan) -> dict[str, float]:
 
 
 def going(runs: Sequence[Load], steps: Sequence[ShedStep], kind: PriorityClass) -> float:
-    """Return how much of a class's computing goes on after steps, in GPUs at full speed."""
+    """Return how much of a class's computing goes on after steps, in GPUs at full speed.
+
+    The model of docs/shed.md, written down once more.
+    """
     furthest = {step.run_id: step for step in steps}
     total = 0.0
     for run in runs:
         if run.priority_class is not kind:
             continue
-        step, share = furthest.get(run.run_id), run.speed
+        step, share = furthest.get(run.run_id), run.speed(IDLE)
         if step is not None and step.verb is Verb.PAUSE:
             share = 0.0
         elif step is not None:
             assert run.watts is not None
-            share *= planner.speed(step.cap_watts, run.watts / run.reporting_count)
+            above = run.watts / run.reporting_count - IDLE
+            share *= min(1.0, ((step.cap_watts - IDLE) / above) ** 0.5)
         total += share * run.gpu_count
     return total
 
@@ -147,7 +153,8 @@ def test_nothing_is_touched_that_must_not_be(runs: list[Load], how: Terms, share
         assert step.verb not in run.refusals
         assert step.seconds <= how.within_seconds
         assert step.saved_watts > 0
-        assert step.verb is Verb.PAUSE or step.cap_watts >= how.config.cap_floor_watts
+        lowest = max(how.config.cap_floor_watts, run.lowest_watts)
+        assert step.verb is Verb.PAUSE or step.cap_watts >= lowest
     assert len({step.run_id for step in plan.planned}) == len(plan.planned)
     tiers = [step.flex_tier for step in planner.order(runs, how).steps]
     assert tiers == sorted(tiers, reverse=True)
@@ -223,7 +230,7 @@ def test_what_a_step_saves_and_costs_is_what_the_figures_make_of_it() -> None:
 
     assert cap.saved_watts == pytest.approx(600 * 40)
     assert cap.work_at_risk_hours == 0
-    assert cap.work_forgone_hours == pytest.approx((1 - 0.96**0.5) * 600 * 3)
+    assert cap.work_forgone_hours == pytest.approx((1 - (820 / 860) ** 0.5) * 600 * 3)
     assert cap.seconds == CAP_SECONDS
     assert pause.saved_watts == pytest.approx(600 * (1_000 - IDLE))
     assert pause.work_at_risk_hours == 80

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,10 +19,12 @@ from colossus_tui.hub.backends.base import (
     RefusalError,
     Report,
     Stage,
+    part_id,
 )
 from colossus_tui.hub.journal import Journal
 from colossus_tui.model import (
     Action,
+    ActionParameters,
     ActionStage,
     ActionState,
     Event,
@@ -39,6 +40,7 @@ LOG = logging.getLogger(__name__)
 TEXT_LIMIT = 512
 STAGE_LIMIT = 200  # the first and the latest are kept
 APPROVAL_SECONDS = 3_600.0
+HUB = "hub"  # who asks for what the hub does by itself
 _CHANGES = (
     "agreed_step",
     "ranks",
@@ -108,11 +110,11 @@ class Engine:
         return answer
 
     async def _take(self, action: Action, expected_generation: int, caller: Caller) -> Action:
-        now, operator = time.time_ns(), caller.operator[:TEXT_LIMIT]
+        now, operator = time.time_ns(), (action.operator or caller.operator)[:TEXT_LIMIT]
         action = replace(
             action,
             operator=operator,
-            approvals=(operator,),
+            approvals=action.approvals or (operator,),
             reason=action.reason[:TEXT_LIMIT],
             requested_time_unix_ns=now,
             updated_time_unix_ns=now,
@@ -133,7 +135,7 @@ class Engine:
         needed = self._gate.approvals_needed(action.verb, action.run_id, action.parameters, run)
         action = replace(action, approvals_needed=needed, can_cancel=True)
         try:
-            if needed > 1:
+            if needed > len(action.approvals):
                 return await self._enter(action, ActionState.REQUESTED, _waits(action))
             return await self._accept(action, run)
         except BaseException:
@@ -334,7 +336,7 @@ class Engine:
         Raises:
             ActionFailedError: The run was lost in the meantime.
         """
-        if action.verb is Verb.START or action.verb.is_on_node:
+        if action.verb is Verb.START or not action.verb.is_on_run:
             return
         while True:
             seen, run = self._registry.observed(action.run_id), self._registry.get(action.run_id)
@@ -357,18 +359,28 @@ class Engine:
         }
         return Order(action, report, self._leaving, partial(self._part, action), tuple(begun))
 
-    async def _part(self, whole: Action, verb: Verb, run_id: str) -> AsyncIterator[Action]:
-        """Carry out a part of an action as an action of its own, once also after a crash."""
-        name = f"{whole.action_id}/{verb}/{run_id}"
+    async def _part(
+        self, whole: Action, verb: Verb, run_id: str, parameters: ActionParameters | None = None
+    ) -> AsyncGenerator[Action, None]:
+        """Carry out a part of an action as an action of its own, once also after a crash.
+
+        Whoever approved the whole approved its parts. The undoing of a shed, which comes hours
+        later, is the hub's own.
+        """
+        parameters = parameters or ActionParameters()
         part = Action(
-            action_id=str(uuid.uuid5(uuid.NAMESPACE_OID, name)),
+            action_id=part_id(whole.action_id, verb, run_id, parameters),
             verb=verb,
             run_id=run_id,
             reason=whole.reason or f"{whole.verb} of {whole.subject}",
+            operator=HUB if verb is Verb.RESTORE else "",
             agreed_step=-1,
+            parameters=parameters,
+            approvals=whole.approvals,
             parent_action_id=whole.action_id,
         )
-        await self.submit(part, 0, Caller("operator", whole.operator))
+        who = whole.approvals[0] if whole.approvals else whole.operator
+        await self.submit(part, 0, Caller("operator", who))
         async for newer in self.watch(part.action_id):
             yield newer
 

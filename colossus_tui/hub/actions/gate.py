@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from colossus_tui.hub.actions import policy
 from colossus_tui.hub.actions.drain import Drain
@@ -13,6 +14,8 @@ from colossus_tui.hub.actions.preflight import preflight
 from colossus_tui.hub.actions.rules import Rule, approvals_needed
 from colossus_tui.hub.backends.base import Backend, Order, RefusalError
 from colossus_tui.hub.config import RunConfig
+from colossus_tui.hub.shed.verbs import SiteVerbs
+from colossus_tui.hub.shed.verbs import preflight as site_preflight
 from colossus_tui.model import (
     Action,
     ActionParameters,
@@ -24,6 +27,7 @@ from colossus_tui.model import (
     Run,
     RunOutlook,
     RunState,
+    ShedPlan,
     Verb,
 )
 
@@ -50,10 +54,12 @@ class Gate:
         rules: Sequence[Rule],
         holding: Mapping[str, str],
         drain: Drain,
+        site: SiteVerbs,
     ) -> None:
         self._registry = registry
         self._backends = backends
         self._drain = drain
+        self._site = site
         self._configured = configured
         self._rules = rules
         self._holding = holding
@@ -80,6 +86,9 @@ class Gate:
         """
         if action.verb.is_on_node:
             return action.parameters.timeout_seconds or self._drain.timeout_seconds(action.verb)
+        if action.verb.is_on_site:
+            asked = action.parameters
+            return asked.timeout_seconds or self._site.timeout_seconds(action.verb, asked)
         return self._owner(action).timeout_seconds(action.verb, action.parameters)
 
     async def execute(self, order: Order) -> str:
@@ -91,6 +100,8 @@ class Gate:
         """
         if order.action.verb.is_on_node:
             return await self._drain.execute(order)
+        if order.action.verb.is_on_site:
+            return await self._site.execute(order)
         return await self._owner(order.action).execute(order)
 
     def _owner(self, action: Action) -> Backend:
@@ -119,19 +130,44 @@ class Gate:
             policy.check_rules(self._rules, verb, name, None, caller.operator)
             self._drain.check(verb, name)
             return None
+        if verb.is_on_site:
+            policy.check_rules(self._rules, verb, self._site.site_name, None, caller.operator)
+            refusal = partial(self._refusal, caller)
+            self._site.check(verb, parameters.shed, refusal, to_do=bool(action_id))
+            return None
         run = self._registry.get(run_id)
         if run is None and verb is not Verb.START:
             raise RefusalError(ReasonCode.NOT_FOUND, f"there is no run {run_id}; see colossus runs")
+        self._check_run(verb, run_id, run, parameters, caller, action_id)
+        return run
+
+    def _check_run(
+        self,
+        verb: Verb,
+        run_id: str,
+        run: Run | None,
+        parameters: ActionParameters,
+        caller: Caller,
+        action_id: str,
+    ) -> None:
         if run is not None:
             policy.check_run(verb, run, action_id, self._configured)
         policy.check_rules(self._rules, verb, run_id, run, caller.operator)
         self.backend(None if verb is Verb.START else run).check(verb, run, parameters)
-        return run
+
+    def _refusal(self, caller: Caller, verb: Verb, run: Run, parameters: ActionParameters) -> str:
+        """Return why a verb cannot be done with a run now; "" when it can."""
+        try:
+            policy.check_request(verb, run.run_id, parameters)
+            self._check_run(verb, run.run_id, run, parameters, caller, "")
+        except RefusalError as error:
+            return str(error)
+        return self.backend(run).capabilities(run).get(verb, "")
 
     def _check_free(self, key: str, action_id: str) -> None:
         holder = self._holding.get(key)
         if holder and holder != action_id:
-            what = "node" if key.startswith(NODE_KEY) else "run"
+            what = "node" if key.startswith(NODE_KEY) else "site" if key == SITE_KEY else "run"
             raise RefusalError(
                 ReasonCode.CONFLICT,
                 f"action {holder} holds the {what}; wait for its end, or cancel it",
@@ -141,7 +177,18 @@ class Gate:
         self, verb: Verb, run_id: str, parameters: ActionParameters, run: Run | None
     ) -> int:
         """Return how many operators must want it; 0 where no rule says."""
+        if verb.is_on_site:
+            return self._site_approvals(verb, parameters.shed.plan if parameters.shed else None)
         return approvals_needed(self._rules, verb, run_id or parameters.node_name, run)
+
+    def _site_approvals(self, verb: Verb, plan: ShedPlan | None) -> int:
+        """Return what the verb itself needs, and no less than any of its steps."""
+        own = approvals_needed(self._rules, verb, self._site.site_name, None)
+        each = (
+            approvals_needed(self._rules, step.verb, step.run_id, self._registry.get(step.run_id))
+            for step in (plan.steps if plan is not None else ())
+        )
+        return max([own, *each])
 
     def preview(
         self, verb: Verb | None, run_id: str, parameters: ActionParameters, caller: Caller
@@ -162,6 +209,8 @@ class Gate:
                 time_unix_ns=time.time_ns(),
             )
         assert verb is not None
+        if verb.is_on_site:
+            return self._preview_site(verb, parameters, caller)
         needed = self.approvals_needed(verb, run_id, parameters, run)
         if verb.is_on_node:
             return self._preview_node(verb, parameters, caller, needed)
@@ -176,6 +225,24 @@ class Gate:
                 approvals_needed=needed,
             )
         return preflight(self.backend(run), verb, run, parameters, needed)
+
+    def _preview_site(self, verb: Verb, parameters: ActionParameters, caller: Caller) -> Preflight:
+        """Return the plan of a shed, or of its undoing."""
+        assert parameters.shed is not None
+        try:
+            plan = self._site.plan(verb, parameters.shed, partial(self._refusal, caller))
+        except RefusalError as error:
+            return Preflight(
+                verb=verb,
+                run_id="",
+                refusal=error.code,
+                refusal_detail=str(error),
+                time_unix_ns=time.time_ns(),
+            )
+        paused = {step.run_id for step in plan.steps if step.verb is Verb.PAUSE}
+        runs = [run for run_id in paused if (run := self._registry.get(run_id)) is not None]
+        needed = self._site_approvals(verb, plan)
+        return site_preflight(verb, plan, needed, {run.backend for run in runs})
 
     def _preview_node(
         self, verb: Verb, parameters: ActionParameters, caller: Caller, needed: int
@@ -256,8 +323,18 @@ def _sums(allowed: Sequence[Preflight]) -> list[Figure]:
 NODE_KEY = "node "  # no run's name has a space
 
 
+SITE_KEY = "the site"
+
+
 def hold_key(verb: Verb, run_id: str, parameters: ActionParameters) -> str:
-    """Return what an action holds: one action at a time for each."""
+    """Return what an action holds: one action at a time for each.
+
+    An undoing that waits for its time holds nothing but its own turn.
+    """
+    if verb.is_on_site:
+        shed = parameters.shed
+        waits = verb is Verb.RESTORE and shed is not None and shed.duration_seconds
+        return f"{SITE_KEY} after {shed.shed_action_id}" if waits and shed else SITE_KEY
     return f"{NODE_KEY}{parameters.node_name}" if verb.is_on_node else run_id
 
 

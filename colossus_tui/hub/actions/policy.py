@@ -27,7 +27,6 @@ LARGE_WATTS = 5e6
 FUSE_LIMIT_SECONDS = 86_400.0
 CAP_LIMIT_WATTS = 100_000.0  # of one GPU
 _PROTECTED = frozenset({Verb.PAUSE, Verb.FREEZE, Verb.STOP})
-_UNSUPPORTED = frozenset({Verb.SHED, Verb.RESTORE})
 
 
 def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) -> None:
@@ -38,12 +37,15 @@ def check_request(verb: Verb | None, run_id: str, parameters: ActionParameters) 
     """
     if verb is None:
         raise RefusalError(ReasonCode.INVALID, "verb: not given, or not known to this hub")
-    if verb in _UNSUPPORTED:
-        raise RefusalError(ReasonCode.UNSUPPORTED, f"{verb}: not supported by this hub")
     if verb.is_on_node:
         if run_id or not NODE_NAME.fullmatch(parameters.node_name):
             raise RefusalError(
                 ReasonCode.INVALID, f"node_name: {verb} needs a node's name, and no run_id"
+            )
+    elif verb.is_on_site:
+        if run_id or parameters.node_name:
+            raise RefusalError(
+                ReasonCode.INVALID, f"run_id, node_name: {verb} is about the site, and takes none"
             )
     elif not RUN_ID.fullmatch(run_id):
         raise RefusalError(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -60,11 +61,26 @@ class Stage:
 
 
 Report = Callable[[Stage], Awaitable[None]]  # returns once the stage is on disk
-Part = Callable[[Verb, str], AsyncIterator[Action]]
 
 
-def _no_part(verb: Verb, run_id: str) -> AsyncIterator[Action]:
+class Part(Protocol):
+    """Carries out a part of an order, and yields that action each time it changes."""
+
+    def __call__(
+        self, verb: Verb, run_id: str, parameters: ActionParameters | None = None
+    ) -> AsyncGenerator[Action, None]: ...
+
+
+def _no_part(
+    verb: Verb, run_id: str, parameters: ActionParameters | None = None
+) -> AsyncGenerator[Action, None]:
     raise AssertionError(f"{verb} of {run_id}: this order has no parts")
+
+
+def part_id(whole_id: str, verb: Verb, run_id: str, parameters: ActionParameters) -> str:
+    """Return the identity of a part of an action: the same part is the same action."""
+    limit = f"/{parameters.cap_watts:g}" if verb is Verb.CAP else ""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{whole_id}/{verb}/{run_id}{limit}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ from colossus_tui.hub.console_service import (
     CURVE_SECONDS,
     FAR_SECONDS,
     ConsoleService,
+    brief_action,
 )
 from colossus_tui.hub.peers.live import ANSWER_SECONDS, ASK_SECONDS, HANDED_ON, Peer, Peers
+from colossus_tui.model import Action
 from colossus_tui.wire import to_proto
 
 _Context = grpc.aio.ServicerContext[Any, Any]
@@ -237,11 +239,8 @@ class SharedConsole(ConsoleService):
         answer.runs.extend(runs)
 
 
-def _brief(action: Any) -> action_pb2.Action:
-    message = to_proto(action_pb2.Action, action)
-    for name in ("stages", "ranks", "missing_nodes"):
-        message.ClearField(name)
-    return message
+def _brief(action: Action) -> action_pb2.Action:
+    return to_proto(action_pb2.Action, brief_action(action))
 
 
 def _shown_run(peer: Peer, run: console_pb2.Run, name: str) -> console_pb2.Run:

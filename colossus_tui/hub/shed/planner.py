@@ -14,12 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from colossus_tui.hub.backends.cap import CAP_SECONDS, slowdown
 from colossus_tui.hub.shed.config import ShedConfig
 from colossus_tui.model import PriorityClass, ShedLeft, ShedPlan, ShedStep, Verb
-from colossus_tui.text import significant
+from colossus_tui.text import safe, significant
 
-CAP_SECONDS = 10.0  # until every agent has set a limit and read it back
-SPEED_EXPONENT = 0.5  # of a GPU's speed over its power: near its limit clock costs power squared
 LEAST_SAVING = 0.01  # of a run's draw: a smaller step is none
 RESERVES = 3
 LEFT_LIMIT = 100
@@ -34,7 +33,8 @@ class Load:
         gpu_count: GPUs that it holds, or held when it was paused.
         reporting_count: GPUs whose power is in `watts`.
         watts: What it draws; None: not measured.
-        limit_watts: The device's own limit of each GPU; None: not known.
+        limit_watts: The highest limit that each GPU takes; None: not known.
+        lowest_watts: The lowest that it takes.
         cap_watts: Limit in force on each GPU; 0 for the device's default.
         is_going: Whether it computes; only then there is something to shed.
         pause_seconds: How long a save and an exit take.
@@ -48,6 +48,7 @@ class Load:
     reporting_count: int = 0
     watts: float | None = None
     limit_watts: float | None = None
+    lowest_watts: float = 0.0
     cap_watts: float = 0.0
     work_at_risk_hours: float | None = None
     work_unit: str = "GPU·h"
@@ -55,12 +56,11 @@ class Load:
     pause_seconds: float = 60.0
     refusals: Mapping[Verb, str] = field(default_factory=dict)
 
-    @property
-    def speed(self) -> float:
-        """Its share of full speed now."""
+    def speed(self, idle_watts: float) -> float:
+        """Return its share of full speed now; of a limited one at least what it is."""
         if not self.is_going:
             return 0.0
-        return speed(self.cap_watts, self.limit_watts or 0.0) if self.cap_watts else 1.0
+        return speed(self.limit_watts or 0.0, self.cap_watts, idle_watts) if self.cap_watts else 1.0
 
 
 _Candidate: TypeAlias = tuple[tuple[float, ...], Load, ShedStep]  # its place in the order first
@@ -94,9 +94,13 @@ class Order:
     left: Mapping[str, str]
 
 
-def speed(cap_watts: float, watts: float) -> float:
-    """Return the modelled share of its speed that a GPU keeps when its power is limited."""
-    return min(1.0, (cap_watts / watts) ** SPEED_EXPONENT) if watts > 0 else 1.0
+def speed(each_watts: float, cap_watts: float, idle_watts: float) -> float:
+    """Return the modelled share of its speed that a GPU keeps when its power is limited.
+
+    Returns:
+        0 where the limit is so near to what it draws idle that nothing can be said.
+    """
+    return 1 / (slowdown(each_watts, cap_watts, idle_watts) or math.inf)
 
 
 def order(loads: Sequence[Load], terms: Terms) -> Order:
@@ -115,7 +119,7 @@ def order(loads: Sequence[Load], terms: Terms) -> Order:
         candidates += pause
         left[load.run_id] = why_not or why
     candidates.sort(key=lambda one: (one[0], one[1].run_id))
-    floors = _Floors(loads, terms.config)
+    floors = _Floors(loads, terms)
     steps = []
     for _, load, step in candidates:
         if why := floors.forbids(load, step):
@@ -146,6 +150,43 @@ def plan(loads: Sequence[Load], terms: Terms, site: ShedPlan) -> ShedPlan:
         steps=(*steps, *(replace(step, is_reserve=True) for step in reserves)),
         left=_left(loads, {step.run_id for step in steps}, whole, short=watts > site.target_watts),
     )
+
+
+def again(
+    loads: Iterable[Load], terms: Terms, steps: Iterable[ShedStep]
+) -> tuple[float, list[str]]:
+    """Return what steps of an earlier plan would save now, and what has come in their way.
+
+    Only what those save counts that are no reserve.
+    """
+    loads = list(loads)
+    known = {load.run_id: load for load in loads if load.is_going}
+    floors, saved, problems = _Floors(loads, terms), 0.0, []
+    for step in steps:
+        load = known.get(step.run_id)
+        why = "it does not go on any more" if load is None else _against(load, step, terms)
+        if load is not None and not why:
+            why = floors.forbids(load, step)
+        if load is None or why:
+            problems.append(f"{step.verb} {safe(step.run_id, 63)}: {why}")
+            continue
+        floors.take(load, step)
+        if not step.is_reserve:
+            each = step.cap_watts or terms.idle_watts
+            saved += (load.watts or 0.0) - each * load.reporting_count
+    return saved, problems
+
+
+def _against(load: Load, step: ShedStep, terms: Terms) -> str:
+    """Return why a step cannot be taken now, its class's floor aside; "" when it can."""
+    if why := _untouchable(load):
+        return why
+    caps, no_cap = _caps(load, terms)
+    pauses, no_pause = _pause(load, None, terms)
+    for _, _, one in (*caps, *pauses):
+        if (one.verb, one.cap_watts) == (step.verb, step.cap_watts):
+            return ""
+    return (no_cap if step.verb is Verb.CAP else no_pause) or "it would save next to nothing now"
 
 
 def merged(steps: Iterable[ShedStep]) -> tuple[ShedStep, ...]:
@@ -199,10 +240,10 @@ def _caps(load: Load, terms: Terms) -> tuple[list[_Candidate], str]:
     caps: list[_Candidate] = []
     for level, ratio in enumerate(terms.config.cap_ratios):
         cap = round(ratio * load.limit_watts)
-        is_low = cap < max(terms.config.cap_floor_watts, terms.idle_watts)
+        lost = 1 - speed(now, cap, terms.idle_watts)
+        is_low = cap < max(terms.config.cap_floor_watts, load.lowest_watts) or lost == 1
         if is_low or each - cap < LEAST_SAVING * now:
             continue
-        lost = 1 - speed(cap, now)
         saved = (each - cap) * load.reporting_count
         step = ShedStep(
             Verb.CAP,
@@ -273,21 +314,21 @@ def _forgone(load: Load, lost: float, terms: Terms) -> float | None:
 class _Floors:
     """How much of each class's computing goes on while steps are taken one after another."""
 
-    def __init__(self, loads: Iterable[Load], config: ShedConfig) -> None:
-        self._config = config
+    def __init__(self, loads: Iterable[Load], terms: Terms) -> None:
+        self._terms = terms
         self._whole: dict[PriorityClass, float] = {}
         self._going: dict[PriorityClass, float] = {}
         self._speeds: dict[str, float] = {}
         for load in loads:
             kind = load.priority_class
             self._whole[kind] = self._whole.get(kind, 0.0) + load.gpu_count
-            self._going[kind] = self._going.get(kind, 0.0) + load.gpu_count * load.speed
-            self._speeds[load.run_id] = load.speed
+            self._speeds[load.run_id] = pace = load.speed(terms.idle_watts)
+            self._going[kind] = self._going.get(kind, 0.0) + load.gpu_count * pace
 
     def forbids(self, load: Load, step: ShedStep) -> str:
         """Return why the class's floor does not let the step be taken; "" when it does."""
         kind = load.priority_class
-        floor = self._config.floors.get(kind, 0.0)
+        floor = self._terms.config.floors.get(kind, 0.0)
         if self._after(load, step) >= floor * self._whole[kind] - ROUNDING:
             return ""
         share = self._going[kind] / self._whole[kind] if self._whole[kind] else 0.0
@@ -296,23 +337,22 @@ class _Floors:
     def take(self, load: Load, step: ShedStep) -> None:
         """Take the step."""
         self._going[load.priority_class] = self._after(load, step)
-        self._speeds[load.run_id] = _speed_after(load, step)
+        self._speeds[load.run_id] = self._speed_after(load, step)
 
     def taken(self, load: Load) -> float:
         """Return the share of its class's computing that still goes on."""
         whole = self._whole[load.priority_class]
-        return self._going[load.priority_class] / whole if whole else 0.0
+        return max(self._going[load.priority_class], 0.0) / whole if whole else 0.0
 
     def _after(self, load: Load, step: ShedStep) -> float:
-        slower = self._speeds[load.run_id] - _speed_after(load, step)
+        slower = self._speeds[load.run_id] - self._speed_after(load, step)
         return self._going[load.priority_class] - load.gpu_count * slower
 
-
-def _speed_after(load: Load, step: ShedStep) -> float:
-    if step.verb is not Verb.CAP:
-        return 0.0
-    each = (load.watts or 0.0) / max(load.reporting_count, 1)
-    return load.speed * speed(step.cap_watts, each)
+    def _speed_after(self, load: Load, step: ShedStep) -> float:
+        if step.verb is not Verb.CAP:
+            return 0.0
+        each, idle = (load.watts or 0.0) / max(load.reporting_count, 1), self._terms.idle_watts
+        return load.speed(idle) * speed(each, step.cap_watts, idle)
 
 
 def _placed(step: ShedStep, share: float) -> ShedStep:

@@ -1,0 +1,61 @@
+"""The plan of a shed, or of its undoing, as the command line shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from colossus_tui.cli.output import table
+from colossus_tui.model import ShedLeft, ShedPlan, ShedStep, Verb
+from colossus_tui.text import duration, fine_watts, hours, safe
+
+HEADS = ("#", "STEP", "RUN", "CLASS", "SAVES", "SITE THEN", "AT RISK", "FORGOES", "TAKES", "WHY")
+LEFT_SHOWN = 10
+
+
+def plan_lines(plan: ShedPlan) -> Iterator[str]:
+    """Yield the steps with what each saves and costs, then the runs that are left as they are."""
+    yield ""
+    yield from table(HEADS, list(_rows(plan)), "rlllrrrrrl").splitlines()
+    if plan.left:
+        yield ""
+        yield from _left(plan.left)
+
+
+def _rows(plan: ShedPlan) -> Iterator[tuple[str, ...]]:
+    then = plan.site_watts
+    for number, step in enumerate(plan.steps, 1):
+        then -= step.saved_watts
+        yield (
+            f"{number}" if not step.is_reserve else "if not enough",
+            step_words(step),
+            safe(step.run_id, 63),
+            f"{step.priority_class}",
+            fine_watts(step.saved_watts),
+            fine_watts(then),
+            hours(step.work_at_risk_hours, step.work_unit),
+            hours(step.work_forgone_hours, step.work_unit),
+            duration(step.seconds),
+            safe(step.why, 120),
+        )
+
+
+def step_words(step: ShedStep) -> str:
+    """Return a step in short: "cap 960 W", "pause"."""
+    if step.verb is not Verb.CAP:
+        return step.verb.value
+    return f"cap {step.cap_watts:g} W" if step.cap_watts else "cap lifted"
+
+
+def _left(left: Sequence[ShedLeft]) -> Iterator[str]:
+    rows = [
+        (
+            safe(one.run_id, 63),
+            f"{one.priority_class}",
+            fine_watts(one.power_watts),
+            safe(one.why, 160),
+        )
+        for one in left[:LEFT_SHOWN]
+    ]
+    yield from table(("LEFT AS IT IS", "CLASS", "POWER", "WHY"), rows, "llrl").splitlines()
+    if (more := len(left) - LEFT_SHOWN) > 0:
+        yield f"and {more} more"
