@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from colossus_tui import __version__
-from colossus_tui.cli import values
 from colossus_tui.cli.exit_codes import EXPLAINED
 from colossus_tui.cli.filters import METRICS, GpuFilter
-from colossus_tui.model import PriorityClass, amounts
-from colossus_tui.model.match import FIELDS, GPU_FIELDS, Match, MatchError, parse
-from colossus_tui.model.outlook import EFFICIENCY, LEAST_EFFICIENCY
+from colossus_tui.cli.values import (
+    cap_watts,
+    count,
+    efficiency,
+    lasting,
+    match,
+    metric,
+    nodes,
+    past,
+    power,
+    seconds,
+    share,
+    span,
+    speed,
+    stretch,
+    theme,
+)
+from colossus_tui.model import PriorityClass
+from colossus_tui.model.match import FIELDS, GPU_FIELDS
+from colossus_tui.model.outlook import EFFICIENCY
 from colossus_tui.model.shed import WITHIN_SECONDS
 
 VERBS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop", "cap")
@@ -38,21 +53,6 @@ TOP_EXAMPLES = f"""examples:
   colossus record --last 15m                 what happened, for whoever was not there
 
 {EXPLAINED}"""
-
-
-def _amount(read: Callable[[str], float]) -> Callable[[str], float]:
-    """Return a reader of amounts whose errors are the parser's own."""
-
-    def parse_amount(text: str) -> float:
-        try:
-            return read(text)
-        except amounts.AmountError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return parse_amount
-
-
-POWER, SHARE, SPAN = map(_amount, (amounts.power, amounts.share, amounts.span))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -86,7 +86,7 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace:
     named = os.environ.get("COLOSSUS_THEME")
     if arguments.command in CONSOLES and arguments.theme is None and named:
         try:
-            arguments.theme = _theme(named)
+            arguments.theme = theme(named)
         except argparse.ArgumentTypeError as error:
             root.error(f"COLOSSUS_THEME: {error}")
     return arguments
@@ -105,7 +105,7 @@ def build() -> argparse.ArgumentParser:
     root.add_argument("--ascii", action="store_true", help="console without line drawing glyphs")
     root.add_argument(
         "--theme",
-        type=_theme,
+        type=theme,
         metavar="NAME",
         help="look of the console; default: COLOSSUS_THEME, else what its key T chose last",
     )
@@ -206,7 +206,7 @@ def _looking(commands: _Commands) -> None:
         parser.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
         parser.add_argument("--watch", action="store_true", help="again and again until Ctrl-C")
         parser.add_argument(
-            "--interval", type=_seconds, default=1.0, metavar="S", help="of --watch, default 1"
+            "--interval", type=seconds, default=1.0, metavar="S", help="of --watch, default 1"
         )
         _look_options(parser, name)
 
@@ -219,10 +219,10 @@ def _look_options(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument(
             "--to", dest="target", required=True, metavar="RUN|CLASS", help="who takes them"
         )
-        parser.add_argument("--nodes", type=_nodes, metavar="N", help="default all that it has")
+        parser.add_argument("--nodes", type=nodes, metavar="N", help="default all that it has")
         parser.add_argument(
             "--efficiency",
-            type=_efficiency,
+            type=efficiency,
             default=EFFICIENCY,
             metavar="RATIO",
             help=f"parallel efficiency of a doubling, 0.5 to 1; default {EFFICIENCY}",
@@ -235,13 +235,13 @@ def _look_options(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--open", action="store_true", help="only those that go on")
     if name == "incidents":
         parser.add_argument(
-            "incident", nargs="?", type=_count, metavar="ID", help="this one in full"
+            "incident", nargs="?", type=count, metavar="ID", help="this one in full"
         )
         parser.add_argument("--all", action="store_true", help="also those that are closed")
     if name == "timeline":
         parser.add_argument(
             "--last",
-            type=values.past,
+            type=past,
             default=900.0,
             metavar="TIME",
             help="such as 15m, the default",
@@ -251,13 +251,13 @@ def _look_options(parser: argparse.ArgumentParser, name: str) -> None:
     if name in ("gpus", "events"):
         parser.add_argument("--node", metavar="NODE", help="only of this node")
     if name in ("events", "actions"):
-        parser.add_argument("--limit", type=_count, default=50, metavar="N", help="default 50")
+        parser.add_argument("--limit", type=count, default=50, metavar="N", help="default 50")
     if name == "gpus":
         parser.add_argument(
             "--where", action=GpuFilter, metavar="EXPR", help=f"only those it meets: {WHERE_HELP}"
         )
         parser.add_argument(
-            "--order", type=_metric, metavar="METRIC", help=f"worst first: {', '.join(METRICS)}"
+            "--order", type=metric, metavar="METRIC", help=f"worst first: {', '.join(METRICS)}"
         )
     if name == "find":
         parser.add_argument(
@@ -266,7 +266,7 @@ def _look_options(parser: argparse.ArgumentParser, name: str) -> None:
     if name in ("gpus", "find"):
         when = " with --where or --order" if name == "gpus" else ""
         parser.add_argument(
-            "--limit", type=_count, metavar="N", help=f"at most so many; default 100{when}"
+            "--limit", type=count, metavar="N", help=f"at most so many; default 100{when}"
         )
     if name == "power":
         parser.add_argument("--hall", metavar="HALL", help="also the racks of this hall")
@@ -318,7 +318,7 @@ def _verbs(commands: _Commands) -> None:
         if name == "reprioritize":
             parser.add_argument("priority_class", metavar="CLASS", choices=CLASSES)
         parser.add_argument(
-            "--match", type=_match, metavar="EXPR", help=f"runs by what they are: {MATCH_HELP}"
+            "--match", type=match, metavar="EXPR", help=f"runs by what they are: {MATCH_HELP}"
         )
         parser.add_argument(
             "--skip-refused",
@@ -327,7 +327,7 @@ def _verbs(commands: _Commands) -> None:
         )
         _action_options(parser)
         if name == "freeze":
-            parser.add_argument("--fuse", type=_seconds, metavar="S", help="default 60")
+            parser.add_argument("--fuse", type=seconds, metavar="S", help="default 60")
             parser.add_argument(
                 "--release-gpus",
                 action="store_true",
@@ -335,7 +335,7 @@ def _verbs(commands: _Commands) -> None:
             )
         if name == "cap":
             limit = parser.add_mutually_exclusive_group(required=True)
-            limit.add_argument("--watts", type=_cap_watts, metavar="W", help="of each GPU")
+            limit.add_argument("--watts", type=cap_watts, metavar="W", help="of each GPU")
             limit.add_argument(
                 "--default",
                 dest="watts",
@@ -345,7 +345,7 @@ def _verbs(commands: _Commands) -> None:
             )
         if name in ("pause", "stop"):
             parser.add_argument("--force", action="store_true", help="SIGKILL after the grace")
-            parser.add_argument("--grace", type=_seconds, metavar="S", help="default 600")
+            parser.add_argument("--grace", type=seconds, metavar="S", help="default 600")
 
 
 def _on_nodes(commands: _Commands) -> None:
@@ -373,12 +373,12 @@ def _on_incidents(commands: _Commands) -> None:
         "silence 17 --for 0",
     )
     for parser in (ack, silence):
-        parser.add_argument("incident", type=_count, metavar="ID", help="as incidents shows it")
+        parser.add_argument("incident", type=count, metavar="ID", help="as incidents shows it")
         parser.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
     silence.add_argument(
         "--for",
         dest="seconds",
-        type=values.span,
+        type=span,
         default=3_600.0,
         metavar="TIME",
         help="such as 30m or 2d; default 1h; 0 ends a silence",
@@ -394,18 +394,18 @@ def _on_site(commands: _Commands) -> None:
         'shed --by 20% --for 1h --reason "grid event"',
     )
     amount = shed.add_mutually_exclusive_group(required=True)
-    amount.add_argument("--to", type=POWER, metavar="POWER", help="come under it, as in 150MW")
-    amount.add_argument("--by", type=SHARE, metavar="SHARE", help="draw so much less, as in 20%%")
+    amount.add_argument("--to", type=power, metavar="POWER", help="such as 150MW")
+    amount.add_argument("--by", type=share, metavar="SHARE", help="draw so much less: 20%%")
     shed.add_argument(
         "--for",
         dest="duration",
-        type=SPAN,
+        type=lasting,
         metavar="TIME",
         help="then the hub restores it by itself, as in 3h; until colossus restore",
     )
     shed.add_argument(
         "--within",
-        type=SPAN,
+        type=lasting,
         default=WITHIN_SECONDS,
         metavar="TIME",
         help="default 5m",
@@ -454,9 +454,9 @@ def _starting(commands: _Commands) -> None:
     )
     run.add_argument("--name", required=True, help="letters, digits, '.', '_', '-'; at most 63")
     run.add_argument("--class", dest="priority_class", choices=CLASSES, default="P2")
-    run.add_argument("--ranks", type=_count, default=1, metavar="N", help="default 1")
+    run.add_argument("--ranks", type=count, default=1, metavar="N", help="default 1")
     run.add_argument("--label", default="", metavar="TEXT", help="shown beside the name")
-    run.add_argument("--watchdog", type=_seconds, default=0.0, metavar="S", help="its own, if any")
+    run.add_argument("--watchdog", type=seconds, default=0.0, metavar="S", help="its own, if any")
     run.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
     run.add_argument("--node", metavar="NODE", help="where; needed when several are linked")
     _action_options(run)
@@ -478,7 +478,7 @@ def _waiting(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=_seconds,
+        type=seconds,
         metavar="S",
         help="how long to observe, and to wait for another operator's approval",
     )
@@ -494,10 +494,10 @@ def _recording(commands: _Commands) -> None:
     )
     when = record.add_mutually_exclusive_group()
     when.add_argument(
-        "--last", type=span, metavar="SPAN", help="the hub's own recording, such as 15m"
+        "--last", type=stretch, metavar="SPAN", help="the hub's own recording, such as 15m"
     )
     when.add_argument(
-        "--for", dest="seconds", type=span, metavar="SPAN", help="from now on; until Ctrl-C"
+        "--for", dest="seconds", type=stretch, metavar="SPAN", help="from now on; until Ctrl-C"
     )
     record.add_argument("-o", "--output", metavar="FILE", help="a new file; named by the time")
     record.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
@@ -512,7 +512,7 @@ def _recording(commands: _Commands) -> None:
     )
     replay.add_argument("file", metavar="FILE")
     replay.add_argument("--at", metavar="TIME", help="begin at 14:03, 14:03:22, +90s or -2m")
-    replay.add_argument("--speed", type=_speed, default=1.0, metavar="N", help="0.1 to 600; 1")
+    replay.add_argument("--speed", type=speed, default=1.0, metavar="N", help="0.1 to 600; 1")
     replay.add_argument("--info", action="store_true", help="tell what it holds and what is whole")
     replay.add_argument("--json", action="store_true", help="the same as one JSON object")
     replay.add_argument(
@@ -535,7 +535,7 @@ def _serving(commands: _Commands) -> None:
         "demo --headless --for 20 --json",
     )
     demo.add_argument("--headless", action="store_true", help="no console")
-    demo.add_argument("--for", dest="seconds", type=_seconds, metavar="S", help="then end")
+    demo.add_argument("--for", dest="seconds", type=seconds, metavar="S", help="then end")
     demo.add_argument("--json", action="store_true", help="print the runs at the end")
     demo.add_argument("--keep", action="store_true", help="leave the runs running at the end")
     sim = _command(
@@ -549,7 +549,7 @@ def _serving(commands: _Commands) -> None:
     )
     add_sim_arguments(sim)
     sim.add_argument("--headless", action="store_true", help="no console")
-    sim.add_argument("--for", dest="seconds", type=_seconds, metavar="S", help="then end")
+    sim.add_argument("--for", dest="seconds", type=seconds, metavar="S", help="then end")
     sim.add_argument("--json", action="store_true", help="print the runs at the end")
     doctor = _command(commands, "doctor", "what works on this machine and what does not", "doctor")
     doctor.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
@@ -562,93 +562,3 @@ def _serving(commands: _Commands) -> None:
         "completion fish > ~/.config/fish/completions/colossus.fish",
     )
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
-
-
-def _match(text: str) -> Match:
-    if not text.strip():
-        raise argparse.ArgumentTypeError("it is empty; 'class>=P0' means every run")
-    try:
-        return parse(text)
-    except MatchError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _theme(text: str) -> str:
-    from colossus_tui.tui.modes import ThemeError, known_theme
-
-    try:
-        return known_theme(text)
-    except ThemeError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _metric(text: str) -> str:
-    name = text.lower()
-    if name in METRICS:
-        return METRICS[name]
-    if name in METRICS.values():
-        return name
-    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(METRICS)}")
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.01 <= value <= 86_400 * 30:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return value
-
-
-def _cap_watts(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 1 <= value <= 100_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no power of a GPU: 1 to 100000 W")
-    return value
-
-
-def span(text: str) -> float:
-    """Return a span of time such as 90s, 15m or 1.5h, seconds.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    units = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-    unit = units.get(text[-1:])
-    try:
-        return _seconds(text[:-1] if unit else text) * (unit or 1.0)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no span; give 90s, 15m or 1h") from None
-
-
-def _speed(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0.1 <= (speed := float(text)) <= 600:
-            return speed
-    raise argparse.ArgumentTypeError(f"{text!r} is no speed from 0.1 to 600")
-
-
-def _nodes(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes")
-    return int(text)
-
-
-def _efficiency(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not LEAST_EFFICIENCY <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not within {LEAST_EFFICIENCY} and 1")
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 10,000")
-    return int(text)

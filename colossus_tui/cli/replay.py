@@ -63,12 +63,12 @@ def instant(text: str, recording: Recording) -> int:
     Raises:
         ReplayError: It is none of these, or outside the recording.
     """
-    from colossus_tui.cli.parser import span
+    from colossus_tui.cli.values import stretch
 
     low, high = recording.start_time_unix_ns, recording.end_time_unix_ns
     if text[:1] in ("+", "-"):
         try:
-            offset = int(span(text[1:]) * 1e9)
+            offset = int(stretch(text[1:]) * 1e9)
         except argparse.ArgumentTypeError as error:
             raise ReplayError(f"--at {text!r}: {error}") from None
         found = low + offset if text[0] == "+" else high - offset

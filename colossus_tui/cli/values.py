@@ -1,12 +1,33 @@
-"""Values of the command line that are spans of time, checked."""
+"""What the text of an option means; what is wrong with it is said in the parser's own words."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Callable
 
+from colossus_tui.cli.filters import METRICS
+from colossus_tui.model import amounts
+from colossus_tui.model.match import Match, MatchError, parse
+from colossus_tui.model.outlook import LEAST_EFFICIENCY
 from colossus_tui.text import parse_duration
 
 PAST_DAYS = 14  # for so long events are kept
+
+
+def _amount(read: Callable[[str], float]) -> Callable[[str], float]:
+    """Return a reader of amounts whose errors are the parser's own."""
+
+    def parse_amount(text: str) -> float:
+        try:
+            return read(text)
+        except amounts.AmountError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse_amount
+
+
+power, share, lasting = map(_amount, (amounts.power, amounts.share, amounts.span))
 
 
 def span(text: str) -> float:
@@ -19,7 +40,106 @@ def span(text: str) -> float:
 
 def past(text: str) -> float:
     """Return the seconds of a span that ends now, of which the hub still knows."""
-    seconds = span(text)
-    if not 0 < seconds <= PAST_DAYS * 86_400:
+    length = span(text)
+    if not 0 < length <= PAST_DAYS * 86_400:
         raise argparse.ArgumentTypeError(f"{text!r}: events are kept for {PAST_DAYS} days")
-    return seconds
+    return length
+
+
+def match(text: str) -> Match:
+    """Return an expression over runs."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("it is empty; 'class>=P0' means every run")
+    try:
+        return parse(text)
+    except MatchError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def theme(text: str) -> str:
+    """Return the name of a theme."""
+    from colossus_tui.tui.modes import ThemeError, known_theme
+
+    try:
+        return known_theme(text)
+    except ThemeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def metric(text: str) -> str:
+    """Return a metric of GPUs by its name or its word."""
+    name = text.lower()
+    if name in METRICS:
+        return METRICS[name]
+    if name in METRICS.values():
+        return name
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(METRICS)}")
+
+
+def seconds(text: str) -> float:
+    """Return a number of seconds."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.01 <= value <= 86_400 * 30:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
+def cap_watts(text: str) -> float:
+    """Return the power limit of a GPU, watts."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 1 <= value <= 100_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no power of a GPU: 1 to 100000 W")
+    return value
+
+
+def stretch(text: str) -> float:
+    """Return a span of time such as 90s, 15m or 1.5h, seconds.
+
+    Raises:
+        ArgumentTypeError: It is none.
+    """
+    units = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+    unit = units.get(text[-1:])
+    try:
+        return seconds(text[:-1] if unit else text) * (unit or 1.0)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no span; give 90s, 15m or 1h") from None
+
+
+def speed(text: str) -> float:
+    """Return how fast a replay goes."""
+    with contextlib.suppress(ValueError):
+        if 0.1 <= (speed := float(text)) <= 600:
+            return speed
+    raise argparse.ArgumentTypeError(f"{text!r} is no speed from 0.1 to 600")
+
+
+def nodes(text: str) -> int:
+    """Return a number of nodes."""
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of nodes")
+    return int(text)
+
+
+def efficiency(text: str) -> float:
+    """Return an efficiency of scaling."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not LEAST_EFFICIENCY <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not within {LEAST_EFFICIENCY} and 1")
+    return value
+
+
+def count(text: str) -> int:
+    """Return a number of things to show."""
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to 10,000")
+    return int(text)
