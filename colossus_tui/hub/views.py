@@ -237,7 +237,8 @@ class Views:
             alerts.append(Alert(Severity.WARNING, "node.drained", text))
         if fresh in (Freshness.STALE, Freshness.LOST):
             severity = Severity.CRITICAL if fresh is Freshness.LOST else Severity.WARNING
-            alerts.append(Alert(severity, f"node.{fresh}", f"no frame for {min(age, 1e9):.0f} s"))
+            text = f"no frame for {age:.0f} s" if math.isfinite(age) else "no frame yet"
+            alerts.append(Alert(severity, f"node.{fresh}", text))
         lost = sorted(
             {s.gpu_index for s in record.failing if _REASONS.get(s.reason) is MissingReason.LOST}
         )

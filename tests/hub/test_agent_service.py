@@ -40,6 +40,14 @@ def test_a_frame_is_seen_with_its_coverage(hub: Product) -> None:
     assert shown[1]["power"]["value"] is None  # not available is never 0
 
 
+def test_a_node_that_has_said_nothing_yet_is_told_as_that(hub: Product) -> None:
+    with FakeAgent(hub.address) as agent:
+        agent.greet()
+        (node,) = until(lambda: hub.json("nodes")["nodes"])
+
+    assert [alert["message"] for alert in node["alerts"]] == ["no frame yet"]
+
+
 def test_what_is_acknowledged_is_on_disk(hub: Product) -> None:
     with FakeAgent(hub.address) as agent:
         agent.greet()
