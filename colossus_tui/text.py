@@ -231,12 +231,15 @@ def span(seconds: float | None) -> str:
 
 
 def band(low: float | None, high: float | None) -> str:
-    """Return between what a span of time is, in the larger one's unit: "10-15 d"."""
+    """Return between what a span of time is, in the larger one's unit: "10-15 d", "33.8-34.1 d"."""
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return NOT_AVAILABLE
     size, unit = _unit(high)
-    digits = _digits(high / size)
-    return f"{low / size:.{digits}f}-{high / size:.{digits}f} {unit}"
+    for digits in range(_digits(high / size), 3):
+        ends = f"{low / size:.{digits}f}", f"{high / size:.{digits}f}"
+        if ends[0] != ends[1]:
+            break
+    return f"{ends[0]}-{ends[1]} {unit}"
 
 
 def _unit(seconds: float) -> tuple[float, str]:

@@ -68,7 +68,7 @@ COMMANDS = (
         "M",
         "M",
         "what if",
-        "What moving nodes to another run would change; nothing is done",
+        "What moving nodes to another run would change",
         ("bets",),
     ),
     Command("axis", "x,tab", "x", "axis", "Plot against FLOP, tokens or wall time", ("bets",)),
@@ -181,7 +181,7 @@ COMMANDS = (
         "b",
         "b",
         "bets",
-        "Compare all runs: loss curves, tokens per cost and energy, ETAs",
+        "Compare all runs: curves, tokens per cost, ETAs",
         ("overview", "run", "money"),
     ),
     Command(

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colossus_protos.v1 import curve_pb2
 from colossus_tui.hub.runs.curve import POINT_LIMIT, LossCurve
 from colossus_tui.hub.runs.history import StepPoint
 from colossus_tui.hub.runs.live import LiveRun
+from colossus_tui.wire import to_proto
 
 
 def point(step: int, tokens: int, loss: float = 2.0) -> StepPoint:
@@ -91,6 +93,15 @@ def test_redone_steps_take_the_place_of_what_they_redo(top: int, data: st.DataOb
         assert tokens == step * 64  # also of a point that was cut
         assert step > durable or loss == pytest.approx(3.0)
     assert shown.losses[-1] < 3.0
+
+
+def test_more_tokens_than_the_contract_can_say_end_at_its_most() -> None:
+    run = LiveRun("r")
+    taught(run, 1, 3, tokens=1 << 62)
+    taught(run, 1, 3, tokens=1 << 62)
+
+    assert run.curve.shown("r").tokens == (1 << 62, (1 << 63) - 1)
+    to_proto(curve_pb2.Curve, run.curve.shown("r"))
 
 
 def test_a_loop_without_tokens_has_no_curve() -> None:

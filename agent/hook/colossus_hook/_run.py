@@ -70,6 +70,7 @@ class Run:
         parameters: int | None = None,
         target_steps: int | None = None,
         target_tokens: int | None = None,
+        earlier_tokens: int | None = None,
         watchdog_seconds: float | None = None,
         checkpoint_plan_seconds: float | None = None,
     ) -> Run:
@@ -79,6 +80,8 @@ class Run:
             parameters: Parameters of the model, for MFU and the estimate of a save.
             target_steps: Step at which the run is done.
             target_tokens: Tokens after which the run is done.
+            earlier_tokens: Tokens that the model had seen before this run's first step, as of a run
+                that began elsewhere; not those of the run's own attempts before.
             watchdog_seconds: The loop's own hang detector; no freeze will outlast it.
             checkpoint_plan_seconds: Intended time between two checkpoints.
         """
@@ -86,6 +89,7 @@ class Run:
             "parameters_count": parameters,
             "target_steps": target_steps,
             "target_tokens": target_tokens,
+            "earlier_tokens": earlier_tokens,
             "watchdog_seconds": watchdog_seconds,
             "checkpoint_plan_seconds": checkpoint_plan_seconds,
         }

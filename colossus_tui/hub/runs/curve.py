@@ -70,7 +70,7 @@ class LossCurve:
             self._rewind(point.step - 1)
         before = self._tokens
         total = before + point.tokens if total_tokens is None else total_tokens
-        self._step, self._tokens = point.step, max(total, before)
+        self._step, self._tokens = point.step, min(max(total, before), INT64_MAX)
         if not math.isfinite(point.loss) or self._tokens <= before:
             return
         part = _Part(
