@@ -181,6 +181,18 @@ def test_points_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stand.take(f"{PREFIX}/feed/2/power", "2")
 
 
+def test_what_is_listed_whole_is_bounded_more_tightly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("colossus_tui.hub.facility.points.HEARD_LIMIT", 2)
+    stand = Stand()
+
+    feeds = [stand.take(f"{PREFIX}/feed/{number}/power", "1") for number in range(3)]
+    racks = [stand.take(f"{PREFIX}/rack/h/{number}/power", "1") for number in range(3)]
+    loops = [stand.take(f"{PREFIX}/loop/1/{name}", "1") for name in ("flow", "leak")]
+
+    assert (feeds, racks, loops) == ([True, True, False], [True] * 3, [True] * 2)
+    assert stand.values.faults()[0].detail == "more than 2 feeds"
+
+
 def test_several_points_of_the_settings_add_up_once_all_have_told() -> None:
     stand = Stand(point("pdu/1", "feed:A", "power", "kW"), point("pdu/2", "feed:A", "power", "kW"))
 

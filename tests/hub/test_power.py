@@ -195,6 +195,16 @@ def test_a_feed_with_a_meter_alone_draws_nothing_without_it() -> None:
     assert site.power.feed("standby").drawn_watts == 90.0
 
 
+def test_feeds_and_halls_that_only_the_building_tells_of_are_in_the_tree() -> None:
+    site = small(feeds=FEEDS[:1])
+    site.say("feed/9/power", "90")
+    site.say("hall/Z/power", "70")
+
+    assert site.names() == ["site", " feed 1", "  hall A", " feed 9", " hall B", " hall Z"]
+    assert (site.power.feed("9").drawn_watts, site.power.feed("9").limit_watts) == (90.0, None)
+    assert site.power.hall("Z").drawn_watts == 70.0
+
+
 def test_changes_are_over_a_second_and_a_minute_by_the_same_basis() -> None:
     site = Site()
     for second in range(61):

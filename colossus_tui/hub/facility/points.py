@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
 NAME_LENGTH = 64
 POINT_LIMIT = 20_000  # twice the racks of a site; more is no building
+HEARD_LIMIT = 500  # feeds, halls and loops, of each: all are shown
 ABSOLUTE_ZERO_CELSIUS = -273.15
 
 
@@ -202,6 +203,7 @@ class Points:
         self.all: list[Point] = []
         self._by_source: dict[str, list[int]] = {}
         self._of: dict[tuple[Subject, Quantity], list[int]] = {}
+        self._subjects: dict[SubjectKind, dict[Subject, None]] = {kind: {} for kind in SubjectKind}
         for one in configured:
             self._add(one)
         self._settled = frozenset(self._of)
@@ -211,6 +213,7 @@ class Points:
         self.all.append(one)
         self._by_source.setdefault(one.source, []).append(number)
         self._of.setdefault((one.subject, one.quantity), []).append(number)
+        self._subjects[one.subject.kind][one.subject] = None
         return number
 
     def of(self, subject: Subject, quantity: Quantity) -> Sequence[int]:
@@ -221,10 +224,9 @@ class Points:
         """Yield what there are points of: each quantity of each subject once."""
         yield from self._of
 
-    def subjects(self, kind: SubjectKind) -> Iterator[Subject]:
-        """Yield what there are points of, each once."""
-        seen = dict.fromkeys(subject for subject, _ in self._of if subject.kind is kind)
-        yield from seen
+    def subjects(self, kind: SubjectKind) -> Iterable[Subject]:
+        """Return what there are points of, each once."""
+        return self._subjects[kind]
 
     def numbers(self, source: str) -> Sequence[int]:
         """Return the numbers of what comes from a source, which may be new; none for a stranger.
@@ -244,4 +246,8 @@ class Points:
             )
         if len(self.all) >= POINT_LIMIT:
             raise PointError(f"more than {POINT_LIMIT} points")
+        kind, heard = found.subject.kind, self._subjects[found.subject.kind]
+        is_listed = kind is not SubjectKind.RACK and found.subject not in heard
+        if is_listed and len(heard) >= HEARD_LIMIT:
+            raise PointError(f"more than {HEARD_LIMIT} {kind}s")
         return (self._add(found),)

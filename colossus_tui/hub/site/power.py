@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from colossus_tui.hub.facility.live import Facility
 from colossus_tui.hub.facility.points import Quantity, Subject, SubjectKind
 from colossus_tui.hub.site.feeds import FeedConfig
 from colossus_tui.hub.site.limits import LimitConfig
-from colossus_tui.hub.site.sums import Level, NodePower, Sums
+from colossus_tui.hub.site.sums import Level, NodePower
 from colossus_tui.hub.store import APART, Store
 from colossus_tui.model import Measured, PlaceKind, PowerPlace, PowerView, Quality
 from colossus_tui.model.power import METER
@@ -39,7 +40,7 @@ class Power:
     ) -> None:
         self._store, self._nodes, self._feeds = store, nodes, feeds
         self.facility = facility
-        self._tightest: dict[tuple[PlaceKind, str], tuple[str, float]] = {}
+        self._tightest: dict[tuple[PlaceKind, str], tuple[str, float | None]] = {}
         of_feeds = ((PlaceKind.FEED, one.name, f"feed {one.name}", one.watts) for one in feeds)
         of_halls = (
             (PlaceKind.HALL if one.hall else PlaceKind.SITE, one.hall, one.name, one.watts)
@@ -47,7 +48,8 @@ class Power:
             if not one.rack
         )
         for kind, place, name, watts in (*of_feeds, *of_halls):
-            if watts < self._tightest.get((kind, place), ("", np.inf))[1]:
+            _, before = self._tightest.get((kind, place), ("", None))
+            if before is None or watts < before:
                 self._tightest[kind, place] = name, watts
         self._racks = [one for one in limits if one.rack]
 
@@ -60,20 +62,20 @@ class Power:
 
     def site(self) -> PowerPlace:
         """Return what the whole site draws."""
-        subject = Subject(SubjectKind.SITE)
-        return self._place(PowerPlace(PlaceKind.SITE, ""), subject, self._nodes.site, 0)
+        return self._place(PlaceKind.SITE, Subject(SubjectKind.SITE), self._nodes.site, 0)
 
     def feed(self, name: str) -> PowerPlace:
         """Return what a feed supplies."""
         code = next((i for i, feed in enumerate(self._feeds) if feed.name == name), NO_CODE)
         subject = Subject(SubjectKind.FEED, name)
-        return self._place(PowerPlace(PlaceKind.FEED, name), subject, self._nodes.feeds, code)
+        return self._place(PlaceKind.FEED, subject, self._nodes.feeds, code)
 
     def hall(self, name: str) -> PowerPlace:
         """Return what a hall draws."""
         code, feed = self._store.halls.known(name), self._nodes.feed_of(name)
-        place = PowerPlace(PlaceKind.HALL, name, self._feeds[feed].name if feed >= 0 else "")
-        return self._place(place, Subject(SubjectKind.HALL, name), self._nodes.halls, code)
+        parent = self._feeds[feed].name if feed >= 0 else ""
+        subject = Subject(SubjectKind.HALL, name)
+        return self._place(PlaceKind.HALL, subject, self._nodes.halls, code, parent)
 
     def racks(self, hall: str) -> list[PowerPlace]:
         """Return what each rack of a hall draws, by name."""
@@ -83,45 +85,46 @@ class Power:
         return sorted(racks, key=lambda place: place.name)
 
     def _rack(self, hall: str, name: str, code: int) -> PowerPlace:
-        place = PowerPlace(PlaceKind.RACK, name, hall)
-        return self._place(place, Subject(SubjectKind.RACK, name, hall), self._nodes.racks, code)
+        subject = Subject(SubjectKind.RACK, name, hall)
+        return self._place(PlaceKind.RACK, subject, self._nodes.racks, code, hall)
 
-    def _place(self, place: PowerPlace, subject: Subject, level: Level, code: int) -> PowerPlace:
-        """Fill a place in: what its nodes measure, then what its meter does."""
-        place = self._limited(place)
+    def _place(
+        self, kind: PlaceKind, subject: Subject, level: Level, code: int, parent: str = ""
+    ) -> PowerPlace:
+        """Return a place: what its nodes measure, and over that what its meter does."""
+        limit_name, limit_watts = self._limit(kind, subject)
+        facts: dict[str, Any] = {"limit_name": limit_name, "limit_watts": limit_watts}
         if 0 <= code < level.sums.nodes.size:
-            place = _by_nodes(place, level.sums, code)
-            if place.drawn_watts is not None:
-                place = replace(
-                    place,
-                    change_1s_watts=level.past.change(code, SHORT_SECONDS),
-                    change_60s_watts=level.past.change(code, LONG_SECONDS),
-                )
+            facts |= _by_nodes(level, code)
+        if self.facility.values.points.of(subject, Quantity.POWER):
+            facts |= self._by_meter(subject)
+        return PowerPlace(kind, subject.name, parent, **facts)
+
+    def _limit(self, kind: PlaceKind, subject: Subject) -> tuple[str, float | None]:
+        """Return the tightest limit of a place; no watts for none."""
+        key = kind, subject.name
+        if kind is PlaceKind.RACK:
+            key = kind, f"{subject.hall}{APART}{subject.name}"
+            if key not in self._tightest:  # each of a site's racks is looked at once
+                own = [one for one in self._racks if one.is_of_rack(subject.hall, subject.name)]
+                found = min(own, key=lambda one: one.watts, default=None)
+                self._tightest[key] = (found.name, found.watts) if found else ("", None)
+        return self._tightest.get(key, ("", None))
+
+    def _by_meter(self, subject: Subject) -> dict[str, Any]:
+        """Return what a meter makes of a place: its figures, or why it is not believed."""
         values = self.facility.values
-        if not values.points.of(subject, Quantity.POWER):
-            return place
         meter = values.measured(subject, Quantity.POWER)
         if meter is None or meter.quality is not Quality.GOOD:
-            return replace(place, meter=meter, detail=_why_not(meter))
-        return replace(
-            place,
-            drawn_watts=meter.value,
-            basis=f"{METER} (modelled)" if meter.modelled else METER,
-            meter=meter,
-            age_seconds=meter.age_seconds,
-            change_1s_watts=values.change(subject, Quantity.POWER, SHORT_SECONDS),
-            change_60s_watts=values.change(subject, Quantity.POWER, LONG_SECONDS),
-        )
-
-    def _limited(self, place: PowerPlace) -> PowerPlace:
-        if place.kind is PlaceKind.RACK:
-            own = [one for one in self._racks if one.is_of_rack(place.parent, place.name)]
-            if not own:
-                return place
-            tightest = min(own, key=lambda one: one.watts)
-            return replace(place, limit_watts=tightest.watts, limit_name=tightest.name)
-        name, watts = self._tightest.get((place.kind, place.name), ("", None))
-        return replace(place, limit_watts=watts, limit_name=name)
+            return {"meter": meter, "detail": _why_not(meter)}
+        return {
+            "drawn_watts": meter.value,
+            "basis": f"{METER} (modelled)" if meter.modelled else METER,
+            "meter": meter,
+            "age_seconds": meter.age_seconds,
+            "change_1s_watts": values.change(subject, Quantity.POWER, SHORT_SECONDS),
+            "change_60s_watts": values.change(subject, Quantity.POWER, LONG_SECONDS),
+        }
 
     def full_racks(self, limit: LimitConfig, share: float) -> list[PowerPlace]:
         """Return the racks that draw so much of a limit of racks, the fullest first."""
@@ -156,16 +159,22 @@ class Power:
         for name in sorted(self._hall_names()):
             place = self.hall(name)
             by_feed.setdefault(place.parent, []).append(place)
-        for feed in self._feeds:
-            yield self.feed(feed.name)
-            yield from self._opened(by_feed.get(feed.name, ()), opened)
+        for name in self._feed_names():
+            yield self.feed(name)
+            yield from self._opened(by_feed.get(name, ()), opened)
         yield from self._opened(by_feed.get("", ()), opened)
 
+    def _feed_names(self) -> list[str]:
+        """Return the feeds of the settings, then others that the building tells of."""
+        heard = self.facility.values.points.subjects(SubjectKind.FEED)
+        return list(dict.fromkeys([*(f.name for f in self._feeds), *(one.name for one in heard)]))
+
     def _hall_names(self) -> set[str]:
-        """Return the halls of nodes and of the settings."""
+        """Return the halls of nodes, of the settings and of the building."""
         named = {hall for feed in self._feeds for hall in feed.halls}
         limited = {place for kind, place in self._tightest if kind is PlaceKind.HALL}
-        return {*self._store.halls.names, *named, *limited}
+        heard = self.facility.values.points.subjects(SubjectKind.HALL)
+        return {*self._store.halls.names, *named, *limited, *(one.name for one in heard)}
 
     def _opened(self, halls: Iterable[PowerPlace], opened: str) -> Iterator[PowerPlace]:
         for hall in halls:
@@ -174,22 +183,24 @@ class Power:
                 yield from self.racks(opened)
 
 
-def _by_nodes(place: PowerPlace, sums: Sums, code: int) -> PowerPlace:
-    gpu, cpu = float(sums.gpu_watts[code]), float(sums.cpu_watts[code])
-    parts: Mapping[str, float] = {"GPUs": gpu, "CPUs": cpu}
-    known = {name: watts for name, watts in parts.items() if not np.isnan(watts)}
-    return replace(
-        place,
-        drawn_watts=sum(known.values()) if known else None,
-        basis=" + ".join(known),
-        gpu_watts=known.get("GPUs"),
-        cpu_watts=known.get("CPUs"),
-        node_count=int(sums.nodes[code]),
-        reporting_node_count=int(sums.reporting_nodes[code]),
-        gpu_count=int(sums.gpus[code]),
-        reporting_gpu_count=int(sums.reporting_gpus[code]),
-        age_seconds=float(sums.ages[code]),
-    )
+def _by_nodes(level: Level, code: int) -> dict[str, Any]:
+    """Return what nodes make of a place."""
+    sums, past = level.sums, level.past
+    parts = {"GPUs": float(sums.gpu_watts[code]), "CPUs": float(sums.cpu_watts[code])}
+    known = {name: watts for name, watts in parts.items() if not math.isnan(watts)}
+    return {
+        "drawn_watts": sum(known.values()) if known else None,
+        "basis": " + ".join(known),
+        "gpu_watts": known.get("GPUs"),
+        "cpu_watts": known.get("CPUs"),
+        "node_count": int(sums.nodes[code]),
+        "reporting_node_count": int(sums.reporting_nodes[code]),
+        "gpu_count": int(sums.gpus[code]),
+        "reporting_gpu_count": int(sums.reporting_gpus[code]),
+        "age_seconds": float(sums.ages[code]),
+        "change_1s_watts": past.change(code, SHORT_SECONDS),
+        "change_60s_watts": past.change(code, LONG_SECONDS),
+    }
 
 
 def _why_not(meter: Measured | None) -> str:

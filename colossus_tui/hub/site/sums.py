@@ -74,20 +74,16 @@ class Sums:
             ages,
         )
 
-    def plus(self, other: Sums) -> Sums:
-        """Return the sums of both, place by place."""
-
-        def total(one: Reals, two: Reals) -> Reals:
-            return np.where(np.isnan(one), two, np.where(np.isnan(two), one, one + two))
-
+    def first(self, count: int) -> Sums:
+        """Return the first places."""
         return Sums(
-            total(self.gpu_watts, other.gpu_watts),
-            total(self.cpu_watts, other.cpu_watts),
-            self.gpus + other.gpus,
-            self.reporting_gpus + other.reporting_gpus,
-            self.nodes + other.nodes,
-            self.reporting_nodes + other.reporting_nodes,
-            np.maximum(self.ages, other.ages),
+            self.gpu_watts[:count],
+            self.cpu_watts[:count],
+            self.gpus[:count],
+            self.reporting_gpus[:count],
+            self.nodes[:count],
+            self.reporting_nodes[:count],
+            self.ages[:count],
         )
 
 
@@ -153,74 +149,73 @@ class NodePower:
     ) -> None:
         self._store, self._roll_ups, self._feeds, self._clock = store, roll_ups, feeds, clock
         self.racks, self.halls, self.feeds, self.site = Level(), Level(), Level(), Level()
-        self._feed_of_hall: list[int] = []
-        self._feed_of_rack: list[int] = []
         self.racks_of: dict[str, list[int]] = {}  # codes by hall
+        self._hall_of_rack: list[int] = []
+        self._feed_of_rack: list[int] = []  # by the rack's own name
+        self._feed_of_hall: list[int] = []
 
     def feed_of(self, hall: str) -> int:
         """Return the feed that names a hall; -1 for none."""
         return next((i for i, feed in enumerate(self._feeds) if hall in feed.halls), NONE)
 
     def tick(self) -> None:
-        """Sum up what nodes say now; the roll-ups have ticked."""
-        self._find_feeds()
-        store = self._store
-        count, now = store.hosts.row_count, self._clock()
-        nodes = store.hall_of[:count], store.rack_of[:count]
-        cells = self._roll_ups.cells
-        live = store.ages(now) < GREY_SECONDS
-        sizes = len(store.halls.names), len(store.racks.names)
-        halls, racks = (
-            self._summed(of_cell, of_node, size, live)
-            for of_cell, of_node, size in zip((cells.hall, cells.rack), nodes, sizes, strict=True)
-        )
-        every = np.zeros(cells.count, np.int64), np.zeros(count, np.int64)
-        self.site.put(self._summed(*every, 1, live))
-        self.halls.put(halls)
-        self.racks.put(racks)
-        size = len(self._feeds)
-        by_hall = halls.by(np.array(self._feed_of_hall, np.int64), size)
-        self.feeds.put(by_hall.plus(racks.by(np.array(self._feed_of_rack, np.int64), size)))
+        """Sum up what nodes say now; the roll-ups have ticked.
 
-    def _find_feeds(self) -> None:
-        """Find the feeds of halls and racks that are new. What names a hall comes first."""
-        halls, racks = self._store.halls.names, self._store.racks.names
-        for hall in halls[len(self._feed_of_hall) :]:
-            self._feed_of_hall.append(self.feed_of(hall))
-        for code in range(len(self._feed_of_rack), len(racks)):
+        All is summed by rack once, and by hall, feed and site from that; nodes without a rack are
+        in bins of their own, one a hall and one for those without a hall, after the racks.
+        """
+        self._find_places()
+        racks, halls = len(self._store.racks.names), len(self._store.halls.names)
+        bins = self._summed(racks, racks + halls + 1)
+        hall_of = np.array([*self._hall_of_rack, *range(halls), NONE], np.int64)
+        own = np.array([*self._feed_of_rack, *[NONE] * (halls + 1)], np.int64)
+        named = np.array([*self._feed_of_hall, NONE], np.int64)[hall_of]
+        self.racks.put(bins.first(racks))
+        self.halls.put(bins.by(hall_of, halls))
+        self.feeds.put(bins.by(np.where(named >= 0, named, own), len(self._feeds)))
+        self.site.put(bins.by(np.zeros(bins.nodes.size, np.int64), 1))
+
+    def _find_places(self) -> None:
+        """Find hall and feed of each rack that is new, and the feed of each hall."""
+        halls, racks = self._store.halls, self._store.racks.names
+        self._feed_of_hall += [self.feed_of(n) for n in halls.names[len(self._feed_of_hall) :]]
+        for code in range(len(self._hall_of_rack), len(racks)):
             hall, _, rack = racks[code].partition(APART)
             self.racks_of.setdefault(hall, []).append(code)
-            own = [i for i, feed in enumerate(self._feeds) if feed.supplies_rack(hall, rack)]
-            is_free = self.feed_of(hall) == NONE
-            self._feed_of_rack.append(own[0] if own and is_free else NONE)
+            self._hall_of_rack.append(halls.known(hall))
+            own = (i for i, feed in enumerate(self._feeds) if feed.supplies_rack(hall, rack))
+            self._feed_of_rack.append(next(own, NONE))
 
-    def _summed(
-        self,
-        of_cell: npt.NDArray[np.integer],
-        of_node: npt.NDArray[np.integer],
-        size: int,
-        live: npt.NDArray[np.bool_],
-    ) -> Sums:
-        store, cells = self._store, self._roll_ups.cells
-        there = np.flatnonzero(of_cell >= 0)
-        places, power = of_cell[there], self._roll_ups.over_cells("power")
-        if power is None:
-            watts, reporting = np.full(cells.count, np.nan), np.zeros(cells.count, np.int64)
-        else:
-            watts, reporting = power.sum, power.reporting
-        known = there[np.flatnonzero(~np.isnan(watts[there]))]
-        cpu = store.hosts.column("cpu_power")
-        has_cpu = np.flatnonzero(live & np.isfinite(cpu) & (of_node >= 0))
-        placed = np.flatnonzero(of_node >= 0)
-        reports = np.flatnonzero(live & (of_node >= 0))
-        ages = np.zeros(size)
-        np.maximum.at(ages, of_node[reports], store.ages(self._clock())[reports])
+    def _summed(self, racks: int, size: int) -> Sums:
+        store, cells, power = self._store, self._roll_ups.cells, self._roll_ups.over_cells("power")
+        count = store.hosts.row_count
+        ages = store.ages(self._clock())
+        live = np.flatnonzero(ages < GREY_SECONDS)
+        of_node = _bins(store.rack_of[:count], store.hall_of[:count], racks, size)
+        of_cell = _bins(cells.rack, cells.hall, racks, size)
+        cpu = store.hosts.column("cpu_power")[live].astype(np.float64)
+        has_cpu = np.flatnonzero(np.isfinite(cpu))
+        oldest = np.zeros(size)
+        np.maximum.at(oldest, of_node[live], ages[live])
+        gpu_watts, reporting = np.full(size, np.nan), np.zeros(size, np.int64)
+        if power is not None:
+            known = np.flatnonzero(power.reporting)
+            gpu_watts = _total(of_cell[known], power.sum[known], size)
+            reporting = np.bincount(of_cell, power.reporting, size).astype(np.int64)
         return Sums(
-            gpu_watts=_total(of_cell[known], watts[known], size),
-            cpu_watts=_total(of_node[has_cpu], cpu[has_cpu].astype(np.float64), size),
-            gpus=np.bincount(places, cells.sizes[there], size).astype(np.int64),
-            reporting_gpus=np.bincount(places, reporting[there], size).astype(np.int64),
-            nodes=np.bincount(of_node[placed], minlength=size),
-            reporting_nodes=np.bincount(of_node[reports], minlength=size),
-            ages=ages,
+            gpu_watts=gpu_watts,
+            cpu_watts=_total(of_node[live[has_cpu]], cpu[has_cpu], size),
+            gpus=np.bincount(of_cell, cells.sizes, size).astype(np.int64),
+            reporting_gpus=reporting,
+            nodes=np.bincount(of_node, minlength=size),
+            reporting_nodes=np.bincount(of_node[live], minlength=size),
+            ages=oldest,
         )
+
+
+def _bins(
+    rack: npt.NDArray[np.integer], hall: npt.NDArray[np.integer], racks: int, size: int
+) -> npt.NDArray[np.int64]:
+    """Return the bin of each: its rack, else that of its hall, else the last."""
+    without = np.where(hall >= 0, racks + hall, size - 1)
+    return np.where(rack >= 0, rack, without).astype(np.int64)
