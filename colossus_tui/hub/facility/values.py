@@ -16,7 +16,7 @@ from colossus_tui.text import safe
 
 STALE_SECONDS = 200.0
 FUTURE_SECONDS = 30.0  # how much a source's clock may be ahead
-PAST_TICKS = 61
+PAST_TICKS = 67  # a minute, and what may be amiss of it
 FAULT_KINDS = 32
 _WORSE = (Quality.GOOD, Quality.UNCERTAIN, Quality.BAD, Quality.STALE)  # in this order
 
@@ -152,17 +152,18 @@ class Values:
                 self._past[row, number] = newest.value
                 self._times[row, number] = newest.time_seconds
 
-    def change(self, subject: Subject, quantity: Quantity, seconds: int) -> float | None:
-        """Return how a sum has changed; None where a sensor did not measure so far apart.
+    def change(self, subject: Subject, quantity: Quantity, seconds: float) -> float | None:
+        """Return how a sum has changed; None where a sensor did not measure so far apart."""
+        changes = [self._change(n, seconds) for n in self.points.of(subject, quantity)]
+        known = [change for change in changes if change is not None]
+        return sum(known) if known and len(known) == len(changes) else None
 
-        Args:
-            seconds: At most PAST_TICKS - 1.
-        """
-        numbers = list(self.points.of(subject, quantity))
-        if not numbers or max(numbers) >= self._past.shape[1]:
+    def _change(self, number: int, seconds: float) -> float | None:
+        if number >= self._past.shape[1]:
             return None
-        now, then = self._ticks % PAST_TICKS, (self._ticks - seconds) % PAST_TICKS
-        apart = self._times[now, numbers] - self._times[then, numbers]
-        if not (np.abs(apart - seconds) <= max(seconds * 0.1, 0.5)).all():  # nor where it is NaN
+        now, times = self._ticks % PAST_TICKS, self._times[:, number]
+        wrong = np.abs(times[now] - times - seconds)  # NaN where there was no good value
+        if np.isnan(wrong).all() or not np.nanmin(wrong) <= max(seconds * 0.1, 0.5):
             return None
-        return float((self._past[now, numbers] - self._past[then, numbers]).sum())
+        then = int(np.nanargmin(wrong))
+        return float(self._past[now, number] - self._past[then, number])

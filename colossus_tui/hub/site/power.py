@@ -12,13 +12,13 @@ from colossus_tui.hub.facility.live import Facility
 from colossus_tui.hub.facility.points import Quantity, Subject, SubjectKind
 from colossus_tui.hub.site.feeds import FeedConfig
 from colossus_tui.hub.site.limits import LimitConfig
-from colossus_tui.hub.site.sums import Level, NodePower
+from colossus_tui.hub.site.sums import CHANGE_SECONDS, Level, NodePower
 from colossus_tui.hub.store import APART, Store
 from colossus_tui.model import Measured, PlaceKind, PowerPlace, PowerView, Quality
 from colossus_tui.model.power import METER
 from colossus_tui.text import duration
 
-SHORT_SECONDS, LONG_SECONDS = 1, 60  # of the changes that are told
+SHORT_SECONDS, LONG_SECONDS = CHANGE_SECONDS  # of the changes that are told
 NO_CODE = -1
 LEAST_OF_METER = 0.5  # of what a rack's meter tells its GPUs draw at least
 

@@ -19,7 +19,8 @@ from colossus_tui.hub.store import APART, Store
 
 Reals = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-PAST_TICKS = 61
+CHANGE_SECONDS = (1, 60)
+PAST_TICKS = 67  # a minute, and what may be amiss of it
 NONE = -1
 
 
@@ -99,9 +100,12 @@ class Past:
 
     def __init__(self) -> None:
         self._watts = np.full((PAST_TICKS, 0), np.nan)
+        self._times = np.full(PAST_TICKS, -np.inf)
         self._ticks = 0
+        self._then: dict[int, int | None] = dict.fromkeys(CHANGE_SECONDS)
 
-    def put(self, watts: Reals) -> None:
+    def put(self, watts: Reals, now: float) -> None:
+        """Keep what is drawn now, seconds of any clock."""
         missing = watts.size - self._watts.shape[1]
         if missing > 0:
             self._watts = np.pad(self._watts, ((0, 0), (0, missing)), constant_values=np.nan)
@@ -109,11 +113,25 @@ class Past:
         row = self._ticks % PAST_TICKS
         self._watts[row] = np.nan
         self._watts[row, : watts.size] = watts
+        self._times[row] = now
+        self._then = {seconds: self._row(seconds) for seconds in CHANGE_SECONDS}
 
-    def change(self, code: int, ticks: int) -> float | None:
-        """Return how the watts have changed over so many ticks; None where either is not known."""
-        now, then = self._ticks % PAST_TICKS, (self._ticks - ticks) % PAST_TICKS
-        difference = float(self._watts[now, code] - self._watts[then, code])
+    def _row(self, seconds: float) -> int | None:
+        """Return what was kept so long ago; None where nothing was about then."""
+        wrong = np.abs(self._times[self._ticks % PAST_TICKS] - self._times - seconds)
+        row = int(wrong.argmin())
+        return row if wrong[row] <= max(seconds * 0.1, 0.5) else None
+
+    def change(self, code: int, seconds: int) -> float | None:
+        """Return how the watts have changed; None where either is not known.
+
+        Args:
+            seconds: One of CHANGE_SECONDS.
+        """
+        then = self._then[seconds]
+        if then is None:
+            return None
+        difference = float(self._watts[self._ticks % PAST_TICKS, code] - self._watts[then, code])
         return difference if np.isfinite(difference) else None
 
 
@@ -125,9 +143,10 @@ class Level:
         self.sums = Sums(none, none, zero, zero, zero, zero, none)
         self.past = Past()
 
-    def put(self, sums: Sums) -> None:
+    def put(self, sums: Sums, now: float) -> None:
+        """Take what is so now."""
         self.sums = sums
-        self.past.put(sums.watts)
+        self.past.put(sums.watts, now)
 
 
 class NodePower:
@@ -170,10 +189,11 @@ class NodePower:
         hall_of = np.array([*self._hall_of_rack, *range(halls), NONE], np.int64)
         own = np.array([*self._feed_of_rack, *[NONE] * (halls + 1)], np.int64)
         named = np.array([*self._feed_of_hall, NONE], np.int64)[hall_of]
-        self.racks.put(bins.first(racks))
-        self.halls.put(bins.by(hall_of, halls))
-        self.feeds.put(bins.by(np.where(named >= 0, named, own), len(self._feeds)))
-        self.site.put(bins.by(np.zeros(bins.nodes.size, np.int64), 1))
+        now = self._clock()
+        self.racks.put(bins.first(racks), now)
+        self.halls.put(bins.by(hall_of, halls), now)
+        self.feeds.put(bins.by(np.where(named >= 0, named, own), len(self._feeds)), now)
+        self.site.put(bins.by(np.zeros(bins.nodes.size, np.int64), 1), now)
 
     def _find_places(self) -> None:
         """Find hall and feed of each rack that is new, and the feed of each hall."""
