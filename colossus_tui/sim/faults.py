@@ -54,6 +54,10 @@ class Faults:
             self._physics.set_xid(gpu, code)
         return xids, crashed
 
+    def idle_nodes(self) -> list[range]:
+        """Return the nodes that do no work now though a run may hold them."""
+        return [fault.nodes for fault in self._active if fault.kind is FaultKind.IDLE]
+
     def _begin(self, fault: Fault, now_seconds: float, now_ns: int) -> bool:
         """Begin a fault; return whether it is to be gone on with."""
         match fault.kind:

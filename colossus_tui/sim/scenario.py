@@ -28,6 +28,7 @@ class FaultKind(StrEnum):
     FEED_LIMIT = "feed_limit"  # a hall draws more power than usual
     CHECKPOINT = "checkpoint"  # a run saves now
     CRASH = "crash"  # a run's ranks exit with an error
+    IDLE = "idle"  # nodes that a run holds do no work
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ _KINDS = {
     FaultKind.FEED_LIMIT: _Kind(("hall",), 600.0, _Size("power over usual", 1.22, 1, 1.6)),
     FaultKind.CHECKPOINT: _Kind(("run",), None),
     FaultKind.CRASH: _Kind(("run",), None),
+    FaultKind.IDLE: _Kind(("node", "rack"), 900.0),
 }
 _KEYS = ("kind", "at", "duration", "size", "xid", "run", "rank", "hall", "rack", "node", "gpu")
 _XID = 94

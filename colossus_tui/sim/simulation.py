@@ -108,6 +108,9 @@ class Simulation:
         paces = np.ones(len(self.gangs), np.float32)
         for index, gang in enumerate(self.gangs):
             paces[index] = self._train(index, gang, tick, changed)
+        for nodes in self._faults.idle_nodes():
+            modes = self._modes[nodes.start : nodes.stop]
+            modes[modes != Mode.IDLE] = Mode.FROZEN  # memory held, no work
         self.physics.advance(seconds, self._modes, paces, self._outages.down)
         tick.hall_watts = self.physics.hall_watts()
         tick.changed = np.flatnonzero(changed & ~self._outages.down)

@@ -158,3 +158,22 @@ def test_saving_lets_a_runs_power_dip() -> None:
     dip = min(column(tick, "power")[gpus].mean() for tick in ticks(simulation, 5, 16))
 
     assert dip < 0.5 * usual
+
+
+def test_idle_nodes_hold_their_memory_and_do_no_work_until_the_end() -> None:
+    fault = '[[fault]]\nkind = "idle"\nat = 5\nduration = 60\nrack = "A-r002"'
+    simulation = site(60, fault)
+    rack = simulation.physics.rows(simulation.plan.nodes_of_rack(1))
+    before = after(simulation, 1, 4)
+    memory = column(before, "memory_used")[rack]
+    assert column(before, "gpu_utilisation")[rack].min() > 0.5
+
+    during = after(simulation, 5, 30)
+    elsewhere = np.delete(column(during, "gpu_utilisation"), np.r_[rack])
+    busy = np.delete(column(before, "gpu_utilisation"), np.r_[rack])
+
+    assert column(during, "gpu_utilisation")[rack].max() == 0
+    assert column(during, "sm_active")[rack].max() < 0.05
+    assert np.allclose(column(during, "memory_used")[rack], memory, rtol=0.01)
+    assert (elsewhere > 0.5).sum() == (busy > 0.5).sum()
+    assert column(after(simulation, 31, 90), "gpu_utilisation")[rack].min() > 0.5
