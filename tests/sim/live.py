@@ -27,15 +27,18 @@ class LiveSite:
         self._folder = folder
         self._simulator: subprocess.Popen[bytes] | None = None
 
-    def start(self, scenario: str = "", *, run_id: str = "", settings: str = "") -> None:
+    def start(
+        self, scenario: str = "", *, run_id: str = "", settings: str = "", prices: str = ""
+    ) -> None:
         """Start both and wait until every node reports, and a run steps.
 
         Args:
             settings: Of the hub, beside the limits.
+            prices: More of the hub's [prices], which come last.
         """
         config, faults = self._folder / "hub.toml", self._folder / "faults.toml"
         nodes = f"--nodes={PLAN.node_count}"
-        config.write_text(settings + limits())
+        config.write_text(settings + limits() + prices)
         faults.write_text(scenario)
         self.product.start_hub("--config", str(config))
         with (self._folder / "sim.out").open("ab") as output:

@@ -7,82 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from colossus_tui.client import Client
-from colossus_tui.model import Alert, Severity
+from colossus_tui.model import Alert, IdleGroup, Severity
 from colossus_tui.sim.plan import SitePlan
 from tests.sim.live import PLAN, LiveSite, live_site
-from colossus_tui.model import Alert, FoundGpu, IdleGroup, RunDetail, Severity
-from colossus_tui.sim.plan import SitePlan, plan_site
-from tests.e2e.product import BIN, Product
 from tests.support import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
-
-PLAN = plan_site(400)
-
-
-class LiveSite:
-    """A hub with the simulated site's limits, and the simulator that is linked to it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.product = Product(folder)
-        self._folder = folder
-        self._simulator: subprocess.Popen[bytes] | None = None
-
-    def start(self, scenario: str = "", *, run_id: str = "", settings: str = "") -> None:
-        """Start both and wait until every node reports, and a run steps."""
-        config, faults = self._folder / "hub.toml", self._folder / "faults.toml"
-        nodes = f"--nodes={PLAN.node_count}"
-        config.write_text(limits() + settings)  # which go to the last section, of prices
-        faults.write_text(scenario)
-        self.product.start_hub("--config", str(config))
-        with (self._folder / "sim.out").open("ab") as output:
-            self._simulator = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "colossus_tui.sim", "--hub", self.product.address),
-                    *(nodes, "--scenario", str(faults), "--no-failures"),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=self.product.environment,
-            )
-        until(self.is_whole, 30, message="every node of the site")
-        if run_id:
-            self.product.wait_state(run_id, "running")
-            self.product.wait_step(run_id, 1)
-
-    def is_whole(self) -> bool:
-        """Return whether every node reports."""
-        return self.product.ask(Client.site).reporting_node_count == PLAN.node_count
-
-    def alerts(self, run_id: str, kind: str) -> list[Alert]:
-        """Return a run's alerts of one kind."""
-        return [alert for alert in self.run(run_id).run.alerts if alert.kind == kind]
-
-    def gpu(self, node_name: str, gpu_index: int) -> FoundGpu:
-        """Return one GPU as it is now."""
-        where = f"node={node_name} gpu={gpu_index}"
-        return self.product.ask(lambda client: client.find_gpus(where)).gpus[0]
-
-    def run(self, run_id: str) -> RunDetail:
-        """Return one run as it is now."""
-        return self.product.ask(lambda client: client.run(run_id))
-
-    def close(self) -> None:
-        """End both."""
-        if self._simulator is not None:
-            self._simulator.terminate()
-            self._simulator.wait(10)
-        self.product.close()
-
-
-@cache
-def limits() -> str:
-    """Return the limits of the site as the command line gives them."""
-    words = ("sim", f"--nodes={PLAN.node_count}", "--limits")
-    return subprocess.run(
-        [str(BIN / "colossus"), *words], check=True, capture_output=True, text=True
-    ).stdout
 
 
 @pytest.fixture
@@ -152,7 +82,7 @@ def test_a_hall_that_draws_more_than_its_contract_is_told_by_the_limits_name(
 @pytest.mark.waits
 def test_nodes_that_a_run_leaves_idle_are_told_with_their_cost(live: LiveSite) -> None:
     rack = live_rack("6t")
-    live.start(f'[[fault]]\nkind = "idle"\nat = 2\nrack = "{rack}"', settings="idle_seconds = 5")
+    live.start(f'[[fault]]\nkind = "idle"\nat = 2\nrack = "{rack}"', prices="idle_seconds = 5")
 
     def held() -> list[IdleGroup]:
         groups = live.product.ask(Client.idle).groups
