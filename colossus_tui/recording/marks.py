@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from google.protobuf.message import Message
 
@@ -76,9 +76,8 @@ def _verb(action: action_pb2.Action) -> str:
     return common_pb2.Verb.Name(action.verb).removeprefix("VERB_").lower()
 
 
-def _incidents(answer: Any) -> dict[str, str]:
-    found = getattr(answer, "incidents", ())
-    return {str(getattr(one, "incident_id", place)): "incident" for place, one in enumerate(found)}
+def _incidents(answer: console_pb2.WatchViewResponse) -> dict[str, str]:
+    return {str(one.incident_id): one.title for one in answer.incidents}
 
 
 _Find: TypeAlias = Callable[[console_pb2.WatchViewResponse], dict[str, str]]

@@ -141,7 +141,10 @@ COMMANDS = (
         "i",
         "incidents",
         "What is wrong now, grouped by its cause",
-        ("overview", "run", "money", "nodes", "node", "actions", "map", "timeline", "power"),
+        (
+            *("overview", "run", "money", "bets", "nodes", "node", "actions"),
+            *("map", "timeline", "power"),
+        ),
     ),
     Command(
         "timeline",

@@ -61,12 +61,14 @@ class IncidentReader:
         )
 
     async def _read_incident(self) -> None:
-        from colossus_tui.client import NotFoundError
+        from colossus_tui.client import ColossusError, NotFoundError
 
         try:
             found: Incident | None = await self._client.incident(self._incident_id)
         except NotFoundError:
             found = None
+        except ColossusError:
+            return  # a recording, or an older hub: what the list says of it stays
         self._post(IncidentReceived(self._incident_id, found))
 
     async def _read_timeline(self, wanted: TimelineWanted) -> None:

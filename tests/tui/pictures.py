@@ -15,15 +15,17 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from colossus_tui.model import Confirmation, MapRequest, Verb
+from colossus_tui.model import Confirmation, MapRequest, Series, Timeline, Verb
 from colossus_tui.tui.app import ColossusApp
 from colossus_tui.tui.export.screen import picture
 from colossus_tui.tui.feed import Feed
 from colossus_tui.tui.messages import (
     BulkPreflightReceived,
+    IncidentReceived,
     JournalReceived,
     LinkChanged,
     PreflightReceived,
+    TimelineReceived,
     ViewReceived,
 )
 from colossus_tui.tui.modes import Modes
@@ -34,6 +36,7 @@ from colossus_tui.tui.screens.map import MapScreen
 from colossus_tui.tui.screens.nodes import NodeScreen, NodesScreen
 from colossus_tui.tui.screens.run import RunScreen
 from tests.tui import world
+from tests.tui.world_incidents import INCIDENTS, NOW, ago
 
 FOLDER = Path(__file__).with_name("pictures_accepted")
 SIZES = ((80, 24), (120, 40), (200, 50))
@@ -89,10 +92,10 @@ class Stage:
 async def stage(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> AsyncIterator[Stage]:
     """Yield a console without a hub that shows the world."""
     monkeypatch.setenv("COLORTERM", "truecolor")
-    monkeypatch.setattr(time, "time_ns", lambda: world.NOW)
+    monkeypatch.setattr(time, "time_ns", lambda: NOW)
     monkeypatch.setattr(Feed, "start", lambda feed: None)
     monkeypatch.setattr(Feed, "stop", lambda feed: feed._loop.close())
-    for call in ("show", "preview", "preview_bulk", "find"):
+    for call in ("show", "preview", "preview_bulk", "find", "acknowledge", "silence"):
         monkeypatch.setattr(Feed, call, lambda *arguments: None)
     app = ColossusApp("nowhere", modes=Modes(asked="dark"))
     async with app.run_test(size=size, notifications=True) as pilot:
@@ -100,6 +103,28 @@ async def stage(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> Async
         journal = JournalReceived(world.ACTIONS)
         await it.tell(LinkChanged(True), ViewReceived(world.view()), journal)
         yield it
+
+
+PAST = range(900, 0, -10)  # seconds
+TIMELINE = Timeline(
+    "",
+    ago(900),
+    NOW,
+    world.EVENTS,
+    0,
+    world.ACTIONS[:3],
+    INCIDENTS[:3],
+    Series(
+        "power.sum",
+        "W",
+        tuple(ago(second) for second in PAST),
+        (-1,) * 90,
+        tuple(
+            6e8 * (1 - 0.2 * (second < 190)) + world.noise(second) * 9e6
+            for second in range(900, 0, -10)
+        ),
+    ),
+)
 
 
 # --- what brings up each screen ------------------------------------------------------------------
@@ -149,6 +174,17 @@ async def _found(it: Stage) -> None:
     await it.open(FoundScreen("10t:17", world.FOUND, lambda gpu: None))
 
 
+async def _incident(it: Stage) -> None:
+    await it.press("i", "enter")
+    await it.tell(IncidentReceived(17, INCIDENTS[0]), TimelineReceived(TIMELINE))
+
+
+async def _timeline(it: Stage) -> None:
+    await it.press("t")
+    await it.tell(TimelineReceived(TIMELINE))
+    await it.press("down", "down")
+
+
 SCREENS: Mapping[str, Bring] = {
     "overview": _overview,
     "run": lambda it: it.open(RunScreen("10t")),
@@ -161,6 +197,10 @@ SCREENS: Mapping[str, Bring] = {
     "map-rack": _rack,
     "found": _found,
     "money": lambda it: it.press("dollar_sign"),
+    "incidents": lambda it: it.press("i"),
+    "incident": _incident,
+    "timeline": _timeline,
+    "card-silence": lambda it: it.press("i", "down", "u"),
     "help": lambda it: it.press("question_mark"),
     "card": lambda it: it.card("1t-a", Confirmation.YES_NO),
     "card-name": _card_of_a_stop,

@@ -57,15 +57,10 @@ from colossus_tui.model import (
     Verb,
     View,
 )
+from tests.tui.world_incidents import INCIDENTS, NOW, SECOND, ago
 
-NOW = 1_790_000_000 * 10**9  # 2026-09-21 14:13:20 UTC
-SECOND = 10**9
 HALLS = ("hall-a", "hall-b", "hall-c", "hall-d")
 RACKS_A_HALL = 420
-
-
-def ago(seconds: float) -> int:
-    return NOW - int(seconds * SECOND)
 
 
 def noise(index: int, salt: int = 0) -> float:
@@ -172,6 +167,8 @@ SITE = Site(
     SiteMoney(
         "$", 1.19e6, 1.16e6, 30_620.0, 549_870, 550_000, 50.0, 1.2, 21_400.0, 960.0, "hub.toml"
     ),
+    2,
+    1,
 )
 IDLE = IdleView(
     (
@@ -530,4 +527,5 @@ def view() -> View:
         ACTIONS[:1],
         SERIES,
         idle=IDLE,
+        incidents=INCIDENTS,
     )

@@ -14,6 +14,7 @@ from colossus_tui.model import Incident, Timeline
 from colossus_tui.text import now_ns, parse_duration, safe
 from colossus_tui.tui.actions import key_of
 from colossus_tui.tui.entry import Entry
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import TimelineWanted, Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.screens.card import Card
@@ -89,6 +90,11 @@ class IncidentScreenBase(ColossusScreen):
             return step.subject
         return incident.node_name or None
 
+    def thing(self) -> str | None:
+        """The number of the incident."""
+        incident = self.chosen()
+        return str(incident.incident_id) if incident is not None else None
+
     def action_acknowledge(self) -> None:
         """Say that this operator looks after it."""
         incident = self.chosen()
@@ -129,6 +135,7 @@ class IncidentScreenBase(ColossusScreen):
 class IncidentsScreen(IncidentScreenBase):
     """All incidents, those that wait for somebody first; what closed in the last hour last."""
 
+    DEFAULT_CSS = "IncidentsScreen > #beside { margin: 0 0 0 1; }"
     BINDINGS: ClassVar[list[BindingType]] = incident_bindings("incidents")
     scope = "incidents"
 
@@ -171,6 +178,10 @@ class IncidentsScreen(IncidentScreenBase):
         beside.styles.height = count
         chosen = self.chosen()
         beside.set_lines(beside_lines(chosen, self.answer_to(chosen), count, cells - 2))
+
+    def exported(self) -> Exported:
+        """All incidents of the list."""
+        return Exported("incidents", self._incidents())
 
     def chosen(self) -> Incident | None:
         """The one under the cursor."""
@@ -231,6 +242,10 @@ class IncidentScreen(IncidentScreenBase):
         # In steps, so that a watch that goes on is not begun anew each time.
         wanted = TimelineWanted(self.run_id() or "", max(round(seconds / 60), 1) * 60.0, end)
         return Wanted(incidents=True, incident_id=incident.incident_id, timeline=wanted)
+
+    def exported(self) -> Exported:
+        """This incident, with what happened at that time."""
+        return Exported("incidents", (self._incident,), self._timeline)
 
     def chosen(self) -> Incident | None:
         """This incident."""

@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from colossus_tui.model import Timeline
 from colossus_tui.text import clock, duration, now_ns, number, safe
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import TimelineWanted, Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views import GAP, LEFT
@@ -124,9 +125,15 @@ class TimelineScreen(ColossusScreen):
         rows = [
             (one.key, tuple(found[column.head] for column in columns))
             for one in shown
-            for found in [entry_cells(one, self.console.glyphs)]
+            for found in [entry_cells(one)]
         ]
         table.set_rows(columns, rows)
+
+    def exported(self) -> Exported | None:
+        """Every entry, with the whole timeline."""
+        if self._timeline is None:
+            return None
+        return Exported("entries", entries(self._timeline, self.console.glyphs), self._timeline)
 
     def chosen(self) -> Entry | None:
         """The entry under the cursor."""

@@ -16,10 +16,10 @@ COLUMNS = (
     ("SEVERITY", 10, 0),
     ("WHAT", 20, 0),
     ("SINCE", 7, 60),
-    ("LAST", 7, 140),
-    ("RUNS", 16, 110),
+    ("LAST", 7, 160),
+    ("RUNS", 16, 140),
     ("STATE", 15, 50),
-    ("NEXT", 24, 120),
+    ("NEXT", 24, 110),
 )
 RIGHT = ("SINCE", "LAST")
 NAMED_RUNS = 2
@@ -49,7 +49,7 @@ def incident_columns(cells: int) -> list[tuple[str, int, bool]]:
 def incident_cells(incident: Incident, glyphs: Glyphs) -> dict[str, Span]:
     """Return an incident's cells by the heads of COLUMNS."""
     waits = incident.counts(now_ns())
-    style = SEVERITY_STYLES[incident.severity] if waits else "dim"
+    style = SEVERITY_STYLES[incident.severity]
     state, state_style = state_span(incident)
     runs = [safe(run.run_id, 63) for run in incident.runs]
     more = incident.run_count - NAMED_RUNS

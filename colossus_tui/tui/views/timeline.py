@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from colossus_tui.model import Action, Event, Incident, Severity, Timeline
+from colossus_tui.model import Action, ActionState, Event, Incident, RunState, Severity, Timeline
 from colossus_tui.text import clock, duration, fit, measured, safe, verdict
 from colossus_tui.tui.theme import SEVERITY_STYLES, Glyphs
 from colossus_tui.tui.views import Line, Span
+from colossus_tui.tui.views.axis import Axis
 from colossus_tui.tui.views.detail import action_style
+from colossus_tui.tui.views.plot import LABEL_CELLS, Trace, plot
 from colossus_tui.tui.views.words import wrapped
 
-LABEL_CELLS = 10
+LANE_CELLS = LABEL_CELLS + 1  # before the lanes, as before the plot
 SPAN_SECONDS = 900.0  # what is shown at first
 LEAST_SECONDS, MOST_SECONDS = 10.0, 14 * 86_400.0
 ZOOM, PAN = 2.0, 0.25
+HIGH_PLOT, LOW_PLOT, HIGH_LINES = 6, 3, 16  # lines with its title; the more from HIGH_LINES on
 SPAN_LANES = 4  # of actions, and of incidents, each a line; more share the last
 LANES = ("xids", "runs", "nodes", "hub")
 
@@ -111,11 +113,18 @@ def _of_action(action: Action, glyphs: Glyphs) -> Entry:
         action.requested_time_unix_ns,
         action.updated_time_unix_ns if action.state.is_end else 0,
         action_style(action.state),
-        glyphs.bar,
+        _glyph_of(action, glyphs),
         f"{action.verb} by {safe(action.operator, 64)}: "
         f"{verdict(action.state.value, code, action.detail)}",
         safe(action.subject, 63),
     )
+
+
+def _glyph_of(action: Action, glyphs: Glyphs) -> str:
+    if not action.state.is_end:
+        return glyphs.states[RunState.PAUSING]
+    good = action.state is ActionState.OBSERVED
+    return glyphs.states[RunState.COMPLETED if good else RunState.FAILED]
 
 
 def _of_incident(incident: Incident, glyphs: Glyphs) -> Entry:
@@ -157,7 +166,7 @@ def lane_lines(
         cursor_ns: Instant to mark; None for none.
         most: Lines at most; lanes of single actions and incidents give way first.
     """
-    scale = _Scale(timeline.since_unix_ns, timeline.until_unix_ns, max(cells - LABEL_CELLS, 8))
+    scale = _Scale(timeline.since_unix_ns, timeline.until_unix_ns, max(cells - LANE_CELLS, 8))
     shown = entries(timeline, glyphs)
     points = [
         line
@@ -166,11 +175,11 @@ def lane_lines(
     ]
     actions = [one for one in shown if one.kind is EntryKind.ACTION]
     incidents = [one for one in shown if one.kind is EntryKind.INCIDENT]
-    plot = _plot(timeline, scale, glyphs)
-    room = max(most - len(plot) - len(points) - 2, 2)
+    chart = _plot(timeline, cells, HIGH_PLOT if most >= HIGH_LINES else LOW_PLOT, glyphs)
+    room = max(most - len(chart) - len(points) - 1, 2)
     spans = _spans(incidents, min(SPAN_LANES, max(room - min(len(actions), 2), 1)), scale)
     spans += _spans(actions, min(SPAN_LANES, max(room - len(spans), 1)), scale)
-    body = [*plot, *points, *spans] or [((" " * LABEL_CELLS + "nothing happened", "dim"),)]
+    body = [*chart, *points, *spans] or [((" " * LANE_CELLS + "nothing happened", "dim"),)]
     return [*body[: most - 1], _clock_line(scale, cursor_ns)][:most]
 
 
@@ -220,7 +229,11 @@ def _spans(of_kind: Sequence[Entry], lanes: int, scale: _Scale) -> list[Line]:
             first = scale.column(entry.begin_ns)
             last = scale.column(entry.end_ns or scale.until)
             for column in range(first, last + 1):
-                marks[column] = (entry.glyph if column == first else "-", entry.style)
+                marks[column] = ("-", entry.style)
+            if not scale.shows(entry.begin_ns) and last > first:
+                marks[first] = ("<", entry.style)  # it began before
+                first += 1
+            marks[first] = (entry.glyph, entry.style)
         label = one.lane if len(rest) == 1 else f"{len(rest)} more"
         is_one = one.kind is EntryKind.INCIDENT and len(rest) == 1
         name = one.where.replace("incident", "no.") if is_one else label
@@ -228,31 +241,27 @@ def _spans(of_kind: Sequence[Entry], lanes: int, scale: _Scale) -> list[Line]:
     return lines
 
 
-def _plot(timeline: Timeline, scale: _Scale, glyphs: Glyphs) -> list[Line]:
-    """Return the series, the largest value of each column, with its ends named."""
+def _plot(timeline: Timeline, cells: int, lines: int, glyphs: Glyphs) -> list[Line]:
+    """Return the series on the same clock; its own axis gives way to the lanes' one."""
     series = timeline.series
     if series is None:
         return []
-    largest: dict[int, float] = {}
-    for when, value in zip(series.times_unix_ns, series.values, strict=True):
-        if scale.shows(when) and math.isfinite(value):
-            column = scale.column(when)
-            largest[column] = max(largest.get(column, -math.inf), value)
-    name = "step time" if series.name == "step_seconds" else "power"
-    if not largest:
-        return [(_label(name), ("no points yet", "dim"))]
-    low, high = min(largest.values()), max(largest.values())
-    top = len(glyphs.spark) - 1
-    span = max(high - low, abs(high) * 0.1, 1e-12)  # noise must not look like a mountain
-    marks = {
-        column: (glyphs.spark[round((value - low) / span * top)], "accent")
-        for column, value in largest.items()
-    }
-    ends = f"{measured(low, series.unit)} to {measured(high, series.unit)}"
-    return [
-        ((" " * LABEL_CELLS, "plain"), (f"{name}: {ends}", "dim")),
-        (_label(name), *_runs_of(marks, scale.columns)),
-    ]
+    name = "STEP TIME" if series.name == "step_seconds" else "POWER"
+    since = timeline.since_unix_ns
+    times = [(when - since) / 1e9 for when in series.times_unix_ns]
+    trace = Trace(list(zip(times, series.values, strict=True)))
+    axis = Axis(0.0, (timeline.until_unix_ns - since) / 1e9)
+    *shown, _ = plot(
+        f"{name}, {series.unit}" if series.unit else name,
+        [trace],
+        axis,
+        cells,
+        lines + 1,
+        glyphs,
+        lambda value: measured(value, series.unit),
+        str,
+    )
+    return shown
 
 
 def _clock_line(scale: _Scale, cursor_ns: int | None) -> Line:
@@ -272,7 +281,7 @@ def _clock_line(scale: _Scale, cursor_ns: int | None) -> Line:
 
 
 def _label(name: str) -> Span:
-    return fit(name, LABEL_CELLS - 1) + " ", "head"
+    return fit(name, LANE_CELLS - 1) + " ", "head"
 
 
 def _runs_of(marks: dict[int, Span], columns: int) -> Iterable[Span]:
@@ -290,14 +299,13 @@ def _runs_of(marks: dict[int, Span], columns: int) -> Iterable[Span]:
 # --- the list below ------------------------------------------------------------------------
 
 
-def entry_cells(entry: Entry, glyphs: Glyphs) -> dict[str, Span]:
+def entry_cells(entry: Entry) -> dict[str, Span]:
     """Return an entry's cells: TIME, KIND, ON and WHAT."""
     took = duration((entry.end_ns - entry.begin_ns) / 1e9) if entry.end_ns else "goes on"
     lasts = f" ({took})" if entry.kind is not EntryKind.EVENT else ""
-    glyph = entry.glyph if entry.kind is not EntryKind.ACTION else glyphs.bar
     return {
         "TIME": (clock(entry.begin_ns), "dim"),
-        "KIND": (f"{glyph} {entry.kind}", entry.style),
+        "KIND": (f"{entry.glyph} {entry.kind}", entry.style),
         "ON": (entry.where or "-", "plain"),
         "WHAT": (f"{entry.text}{lasts}", entry.style),
     }
