@@ -171,7 +171,7 @@ def test_an_entry_of_the_timeline_opens(hub: Product, agent: FakeAgent) -> None:
     with console(hub, 120, 40) as terminal:
         terminal.until("10t")
         terminal.press("t")
-        terminal.until("incident 1")
+        terminal.until("timeline   15m00s", "clock", "> ")
         terminal.press("\x1b[F")  # the oldest is an event, which is whole already
         terminal.until_that(lambda: "event" in _row(terminal))
         terminal.press("\r")
