@@ -138,7 +138,7 @@ def planned(arguments: argparse.Namespace) -> tuple[SitePlan, Scenario | None]:
 
 
 def limits(plan: SitePlan, broker: tuple[str, int] | None = None) -> str:
-    """Return limits, prices, feeds, loops, the broker and planned ends as settings of a hub."""
+    """Return limits, feeds, loops, the broker, planned ends and prices as settings of a hub."""
     from colossus_tui.sim.facility import settings
 
     tables = [
@@ -147,7 +147,7 @@ def limits(plan: SitePlan, broker: tuple[str, int] | None = None) -> str:
         for limit in plan.limits[: len(plan.hall_names)]  # those of feeds come after
     ]
     building = settings(plan, f"{broker[0]}:{broker[1]}" if broker else "")
-    return "\n".join([*tables, PRICES.lstrip(), building, *_planned_ends(plan)])
+    return "\n".join([*tables, building, *_planned_ends(plan), PRICES.lstrip()])
 
 
 def _planned_ends(plan: SitePlan) -> list[str]:
