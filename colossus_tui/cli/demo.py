@@ -65,6 +65,7 @@ def _show(embedded: Embedded, arguments: argparse.Namespace, headless: bool) -> 
         embedded.address,
         ascii_only=arguments.ascii,
         theme=arguments.theme,
+        looks_only=arguments.look,
         end_after_seconds=arguments.seconds,
     )
 

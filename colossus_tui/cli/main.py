@@ -68,6 +68,10 @@ def _dispatch(words: list[str]) -> int:
             from colossus_tui.cli.replay import replay
 
             return replay(arguments)
+        case "serve":
+            from colossus_tui.cli.serve import serve
+
+            return serve(arguments)
         case "sim":
             from colossus_tui.cli.sim import sim
 
@@ -148,4 +152,9 @@ def _console(arguments: argparse.Namespace) -> int:
     from colossus_tui.client.address import configured
     from colossus_tui.tui.app import run_console
 
-    return run_console(configured(arguments.hub), ascii_only=arguments.ascii, theme=arguments.theme)
+    return run_console(
+        configured(arguments.hub),
+        ascii_only=arguments.ascii,
+        theme=arguments.theme,
+        looks_only=arguments.look,
+    )

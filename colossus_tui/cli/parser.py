@@ -19,6 +19,7 @@ from colossus_tui.cli.values import (
     metric,
     nodes,
     past,
+    port,
     power,
     seconds,
     share,
@@ -108,6 +109,9 @@ def build() -> argparse.ArgumentParser:
         type=theme,
         metavar="NAME",
         help="look of the console; default: COLOSSUS_THEME, else what its key T chose last",
+    )
+    root.add_argument(
+        "--look", action="store_true", help="console that only looks: the hub refuses its actions"
     )
     commands = root.add_subparsers(
         dest="command", metavar="COMMAND", title="commands", parser_class=_Parser
@@ -551,6 +555,18 @@ def _serving(commands: _Commands) -> None:
     sim.add_argument("--headless", action="store_true", help="no console")
     sim.add_argument("--for", dest="seconds", type=seconds, metavar="S", help="then end")
     sim.add_argument("--json", action="store_true", help="print the runs at the end")
+    serve = _command(
+        commands,
+        "serve",
+        "the console in a browser of this machine",
+        "serve",
+        "serve --port 8080 --operator",
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="a loopback address; 127.0.0.1")
+    serve.add_argument("--port", type=port, default=8000, metavar="N", help="default 8000")
+    serve.add_argument(
+        "--operator", action="store_true", help="who opens it may act; else it only looks"
+    )
     doctor = _command(commands, "doctor", "what works on this machine and what does not", "doctor")
     doctor.add_argument("--json", action="store_true", help="one JSON object (docs/json.md)")
     completion = _command(

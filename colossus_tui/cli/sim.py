@@ -69,6 +69,7 @@ def _shown(embedded: Embedded, arguments: argparse.Namespace) -> int:
             embedded.address,
             ascii_only=arguments.ascii,
             theme=arguments.theme,
+            looks_only=arguments.look,
             end_after_seconds=arguments.seconds,
         )
     from colossus_tui.cli import look, output

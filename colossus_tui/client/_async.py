@@ -37,6 +37,7 @@ class AsyncClient(IncidentCalls, RecordingCalls):
         address: unix:/path or HOST:PORT; default COLOSSUS_HUB, else this user's own hub.
         timeout: Deadline of every call, seconds.
         operator: Who is named in the journal; default the user's name.
+        looks_only: Whether the hub must refuse whatever would change something.
     """
 
     async def actions(

@@ -19,6 +19,7 @@ from colossus_protos.v1 import (
 )
 from colossus_tui.client import address as addresses
 from colossus_tui.client.errors import from_rpc
+from colossus_tui.wire.roles import LOOKS_ONLY
 
 T = TypeVar("T")
 SETTLE_SECONDS = 1.0
@@ -36,15 +37,22 @@ class Connection:
         address: unix:/path or HOST:PORT; default COLOSSUS_HUB, else this user's own hub.
         timeout: Deadline of every call, seconds.
         operator: Who is named in the journal; default the user's name.
+        looks_only: Whether the hub must refuse whatever would change something.
     """
 
     def __init__(
-        self, address: str | None = None, *, timeout: float = 5.0, operator: str | None = None
+        self,
+        address: str | None = None,
+        *,
+        timeout: float = 5.0,
+        operator: str | None = None,
+        looks_only: bool = False,
     ) -> None:
         self.address = addresses.resolve(address)
         self.timeout = timeout
         self.operator = operator or _user()
-        self._channel = grpc.aio.insecure_channel(self.address, options=OPTIONS)
+        options = [*OPTIONS, *((("grpc.primary_user_agent", LOOKS_ONLY),) if looks_only else ())]
+        self._channel = grpc.aio.insecure_channel(self.address, options=options)
         self._console = console_pb2_grpc.ConsoleStub(self._channel)
         self._actions = action_pb2_grpc.ActionsStub(self._channel)
         self._incidents = incident_pb2_grpc.IncidentsStub(self._channel)

@@ -71,9 +71,10 @@ class ColossusApp(ReplayKeys):
         modes: Modes | None = None,
         end_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(modes or Modes())
+        asked = modes or Modes()
+        super().__init__(asked)
         self.link = Link(since=time.monotonic())
-        self.feed = Feed(address, self.post_message)
+        self.feed = Feed(address, self.post_message, looks_only=asked.looks_only)
         self._end_after = end_after_seconds
         self.last_resort: threading.Timer | None = None
 
@@ -273,12 +274,13 @@ def run_console(
     *,
     ascii_only: bool = False,
     theme: str | None = None,
+    looks_only: bool = False,
     end_after_seconds: float | None = None,
 ) -> int:
     """Show the console until the operator leaves; without an address, with a hub of its own."""
     from colossus_tui.embedded import Embedded
 
-    modes = asked_modes(os.environ, ascii_only=ascii_only, theme=theme)
+    modes = asked_modes(os.environ, ascii_only=ascii_only, theme=theme, looks_only=looks_only)
     if address is not None:
         return _run(address, modes, end_after_seconds)
     with Embedded() as embedded:

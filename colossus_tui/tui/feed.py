@@ -92,10 +92,18 @@ class Feed:
     Args:
         address: Hub, or None for this user's own.
         post: Thread-safe; takes messages.
+        looks_only: Whether the hub must refuse whatever would change something.
     """
 
-    def __init__(self, address: str | None, post: Callable[[Message], object]) -> None:
+    def __init__(
+        self,
+        address: str | None,
+        post: Callable[[Message], object],
+        *,
+        looks_only: bool = False,
+    ) -> None:
         self._address = address
+        self._looks_only = looks_only
         self._post = post
         self._wanted = Wanted()
         self._loop = asyncio.new_event_loop()
@@ -213,7 +221,7 @@ class Feed:
         from colossus_tui.client import AsyncClient, settle
 
         try:
-            async with AsyncClient(self._address) as client:
+            async with AsyncClient(self._address, looks_only=self._looks_only) as client:
                 self._client = client
                 await self._watch_all(client)
         finally:

@@ -25,12 +25,14 @@ class Modes:
 
     Attributes:
         asked: Theme by flag or environment; None lets terminal and memory decide.
+        looks_only: Whether nothing may be changed: no run, and no setting of the user's.
         no_colour: Whether NO_COLOR is set (no-color.org); a theme that is asked for wins.
     """
 
     ascii_only: bool = False
     asked: str | None = None
     no_colour: bool = False
+    looks_only: bool = False
 
     def theme(self, colours: int, settings: Settings) -> tuple[str, str]:
         """Return the theme to begin with, and what is wrong with the remembered one, if so."""
@@ -60,10 +62,16 @@ def known_theme(name: str) -> str:
     return name
 
 
-def asked_modes(environment: Mapping[str, str], *, ascii_only: bool, theme: str | None) -> Modes:
+def asked_modes(
+    environment: Mapping[str, str],
+    *,
+    ascii_only: bool,
+    theme: str | None,
+    looks_only: bool = False,
+) -> Modes:
     """Return what flags and environment ask for."""
     plain = environment.get("TERM", "") in PLAIN_TERMINALS or not is_utf8(environment)
-    return Modes(ascii_only or plain, theme, bool(environment.get("NO_COLOR")))
+    return Modes(ascii_only or plain, theme, bool(environment.get("NO_COLOR")), looks_only)
 
 
 def is_utf8(environment: Mapping[str, str]) -> bool:

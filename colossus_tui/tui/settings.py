@@ -23,7 +23,14 @@ class SettingsError(Exception):
 
 
 class Settings:
-    """Reads the file whenever asked, since another console may have written it."""
+    """Reads the file whenever asked, since another console may have written it.
+
+    Args:
+        may_write: Whether anything is kept.
+    """
+
+    def __init__(self, *, may_write: bool = True) -> None:
+        self._may_write = may_write
 
     @property
     def path(self) -> Path:
@@ -68,6 +75,8 @@ class Settings:
         Raises:
             SettingsError: It is damaged, or cannot be written.
         """
+        if not self._may_write:
+            raise SettingsError("this console only looks: it keeps nothing")
         found = {**self.read(), name: value}
         beside = self.path.with_name(f"{FILE}.{os.getpid()}")
         try:

@@ -34,7 +34,7 @@ class Workbench(App[int]):
 
     def __init__(self, modes: Modes) -> None:
         super().__init__()
-        self.settings = Settings()
+        self.settings = Settings(may_write=not modes.looks_only)
         self.glyphs = ASCII if modes.ascii_only else UNICODE
         self.colours = colours_of(self.console.color_system)
         chosen, self.unsaid = modes.theme(self.colours, self.settings)
