@@ -196,6 +196,7 @@ SCREENS: Mapping[str, Bring] = {
     "map-filtered": _filtered,
     "map-rack": _rack,
     "found": _found,
+    "bets": lambda it: it.press("b"),
     "money": lambda it: it.press("dollar_sign"),
     "incidents": lambda it: it.press("i"),
     "incident": _incident,

@@ -17,6 +17,7 @@ from colossus_tui.model import (
     BulkPreflight,
     Checkpoint,
     Confirmation,
+    Curve,
     Event,
     Extreme,
     Figure,
@@ -113,6 +114,11 @@ def run(
         "power_watts": gpus * 1_180.0,
         "target_steps": 90_000,
         "eta_unix_ns": NOW + 40 * 86_400 * SECOND,
+        "eta_early_unix_ns": NOW + 37 * 86_400 * SECOND,
+        "eta_late_unix_ns": NOW + 44 * 86_400 * SECOND,
+        "planned_end_unix_ns": NOW + (36 + index % 7) * 86_400 * SECOND,
+        "parameters_count": (index + 1) * 10**12,
+        "joules_per_token": gpus * 1_180.0 / (1e6 * (1 + noise(index, 1) * 40)),
         "watchdog_seconds": 1_800.0,
         "command": "python train.py --config big.yaml",
         "started_time_unix_ns": ago(900_000),
@@ -514,6 +520,19 @@ def site_map(request: MapRequest) -> SiteMap:
     )
 
 
+def _curve(run: Run, place: int) -> Curve:
+    """What a run of this size may have come to by now, a point a doubling."""
+    tokens = tuple((place + 2) * 2**n for n in range(20, 41))
+    losses = tuple(
+        1.3 + 0.1 * place + 30 * count**-0.15 + 0.02 * noise(count, place) for count in tokens
+    )
+    times = tuple(ago((41 - n) * 20_000.0) for n in range(20, 41))
+    return Curve(run.run_id, tokens, losses, tuple(range(1, 22)), times)
+
+
+CURVES = tuple(_curve(run, place) for place, run in enumerate(RUNS) if run.loss is not None)
+
+
 def view() -> View:
     """Everything at once; each screen takes what is its own."""
     return View(
@@ -528,4 +547,5 @@ def view() -> View:
         SERIES,
         idle=IDLE,
         incidents=INCIDENTS,
+        curves=CURVES,
     )

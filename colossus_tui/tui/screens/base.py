@@ -137,7 +137,8 @@ class ColossusScreen(Screen[None]):
 
     def around(self) -> int:
         """Return the lines that are not the body's."""
-        return HEAD_LINES + self._strip_lines() + 1
+        playback = self.query_one("#scrubber", Lines).styles.height
+        return HEAD_LINES + self._strip_lines() + int(playback.value if playback else 0) + 1
 
     def _footer(self) -> list[tuple[str, str]]:
         """Return as many keys as fit; the last, help and quit, always do."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual import events
 from textual.binding import BindingType
 from textual.widget import Widget
 
+from colossus_tui.model import bet_of
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import bindings
 from colossus_tui.tui.screens.overview import OverviewScreen
@@ -19,6 +21,7 @@ from colossus_tui.tui.views.runs import Column
 from colossus_tui.tui.widgets.lines import Lines
 
 LEAST_ROWS, LEAST_PLOT_LINES = 8, 7
+FEWEST_ROWS, FEWEST_PLOT_LINES = 4, 5  # on a terminal too low for the least of both
 
 
 class BetsScreen(OverviewScreen, ZoomScreen):
@@ -52,10 +55,8 @@ class BetsScreen(OverviewScreen, ZoomScreen):
         view = self.console.view
         if view is None:
             return
-        room = self.size.height - self.around()
-        lines = max(room // 2, room - max(len(view.runs) + 1, LEAST_ROWS), LEAST_PLOT_LINES)
-        part = self.query_one("#curves", Lines)
-        part.styles.height = lines
+        lines, part = self._plot_lines(len(view.runs)), self.query_one("#curves", Lines)
+        part.display, part.styles.height = lines > 0, lines
         part.set_lines(
             curves_plot(
                 self._shown(),
@@ -70,10 +71,34 @@ class BetsScreen(OverviewScreen, ZoomScreen):
         )
         super().show_body()
 
+    def _plot_lines(self, run_count: int) -> int:
+        """Return the plot's height: half of the body, or what the rows leave; 0 without room."""
+        room = self.size.height - self.around()
+        lines = max(room // 2, room - max(run_count + 1, LEAST_ROWS), LEAST_PLOT_LINES)
+        lines = min(lines, room - FEWEST_ROWS)
+        return lines if lines >= FEWEST_PLOT_LINES else 0
+
     def _axis(self) -> Against:
         """Return what to plot against: FLOP only where some run states its parameters."""
         known = any(run.parameters_count for run in self._runs())
         return self._against if known or self._chose else Against.TOKENS
+
+    def saved_state(self) -> dict[str, str]:
+        """Filter, order and axis."""
+        return super().saved_state() | {"against": self._axis().value}
+
+    def restore(self, state: Mapping[str, str]) -> str:
+        """Take filter, order and axis."""
+        if (against := state.get("against", "")) in [member.value for member in Against]:
+            self._against, self._chose = Against(against), True
+        return super().restore(state)
+
+    def exported(self) -> Exported:
+        """What is compared of the runs that are shown, and all curves."""
+        about = {"filter": self._filter, "order": self._order}
+        view = self.console.view
+        curves = view.curves if view is not None else ()
+        return Exported("bets", [bet_of(run) for run in self._shown()], curves, about)
 
     def action_axis(self) -> None:
         """Plot against the next: FLOP, tokens, wall time."""

@@ -243,7 +243,7 @@ def bet_columns(runs: Sequence[Run], keys: Mapping[str, Span]) -> tuple[Column, 
         figure(
             "risk",
             "AT RISK",
-            11,
+            13,
             11,
             lambda b: hours(b.work_at_risk_hours, b.work_unit),
             lambda b: b.work_at_risk_hours,
