@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
+from typing import cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
-from colossus_protos.v1 import action_pb2, console_pb2, recording_pb2, site_pb2
+from colossus_protos.v1 import console_pb2, recording_pb2
 from colossus_tui.client._looking import Looking
 from colossus_tui.client.errors import (
     ColossusError,
@@ -134,27 +136,38 @@ class _Asking:
     def __init__(self, client: RecordingCalls) -> None:
         self._client = client
 
-    async def view(self, request: console_pb2.WatchViewRequest) -> console_pb2.WatchViewResponse:
-        """Return a view as it is now: the first of a stream."""
+    async def view(self, request: console_pb2.WatchViewRequest) -> Message | None:
+        """Return a view as it is now, the first of a stream; None where there is none."""
         client = self._client
         views = client._console.WatchView(request, timeout=client.timeout)
         try:
             first = await views.read()
         except grpc.aio.AioRpcError as error:
-            raise from_rpc(error, client.address, client.timeout) from None
+            _check_away(from_rpc(error, client.address, client.timeout))
+            return None
         finally:
             views.cancel()
-        if not isinstance(first, console_pb2.WatchViewResponse):
-            raise HubUnreachableError(f"the hub at {client.address} closed the view")
-        return first
+        return first if isinstance(first, console_pb2.WatchViewResponse) else None
 
-    async def places(self, request: site_pb2.ListPlacesRequest) -> console_pb2.ListPlacesResponse:
-        """Return places."""
-        return await self._client._call(self._client._console.ListPlaces, request)
+    async def call(self, name: str, request: Message) -> Message | None:
+        """Return the answer of a call; None where there is none, as of what is gone."""
+        client = self._client
+        method = getattr(client._console, name, None) or getattr(client._actions, name)
+        try:
+            return cast("Message", await client._call(method, request))
+        except ColossusError as error:
+            _check_away(error)
+            return None
 
-    async def actions(self, request: action_pb2.ListRequest) -> action_pb2.ListResponse:
-        """Return the journal."""
-        return await self._client._call(self._client._actions.List, request)
+
+def _check_away(error: ColossusError) -> None:
+    """Let an error pass for no answer, unless nobody is there to give one.
+
+    Raises:
+        HubUnreachableError: The hub is away.
+    """
+    if isinstance(error, HubUnreachableError):
+        raise error
 
 
 def _explained(error: grpc.aio.AioRpcError, address: str, timeout: float) -> ColossusError:

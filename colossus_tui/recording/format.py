@@ -149,7 +149,7 @@ def block_head(head: bytes, offset: int) -> BlockHead:
         raise CutError("it ends within the head of a block")
     marker, kind, marks, _, length, size, first, last, crc, own = BLOCK_HEAD.unpack(head)
     if marker != MARKER or own != zlib.crc32(head[:-CRC_BYTES]):
-        raise DamageError("the head of a block is damaged")
+        raise DamageError("the head of a block's checksum is wrong")
     if kind not in tuple(Kind):
         raise DamageError(f"a block is of kind {kind}, which this program does not know")
     if length > PAYLOAD_LIMIT or size > UNPACKED_LIMIT:
@@ -192,4 +192,4 @@ def check_payload(head: BlockHead, payload: bytes) -> None:
     if len(payload) < head.length:
         raise CutError("it ends within a block")
     if zlib.crc32(payload) != head.crc:
-        raise DamageError("a block is damaged")
+        raise DamageError("a block's checksum is wrong")

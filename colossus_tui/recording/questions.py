@@ -22,7 +22,7 @@ SERIES_POINTS = 200
 NODE_LIMIT = 256  # of a larger site nothing of a single node
 LIST_LIMIT = 2_048  # of a larger site no list of nodes
 HALL_LIMIT, RACK_LIMIT = 32, 16
-ACTION_LIMIT = 50
+ACTION_LIMIT, INCIDENT_LIMIT = 50, 100
 FEW_METRICS = ("power", "health")  # of each hall of a large site
 OVERLAY_METRIC = "power"  # of the map that shows where a run is
 # Shortest time between two answers to a question, seconds.
@@ -30,23 +30,21 @@ VIEW_SECONDS = 1.0
 SLOWER_VIEWS = {"nodes": 5.0, "idle": 5.0, "curves": 10.0}
 RUN_SECONDS, NODE_SECONDS, MAP_SECONDS = 2.0, 5.0, 10.0
 JOURNAL_SECONDS, PLACES_SECONDS = 2.0, 10.0
-EVENTS, JOURNAL, NODES, RUNS = "events", "journal", "nodes", "runs"
+INCIDENT_SECONDS, TIMELINE_SECONDS = 5.0, 30.0
+EVENTS, INCIDENTS, JOURNAL, NODES, RUNS = "events", "incidents", "journal", "nodes", "runs"
 
 
 class Source(Protocol):
     """Who is asked."""
 
-    async def view(self, request: console_pb2.WatchViewRequest) -> console_pb2.WatchViewResponse:
-        """Return a view as it is now."""
+    async def view(self, request: console_pb2.WatchViewRequest) -> Message | None:
+        """Return a view as it is now; None where there is none."""
 
-    async def places(self, request: site_pb2.ListPlacesRequest) -> console_pb2.ListPlacesResponse:
-        """Return places."""
-
-    async def actions(self, request: action_pb2.ListRequest) -> action_pb2.ListResponse:
-        """Return the journal."""
+    async def call(self, name: str, request: Message) -> Message | None:
+        """Return the answer of a call of Console or Actions; None where there is none."""
 
 
-Ask: TypeAlias = Callable[[Source], Awaitable[Message]]
+Ask: TypeAlias = Callable[[Source], Awaitable[Message | None]]
 
 
 @dataclass(slots=True)
@@ -96,13 +94,14 @@ def by_flag(name: str) -> Question:
 def journal() -> Question:
     """Ask for the latest actions in full."""
     request = action_pb2.ListRequest(limit=ACTION_LIMIT)
-    return Question(JOURNAL, JOURNAL_SECONDS, lambda source: source.actions(request))
+    return Question(JOURNAL, JOURNAL_SECONDS, lambda source: source.call("List", request))
 
 
 def of_site() -> Iterator[Question]:
     """Ask for what every site has."""
     for kind in ("site", "hall"):
         yield _places(kind)
+    yield _timeline("")
     for metric in MAP_METRICS:
         yield of_map("", "", metric)
 
@@ -112,6 +111,21 @@ def of_run(run_id: str) -> Iterator[Question]:
     request = console_pb2.WatchViewRequest(run_id=run_id, series=SERIES, max_points=SERIES_POINTS)
     yield _view(run_scope(run_id), RUN_SECONDS, request)
     yield of_map("", "", OVERLAY_METRIC, str(Text("run", "=", (run_id,))))
+    yield _timeline(run_id)
+
+
+def of_incident(incident_id: int) -> Question:
+    """Ask for an incident with its members and its log."""
+    request = console_pb2.GetIncidentRequest(incident_id=incident_id)
+    name = incident_scope(incident_id)
+    return Question(name, INCIDENT_SECONDS, lambda source: source.call("GetIncident", request))
+
+
+def _timeline(run_id: str) -> Question:
+    """Ask for the last minutes of a run, or of the site, on one clock."""
+    request = console_pb2.GetTimelineRequest(run_id=run_id, max_points=SERIES_POINTS)
+    name = timeline_scope(run_id)
+    return Question(name, TIMELINE_SECONDS, lambda source: source.call("GetTimeline", request))
 
 
 def of_node(node_name: str) -> Question:
@@ -136,7 +150,9 @@ def _places(kind: str) -> Question:
     request = site_pb2.ListPlacesRequest(
         kind=site_pb2.PlaceKind.Value(f"PLACE_KIND_{kind.upper()}")
     )
-    return Question(scope("places", kind), PLACES_SECONDS, lambda source: source.places(request))
+    return Question(
+        scope("places", kind), PLACES_SECONDS, lambda source: source.call("ListPlaces", request)
+    )
 
 
 def run_scope(run_id: str) -> str:
@@ -147,6 +163,16 @@ def run_scope(run_id: str) -> str:
 def node_scope(node_name: str) -> str:
     """Return the scope of one node."""
     return scope("node", node_name)
+
+
+def incident_scope(incident_id: int) -> str:
+    """Return the scope of one incident."""
+    return scope("incident", str(incident_id))
+
+
+def timeline_scope(run_id: str) -> str:
+    """Return the scope of the timeline of a run, "" for the site."""
+    return scope("timeline", run_id)
 
 
 def map_scope(asked: site_pb2.MapRequest) -> str:

@@ -19,6 +19,8 @@ from colossus_tui.recording import questions
 from colossus_tui.recording.questions import (
     FEW_METRICS,
     HALL_LIMIT,
+    INCIDENT_LIMIT,
+    INCIDENTS,
     JOURNAL,
     LIST_LIMIT,
     NODE_LIMIT,
@@ -32,8 +34,8 @@ from colossus_tui.recording.questions import (
 from colossus_tui.recording.writer import Writer
 
 # Shares of one processor that questions may take; what costs more is asked less often.
-VIEW_SHARE, DETAIL_SHARE = 0.004, 0.012
-PAUSE_SECONDS = 0.1
+VIEW_SHARE, DETAIL_SHARE = 0.003, 0.007
+PAUSE_SECONDS = 0.25
 
 
 class InThread(Protocol):
@@ -116,15 +118,18 @@ class Recorder:
         begun = self._cost_clock()
         answer = await question.ask(self._source)
         cost = self._cost_clock() - begun
-        cost += await self._in_thread(lambda: self._put(question.scope, answer))
+        cost += await self._in_thread(lambda: self._take(question.scope, answer))
         lane.note(question, time.monotonic(), cost)
         if isinstance(answer, console_pb2.WatchViewResponse):
             await self._follow(question.scope, answer)
 
-    def _put(self, scope: str, answer: Message) -> float:
-        """Write an answer; returns what that cost."""
+    def _take(self, scope: str, answer: Message | None) -> float:
+        """Write an answer, or that there is none; returns what that cost."""
         begun = time.thread_time()
-        self._writer.put(scope, answer)
+        if answer is None:
+            self._writer.drop(scope)
+        else:
+            self._writer.put(scope, answer)
         return time.thread_time() - begun
 
     def _flush(self) -> float:
@@ -141,6 +146,10 @@ class Recorder:
             count = answer.site.node_count
             listed = {NODES: self._views[NODES]} if 0 < count <= LIST_LIMIT else {}
             self._lanes[NODES].questions = listed
+        elif scope == INCIDENTS:
+            known = list(answer.incidents)[:INCIDENT_LIMIT]
+            found = (questions.of_incident(one.incident_id) for one in known)
+            await self._now_about(INCIDENTS, found)
         elif scope == NODES:
             names = [node.node_name for node in answer.nodes]
             details = names if len(names) <= NODE_LIMIT else []

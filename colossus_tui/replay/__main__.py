@@ -9,17 +9,18 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 
-from colossus_protos.v1 import action_pb2, console_pb2, recording_pb2_grpc
+from colossus_protos.v1 import action_pb2, console_pb2, incident_pb2, recording_pb2_grpc
 from colossus_tui.lifeline import watch_lifeline
 from colossus_tui.recording import Recording, RecordingError
-from colossus_tui.replay.answering import answering
+from colossus_tui.replay.answering import Answering, answering
 from colossus_tui.replay.console import ReplayConsole
 from colossus_tui.replay.control import ReplayControl
 from colossus_tui.replay.player import Player
-from colossus_tui.replay.refusing import ReplayActions
+from colossus_tui.replay.refusing import Refusing, ReplayActions
 
 USAGE_ERROR = 2
 STOP_GRACE_SECONDS = 0.2
@@ -29,13 +30,13 @@ VERIFY_BYTES = 64 * 1024 * 1024
 async def serve(player: Player, address: str, *, lifeline: bool) -> int:
     """Serve until a signal; returns 2 where the address cannot be had."""
     server = grpc.aio.server()
-    console, actions = (
-        module.DESCRIPTOR.services_by_name[name]
-        for module, name in ((console_pb2, "Console"), (action_pb2, "Actions"))
+    parts: tuple[tuple[Any, str, Answering], ...] = (
+        (console_pb2, "Console", ReplayConsole(player)),
+        (action_pb2, "Actions", ReplayActions(player)),
+        (incident_pb2, "Incidents", Refusing()),
     )
-    server.add_generic_rpc_handlers(
-        (answering(console, ReplayConsole(player)), answering(actions, ReplayActions(player)))
-    )
+    services = [(module.DESCRIPTOR.services_by_name[name], part) for module, name, part in parts]
+    server.add_generic_rpc_handlers(tuple(answering(*service) for service in services))
     recording_pb2_grpc.add_ReplayServicer_to_server(ReplayControl(player), server)
     try:
         server.add_insecure_port(address)

@@ -12,15 +12,18 @@ from google.protobuf.message import Message
 from colossus_protos.v1 import console_pb2, site_pb2
 from colossus_tui.recording.questions import (
     EVENTS,
+    INCIDENTS,
     LIST_LIMIT,
     NODE_LIMIT,
     NODES,
     OVERLAY_METRIC,
     RUNS,
     flags,
+    incident_scope,
     map_scope,
     node_scope,
     run_scope,
+    timeline_scope,
 )
 from colossus_tui.recording.topics import scope
 from colossus_tui.replay.player import Player
@@ -260,6 +263,33 @@ class ReplayConsole:
             await _missing(context, "these places; the site and its halls are")
         places = [place for place in found.places if request.name in ("", place.name)]
         return console_pb2.ListPlacesResponse(header=self._header(), places=places)
+
+    async def GetIncident(
+        self, request: console_pb2.GetIncidentRequest, context: _Context
+    ) -> console_pb2.GetIncidentResponse:
+        """One incident in full, or as the list has it."""
+        name = incident_scope(request.incident_id)
+        found = self._player.answer(name, console_pb2.GetIncidentResponse)
+        listed = self._recorded(INCIDENTS)
+        known = {one.incident_id: one for one in listed.incidents} if listed is not None else {}
+        incident = found.incident if found is not None else known.get(request.incident_id)
+        if incident is None:
+            await context.abort(
+                grpc.StatusCode.NOT_FOUND,
+                f"incident_id: nothing of incident {request.incident_id} up to here",
+            )
+            raise AssertionError
+        return console_pb2.GetIncidentResponse(header=self._header(), incident=incident)
+
+    async def GetTimeline(
+        self, request: console_pb2.GetTimelineRequest, context: _Context
+    ) -> console_pb2.GetTimelineResponse:
+        """The minutes before, of a run or of the site."""
+        name = timeline_scope(request.run_id)
+        found = self._player.answer(name, console_pb2.GetTimelineResponse)
+        if found is None:
+            await _missing(context, "this timeline; those of the site and of runs are")
+        return console_pb2.GetTimelineResponse(header=self._header(), timeline=found.timeline)
 
     async def FindGpus(
         self, request: site_pb2.FindGpusRequest, context: _Context

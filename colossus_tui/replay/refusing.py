@@ -19,7 +19,16 @@ REFUSAL = "this is a replay: what it shows is over, and nothing can be done abou
 _POLICY = action_pb2.REASON_CODE_POLICY
 
 
-class ReplayActions:
+class Refusing:
+    """Answers no call: what changes something has no place in a replay."""
+
+    async def other(self, kind: type[Message], context: _Context) -> Message:
+        """Refused, whatever it is."""
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, REFUSAL)
+        raise AssertionError(kind)
+
+
+class ReplayActions(Refusing):
     """Lists what was done and does nothing."""
 
     def __init__(self, player: Player) -> None:
@@ -132,8 +141,3 @@ class ReplayActions:
             and not (request.open_only and action.state >= ended)
         ]
         return action_pb2.ListResponse(actions=found[: request.limit or 100])
-
-    async def other(self, kind: type[Message], context: _Context) -> Message:
-        """Refused, whatever it is."""
-        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, REFUSAL)
-        raise AssertionError(kind)

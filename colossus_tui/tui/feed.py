@@ -431,7 +431,7 @@ class Feed:
 
         assert self._client is not None
         path = recording_path().absolute()
-        self._post(Noted("recording", f"into {path}; the same key ends it"))
+        self._post(Noted("recording", f"the same key ends it; it goes into {path}"))
         try:
             await self._client.record(path)
         except ColossusError as error:

@@ -164,7 +164,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
         (head_of(Kind.KEYFRAME, b"x", 1, first=2, last=1) + b"x", "contradicts itself"),
         (head_of(Kind.END, b"", 0), "nothing of it is whole"),
         (b"", "no end was written"),
-        (b"\0" * 100, "the head of a block is damaged"),
+        (b"\0" * 100, "the head of a block's checksum is wrong"),
     ],
 )
 def test_what_no_writer_writes_is_refused(tmp_path: Path, blocks: bytes, why: str) -> None:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any, cast
 
+import grpc
 import pytest
 
 from colossus_protos.v1 import common_pb2, console_pb2
 from colossus_tui.client import Client, ColossusError
+from colossus_tui.hub.recording.rolling import OwnServices
 from colossus_tui.recording import Recording, RecordingError
 from colossus_tui.replay.player import Player
-from tests.e2e.product import Product
+from tests.e2e.product import BIN, Product
 from tests.fakes.fake_agent import FakeAgent, frame, local_run
 from tests.support import until
+from tests.terminal import Terminal
 
 VIEW = console_pb2.WatchViewResponse
 HOSTILE = "\x1b[2J\x1b]0;owned\x07[bold red]boo[/]\u202e"
@@ -275,3 +280,48 @@ def test_what_goes_wrong_is_marked(hub: Product, agent: FakeAgent) -> None:
             return mark is not None and "XID 79" in mark.detail
 
     until(marked, 20)
+
+
+def test_what_is_gone_meanwhile_ends_no_recording(hub: Product, agent: FakeAgent) -> None:
+    """A source that has no answer is asked on for everything else."""
+
+    class Gone:
+        async def WatchView(self, request: object, context: Any) -> AsyncIterator[object]:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+            yield request
+
+        async def GetIncident(self, request: object, context: Any) -> object:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "gone")
+            return request
+
+    source: Any = OwnServices(cast("Any", Gone()), cast("Any", object()))
+
+    assert asyncio.run(source.view(console_pb2.WatchViewRequest())) is None
+    assert asyncio.run(source.call("GetIncident", console_pb2.GetIncidentRequest())) is None
+
+
+def test_a_key_of_the_console_records_until_it_is_pressed_again(
+    hub: Product, agent: FakeAgent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for last in ("K", "q"):
+        with Terminal([str(BIN / "colossus")], hub.environment, 120, 30) as terminal:
+            terminal.until("10t", "running")
+            terminal.press("K")
+            terminal.until("recording", "the same key ends it")
+            path = until(lambda: next(iter(Path.cwd().glob("*.clrec")), None), 20)
+            assert path is not None
+
+            def known(path: Path = path) -> bool:
+                terminal.read(0.01)
+                return step_at_the_end(path) == 3
+
+            until(known, 20)
+            terminal.press(last)
+            if last == "K":
+                terminal.until("recorded", "colossus replay")
+                terminal.press("q")
+            assert terminal.wait() == 0
+        with Recording(path) as recording:
+            assert recording.damage == ""
+        path.unlink()

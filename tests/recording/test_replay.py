@@ -175,7 +175,7 @@ def test_a_damaged_file_plays_up_to_there_and_says_so(
     damaged.write_bytes(content)
     told = cli(environment, "replay", str(damaged), "--info")
     assert told.returncode == 0
-    assert "damaged at 08:00:40: a block is damaged; " in told.stdout
+    assert "damaged at 08:00:40: a block's checksum is wrong; " in told.stdout
     with console(environment, damaged, "--at", "+30s") as terminal:
         terminal.until("10t", "REPLAY", "damaged at 08:00:40", "of 40 s")
 

@@ -9,17 +9,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
+import grpc
 import grpc.aio
+from google.protobuf.message import Message
 
-from colossus_protos.v1 import (
-    action_pb2,
-    action_pb2_grpc,
-    console_pb2,
-    console_pb2_grpc,
-    site_pb2,
-)
+from colossus_protos.v1 import action_pb2_grpc, console_pb2, console_pb2_grpc
 from colossus_tui.hub.events import Events
 from colossus_tui.hub.recording.config import RecordingConfig
 from colossus_tui.hub.recording.segments import Segments
@@ -33,12 +29,24 @@ RETRY_SECONDS = 60.0
 T = TypeVar("T")
 
 
+class NotAnsweredError(Exception):
+    """A service has no answer, such as for what is gone."""
+
+
 class Caller:
     """What a service asks of who calls it: it is this hub itself, which may see everything."""
 
     def peer(self) -> str:
         """Return where the call comes from."""
         return "unix:"
+
+    async def abort(self, code: grpc.StatusCode, details: str = "") -> NoReturn:
+        """Give a call up.
+
+        Raises:
+            NotAnsweredError: Always.
+        """
+        raise NotAnsweredError(f"{code.name}: {details}")
 
     def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
         """Return what came along with the call."""
@@ -55,20 +63,21 @@ class OwnServices:
         self._actions: Any = actions
         self._caller = cast("grpc.aio.ServicerContext[Any, Any]", Caller())
 
-    async def view(self, request: console_pb2.WatchViewRequest) -> console_pb2.WatchViewResponse:
-        """Return a view as it is now."""
-        async with aclosing(self._console.WatchView(request, self._caller)) as views:
-            return cast("console_pb2.WatchViewResponse", await anext(views))
+    async def view(self, request: console_pb2.WatchViewRequest) -> Message | None:
+        """Return a view as it is now; None where there is none."""
+        try:
+            async with aclosing(self._console.WatchView(request, self._caller)) as views:
+                return cast("Message", await anext(views))
+        except NotAnsweredError:
+            return None
 
-    async def places(self, request: site_pb2.ListPlacesRequest) -> console_pb2.ListPlacesResponse:
-        """Return places."""
-        return cast(
-            "console_pb2.ListPlacesResponse", await self._console.ListPlaces(request, self._caller)
-        )
-
-    async def actions(self, request: action_pb2.ListRequest) -> action_pb2.ListResponse:
-        """Return the journal."""
-        return cast("action_pb2.ListResponse", await self._actions.List(request, self._caller))
+    async def call(self, name: str, request: Message) -> Message | None:
+        """Return the answer of a call; None where there is none."""
+        service = self._console if hasattr(self._console, name) else self._actions
+        try:
+            return cast("Message", await getattr(service, name)(request, self._caller))
+        except NotAnsweredError:
+            return None
 
 
 class Rolling:
