@@ -26,7 +26,7 @@ from colossus_tui.client import AsyncClient
 
 NODES = 1_000
 NAMES = (b"10t", b"6t", b"imagine-v2", b"1.5t-a", b"1.5t-b", b"1t-a", b"1t-b")
-DOWN_UP = (b"j", b"k")
+DOWN_UP, ARROWS = (b"j", b"k"), (b"\x1b[B", b"\x1b[A")
 STALL_SECONDS = 30.0
 ANY = {
     "bytes_per_second": 10_000.0,
@@ -43,7 +43,7 @@ SCREENS: tuple[tuple[str, tuple[bytes, ...], Sequence[bytes]], ...] = (
     ("bets", (b"b",), DOWN_UP),
     ("power", (b"w",), DOWN_UP),
     ("money", (b"$",), DOWN_UP),
-    ("incidents", (b"i",), DOWN_UP),
+    ("incidents", (b"i",), ARROWS),  # `k` acknowledges there
     ("timeline", (b"i", b"t"), (b"+", b"-")),
     ("nodes", (b"n",), DOWN_UP),
     ("map", (b"m",), (b"\x1b[C", b"\x1b[D")),

@@ -95,7 +95,7 @@ class RunConditions:
             for alert in alerts:
                 if alert.kind == "run.scheduler_silent":
                     silent.setdefault(run.backend, []).append(alert)
-                elif alert.kind in RULES and not self._is_acted(run_id, alert.kind, now):
+                elif alert.kind in RULES and not self._is_expected(run, alert.kind):
                     found.append(self._finding(run, alert, now))
         found += [_scheduler(backend, alerts, now) for backend, alerts in silent.items()]
         return found + [self._storm(storm) for storm in storms]
@@ -120,8 +120,11 @@ class RunConditions:
             name: when for name, when in self._acted.items() if now - when < SETTLE_SECONDS
         }
 
-    def _is_acted(self, run_id: str, kind: str, now: float) -> bool:
-        return kind in _ACTED and run_id in self._acted
+    def _is_expected(self, run: LiveRun, kind: str) -> bool:
+        """Return whether an action has brought it about, or a power cap that is in force."""
+        if kind == "run.slower" and run.nodes.sums.caps:
+            return True
+        return kind in _ACTED and run.run_id in self._acted
 
     def _finding(self, run: LiveRun, alert: Alert, now: float) -> Finding:
         spot = Spot(IncidentScope.RUN, run_id=run.run_id)
