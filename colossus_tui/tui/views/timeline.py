@@ -272,10 +272,11 @@ def _clock_line(scale: _Scale, cursor_ns: int | None) -> Line:
     text[-len(until) :] = until
     if cursor_ns is None or not scale.shows(cursor_ns):
         return _label("clock"), ("".join(text)[: scale.columns], "dim")
-    column, word = scale.column(cursor_ns), f"^ {clock(cursor_ns)}"
+    column, when = scale.column(cursor_ns), clock(cursor_ns)
+    word = f"^ {when}" if scale.columns > 2 * len(when) else "^"
     if column + len(word) > scale.columns:
-        word = f"{clock(cursor_ns)} ^"
-        column = max(column - len(word) + 1, 0)
+        word = f"{when} ^"
+        column -= len(word) - 1
     before, after = "".join(text[:column]), "".join(text[column + len(word) :])
     return _label("clock"), (before, "dim"), (word, "strong"), (after, "dim")
 
