@@ -32,20 +32,21 @@ def site_lines(site: SiteMoney) -> str:
     energy = "energy not priced"
     if site.per_megawatt_hour is not None:
         energy = (
-            f"energy {_hourly(site.energy_per_hour, sign)} "
+            f"energy {hourly(site.energy_per_hour, sign)} "
             f"({site.metered_gpu_count}/{site.gpu_count} GPUs metered, "
             f"{money(site.per_megawatt_hour, sign)}/MWh now, overhead {site.overhead_ratio:.2f})"
         )
     source = f", prices: {safe(site.source, 40)}" if site.source else ""
     return (
-        f"{_hourly(site.per_hour, sign)} for {number(site.gpu_count)} GPUs{source}\n"
-        f"GPUs {_hourly(site.gpus_per_hour, sign)}, {energy}\n"
-        f"held but idle {_hourly(site.held_idle_per_hour, sign)}, "
-        f"free {_hourly(site.free_per_hour, sign)}"
+        f"{hourly(site.per_hour, sign)} for {number(site.gpu_count)} GPUs{source}\n"
+        f"GPUs {hourly(site.gpus_per_hour, sign)}, {energy}\n"
+        f"held but idle {hourly(site.held_idle_per_hour, sign)}, "
+        f"free {hourly(site.free_per_hour, sign)}"
     )
 
 
-def _hourly(value: float | None, sign: str) -> str:
+def hourly(value: float | None, sign: str) -> str:
+    """Return what something costs an hour."""
     return money(value, sign) + ("/h" if value is not None else "")
 
 
@@ -62,7 +63,7 @@ def cost_line(run: Run) -> str:
     if run.money.to_finish is not None:
         finish = f", {money(run.money.to_finish, sign)} to finish (modelled)"
     return (
-        f"{_hourly(run.money.per_hour, sign)}, {money(run.money.so_far, sign)} so far"
+        f"{hourly(run.money.per_hour, sign)}, {money(run.money.so_far, sign)} so far"
         f" ({ratio(run.money.covered_ratio)} covered){finish}{f'; {used}' if used else ''}"
     )
 

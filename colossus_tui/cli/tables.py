@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from colossus_tui.cli.cards import actions_table
-from colossus_tui.cli.money import cost_line
+from colossus_tui.cli.money import cost_line, hourly
 from colossus_tui.cli.output import table
 from colossus_tui.cli.sites import UNIT_LENGTH, limit_lines, roll_ups_table
 from colossus_tui.model import (
@@ -45,12 +45,15 @@ def site_lines(site: Site) -> str:
     """Return the site in two lines, and each named limit in one more."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(site.run_counts.items()))
     basis = f" ({site.power_basis}, {site.power_node_count}/{site.node_count} nodes)"
+    money = site.money
+    cost = f", cost {hourly(money.per_hour, money.currency)}" if money.currency else ""
     lines = (
         f"{safe(site.site_name, 64)}: {counts or 'no runs'}\n"
         f"{site.reporting_node_count}/{site.node_count} nodes reporting, "
         f"{site.reporting_gpu_count}/{site.gpu_count} GPUs, "
         f"power {watts(site.power_watts)}{basis if site.power_watts is not None else ''}, "
         f"CPU {ratio(site.cpu_utilisation_ratio)}, age {duration(site.age_seconds)}"
+        f"{cost}"
     )
     return "\n".join([lines, *limit_lines(site.limits)])
 

@@ -217,6 +217,17 @@ def test_a_large_site_is_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch)
     assert site.idle.view().groups == ()
 
 
+def test_a_clock_that_is_set_back_makes_nothing_idle() -> None:
+    site = small()
+    site.tell("n1", gpu_utilisation=[0.0, 0.9, 0.0, 0.0])
+    site.tick(10.0)
+
+    site.wall -= 3_600.0
+    site.tick(1.0)
+
+    assert set(groups(site)) == {"nobody: no run"}
+
+
 def given(site: PricedSite, run_id: str, gpu_count: int, *nodes: str) -> None:
     """Let a scheduler say that a run has so many GPUs on these nodes, from now on."""
     run = site.runs.setdefault(run_id, LiveRun(run_id, state=RunState.RUNNING, backend="slurm"))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from colossus_tui.hub.money.ledger import unseen
 from colossus_tui.hub.nodes import Nodes
 from colossus_tui.hub.store import Rows, Store
 
@@ -27,11 +26,10 @@ def without_process(store: Store, nodes: Nodes, run: LiveRun, free: Flags) -> Ro
     Args:
         free: By row: whether no run's process is on the GPU and it does no work.
     """
-    code = store.runs.known(run.run_id)
-    held = store.run_of[: free.size] == code if code >= 0 else np.zeros(free.size, dtype=np.bool_)
-    if run.scheduled is None or not unseen(run, int(np.count_nonzero(held))):
+    if run.scheduled is None:
         return NONE
-    job = run.scheduled.sighting.job
+    code, job = store.runs.known(run.run_id), run.scheduled.sighting.job
+    held = store.run_of[: free.size] == code if code >= 0 else np.zeros(free.size, dtype=np.bool_)
     on = nodes.rows_of(job.node_names)
     on = np.sort(on[on >= 0])
     if not on.size:

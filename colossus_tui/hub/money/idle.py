@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from colossus_tui.hub.money.allocated import without_process
-from colossus_tui.hub.money.ledger import HOUR_SECONDS, Ledger
+from colossus_tui.hub.money.ledger import HOUR_SECONDS, Ledger, unseen
 from colossus_tui.hub.money.prices import IDLE_SECONDS
 from colossus_tui.hub.nodes import STALE_SECONDS, Nodes
 from colossus_tui.hub.store import Rows, Store
@@ -114,7 +115,7 @@ class Idle:
         memory = store.gpus.column("memory_used")
         left = free & (store.holder_of[:count] >= 0) & (memory > LEFT_BYTES)
         kind[left] = _LEFT
-        kind[idle & (run_of >= 0) & (now - self._worked >= self.seconds)] = _HELD
+        kind[idle & (run_of >= 0) & (self._worked <= self._long_ago(now))] = _HELD
         stands = live & (stopped > 0)
         kind[stands] = _HELD
         since[stands] = stopped[stands]
@@ -123,10 +124,20 @@ class Idle:
         self._owner[left] = store.holder_of[:count][left]
         self._give(free, now)
 
+    def _long_ago(self, now: int) -> int:
+        """Return since when a held GPU must have done no work."""
+        return max(now - math.ceil(self.seconds), 0)
+
     def _give(self, free: Flags, now: int) -> None:
         """Take free GPUs of nodes that a scheduler has given to runs for theirs."""
-        for run_id, run in self._runs.items():
-            if run.scheduled is None:
+        given = {run_id: run for run_id, run in self._runs.items() if run.scheduled is not None}
+        if not given:
+            return
+        runs = self._store.runs
+        seen = np.bincount(self._store.run_of[: free.size] + 1, minlength=len(runs.names) + 1)
+        for run_id, run in given.items():
+            code = runs.known(run_id)
+            if run.scheduled is None or not unseen(run, int(seen[code + 1]) if code >= 0 else 0):
                 continue
             rows = without_process(self._store, self._nodes, run, free)
             if not rows.size:
@@ -134,8 +145,8 @@ class Idle:
             running = self._ages_clock() - run.scheduled.running_since
             since = np.maximum(self._since[rows], np.uint32(max(now - running, 0)))
             self._since[rows] = since
-            self._kind[rows] = np.where(now - since >= self.seconds, _GIVEN, -1)
-            self._owner[rows] = self._store.runs.code(run_id)
+            self._kind[rows] = np.where(since <= self._long_ago(now), _GIVEN, -1)
+            self._owner[rows] = runs.code(run_id)
             free[rows] = False
 
     def _stopped_since(self) -> Seconds:
