@@ -152,7 +152,7 @@ class Hub:
             Places(store, nodes, registry.runs_on, can_drain=has_owner, feeds=self._config.feeds),
             NodeSources(store, nodes, self._events, standing, began),
             RunConditions(store, nodes, registry, self._gpus, self._troubles, can_drain=has_owner),
-            SiteConditions(self._limits, self._database, self._roll_ups.runs_in),
+            SiteConditions(self._limits, self._database, self._roll_ups.runs_in, self._facility),
             began,
         )
 

@@ -373,7 +373,7 @@ class Views:
             cpu_utilisation_ratio=float(used.mean(dtype=np.float64)) if used.size else None,
             alerts=(
                 *self._limits.alerts(),
-                *self._power.facility.alerts,
+                *self._power.facility.alerts(),
                 *self._site_alerts(ages),
             ),
             limits=self._limits.now(),

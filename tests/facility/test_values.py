@@ -265,15 +265,17 @@ def test_a_loop_without_sensors_is_shown_with_nothing() -> None:
 def test_leaks_and_warm_supply_are_alerts() -> None:
     stand = Stand()
     tell_loop(stand, supply_temperature=37.5, leak=1)
-    found = list(loops(stand, LoopConfig("1", max_supply_celsius=36)).alerts())
+    config = LoopConfig("1", ("hall-A",), max_supply_celsius=36)
+    found = list(loops(stand, config).troubles())
 
-    assert [(alert.severity, alert.kind) for alert in found] == [
+    assert [(one.alert.severity, one.alert.kind) for one in found] == [
         (Severity.CRITICAL, "cooling.leak"),
         (Severity.WARNING, "cooling.supply"),
     ]
-    assert "37.5 °C, at most 36 °C" in found[1].message
+    assert {(one.subject, one.halls) for one in found} == {("cooling loop 1", ("hall-A",))}
+    assert "37.5 °C, at most 36 °C" in found[1].alert.message
     tell_loop(stand, leak='{"value": 1, "quality": "bad"}', supply_temperature=35)
-    assert not list(loops(stand, LoopConfig("1", max_supply_celsius=36)).alerts())
+    assert not list(loops(stand, config).troubles())
 
 
 def test_a_reading_of_an_unknown_source_is_no_point() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.database import Database
+from colossus_tui.hub.facility.live import Facility
+from colossus_tui.hub.facility.loops import LoopConfig
 from colossus_tui.hub.gpus import RunGpuFigures
 from colossus_tui.hub.incidents.conditions import (
     LASTED_SECONDS,
@@ -159,7 +161,9 @@ def test_a_limit_is_told_by_its_name_with_the_runs_in_its_hall() -> None:
     alert = Alert(Severity.CRITICAL, "power.limit", "hall B contract: 176.00 of 180.00 MW")
     limits: Any = SimpleNamespace(now=lambda: (limit,), reached=lambda: ((limit.name, alert),))
     database: Any = SimpleNamespace(away="")
-    site = SiteConditions(cast(Limits, limits), cast(Database, database), lambda hall: ["6t"])
+    site = SiteConditions(
+        cast(Limits, limits), cast(Database, database), lambda hall: ["6t"], Facility(None)
+    )
     (one,) = site.look(WALL)
 
     assert one.title == "limit hall B contract: nearly reached or passed"
@@ -168,3 +172,21 @@ def test_a_limit_is_told_by_its_name_with_the_runs_in_its_hall() -> None:
     assert one.next_step == NextStep(screen="power", subject="hall-b")
     database.away = "the database x is away"
     assert [one.kind for one in site.look(WALL)] == ["power.limit", "database.away"]
+
+
+def test_a_leak_is_told_by_its_loop_with_the_runs_in_its_hall() -> None:
+    nothing: Any = SimpleNamespace(now=lambda: (), reached=lambda: (), away="")
+    facility = Facility(None, [LoopConfig("1", ("hall-b",))])
+    site = SiteConditions(nothing, nothing, lambda hall: [f"run-of-{hall}"], facility)
+    assert facility.values.take("colossus/facility/loop/1/leak", b"1")
+    facility.tick()
+    (one,) = site.look(WALL)
+
+    assert (one.kind, one.title) == ("cooling.leak", "cooling loop 1: leak")
+    assert one.reason == "cooling loop 1: leak detected; runs there: run-of-hall-b"
+    assert (one.severity, one.spot.hall) == (Severity.CRITICAL, "hall-b")
+    assert one.next_step == NextStep(screen="power", subject="hall-b")
+    assert [again.reason for again in site.look(WALL + 9)] == [one.reason]
+    assert facility.values.take("colossus/facility/loop/1/leak", b"0")
+    facility.tick()
+    assert site.look(WALL + 10) == []

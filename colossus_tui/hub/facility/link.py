@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from colossus_tui.hub.facility.trouble import Trouble
 from colossus_tui.model import Alert, FacilityLink, Severity
 from colossus_tui.text import safe
 
@@ -58,10 +59,11 @@ class Link:
             self._count,
         )
 
-    def alert(self) -> Alert | None:
+    def trouble(self) -> Trouble | None:
         """Return that it is away, once that has lasted; None else."""
         if self._state == "up" or self._clock() - self._since < AWAY_SECONDS:
             return None
         why = f": {self._detail}" if self._detail else ""
         text = f"{self._address} does not answer{why}"
-        return Alert(Severity.WARNING, "facility.away", text, int(self._since * 1e9))
+        alert = Alert(Severity.WARNING, "facility.away", text, int(self._since * 1e9))
+        return Trouble(self._address, alert)

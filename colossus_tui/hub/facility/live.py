@@ -11,9 +11,10 @@ from colossus_tui.hub.facility.config import FacilityConfig
 from colossus_tui.hub.facility.link import Link
 from colossus_tui.hub.facility.loops import LoopConfig, Loops
 from colossus_tui.hub.facility.points import Points
+from colossus_tui.hub.facility.trouble import Trouble
 from colossus_tui.hub.facility.values import STALE_SECONDS, Values
 from colossus_tui.model import Alert, FacilityFault, FacilityLink, Quality, Severity
-from colossus_tui.text import duration, named
+from colossus_tui.text import named
 
 LOG = logging.getLogger(__name__)
 AGAIN_SECONDS = 30.0  # after a fault of the hub's own
@@ -28,7 +29,7 @@ class Facility:
         clock: Unix seconds.
 
     Attributes:
-        alerts: What is wrong with loops, sources and sensors, as of the last tick.
+        troubles: What is wrong with loops, sources and sensors, as of the last tick.
     """
 
     def __init__(
@@ -45,8 +46,8 @@ class Facility:
         self._broker = Link("mqtt", self._config.address, clock) if self._config.host else None
         self._devices = [Link("redfish", one.address, clock) for one in self._config.redfish]
         self._ticks = 0
-        self._of_sensors: tuple[Alert, ...] = ()
-        self.alerts: tuple[Alert, ...] = ()
+        self._of_sensors: tuple[Trouble, ...] = ()
+        self.troubles: tuple[Trouble, ...] = ()
 
     async def run(self) -> None:
         """Read all sources until cancelled."""
@@ -66,11 +67,15 @@ class Facility:
         """Keep what is so now, and look for what is wrong; about once a second."""
         self.values.tick()
         if self._ticks % SENSOR_TICKS == 0:
-            self._of_sensors = tuple(self._sensor_alerts())
+            self._of_sensors = tuple(self._sensor_troubles())
         self._ticks += 1
-        links = [link.alert() for link in self._links()]
-        away = [alert for alert in links if alert is not None]
-        self.alerts = (*self.loops.alerts(), *away, *self._of_sensors)
+        links = [link.trouble() for link in self._links()]
+        away = [trouble for trouble in links if trouble is not None]
+        self.troubles = (*self.loops.troubles(), *away, *self._of_sensors)
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """Return the same as alerts."""
+        return tuple(trouble.alert for trouble in self.troubles)
 
     def _links(self) -> list[Link]:
         return [*([self._broker] if self._broker is not None else []), *self._devices]
@@ -83,23 +88,22 @@ class Facility:
         """Return what could not be taken."""
         return self.values.faults()
 
-    def _sensor_alerts(self) -> Iterator[Alert]:
-        """Yield one alert for all stale sensors, and one for all bad ones."""
-        old: dict[str, float] = {}
+    def _sensor_troubles(self) -> Iterator[Trouble]:
+        """Yield one trouble for all stale sensors, and one for all bad ones."""
+        old: list[str] = []
         bad: list[str] = []
         for subject, quantity, found in self.values.each():
             name = f"{subject} {quantity.replace('_', ' ')}"
             if found.quality is Quality.STALE:
-                old[name] = found.age_seconds
+                old.append(name)
             elif found.quality is not Quality.GOOD:
                 bad.append(f"{name} ({found.quality})")
         if old:
-            names = [f"{name} {duration(age)}" for name, age in old.items()]
-            text = f"older than {STALE_SECONDS:.0f} s: {named(names, NAMED)}"
-            yield Alert(Severity.WARNING, "facility.stale", text)
+            text = f"nothing new for over {STALE_SECONDS:.0f} s: {named(old, NAMED)}"
+            yield Trouble("silent sensors", Alert(Severity.WARNING, "facility.stale", text))
         if bad:
-            text = f"not to be trusted, its source says: {named(bad, NAMED)}"
-            yield Alert(Severity.WARNING, "facility.quality", text)
+            text = f"not to be trusted, their source says: {named(bad, NAMED)}"
+            yield Trouble("doubtful sensors", Alert(Severity.WARNING, "facility.quality", text))
 
 
 async def _ever(work: Callable[[], Awaitable[None]]) -> None:

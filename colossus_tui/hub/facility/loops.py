@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from colossus_tui.hub.facility.points import NAME_LENGTH, Quantity, Subject, SubjectKind
+from colossus_tui.hub.facility.trouble import Trouble
 from colossus_tui.model import Alert, CoolingLoop, Measured, Quality, Severity
 
 if TYPE_CHECKING:  # settings are read without numpy
@@ -117,25 +118,24 @@ class Loops:
         )
         return _with_heat(found, loop)
 
-    def alerts(self) -> Iterator[Alert]:
+    def troubles(self) -> Iterator[Trouble]:
         """Yield what is wrong with loops: leaks first, then warm supply."""
         loops = self.now()
         for loop in loops:
-            leak = loop.leak
+            leak, name = loop.leak, f"cooling loop {loop.name}"
             if leak is not None and leak.value >= LEAK and leak.quality is not Quality.BAD:
                 old = "" if leak.quality is Quality.GOOD else f" ({leak.quality})"
-                text = f"cooling loop {loop.name}: leak detected{old}"
-                yield Alert(Severity.CRITICAL, "cooling.leak", text)
+                alert = Alert(Severity.CRITICAL, "cooling.leak", f"{name}: leak detected{old}")
+                yield Trouble(name, alert, loop.halls)
         for loop in loops:
             supply, highest = loop.supply_celsius, loop.max_supply_celsius
             if supply is None or highest is None or supply.quality is not Quality.GOOD:
                 continue
             if supply.value > highest:
-                text = (
-                    f"cooling loop {loop.name}: supply {supply.value:.1f} °C, "
-                    f"at most {highest:g} °C is set"
-                )
-                yield Alert(Severity.WARNING, "cooling.supply", text)
+                name = f"cooling loop {loop.name}"
+                text = f"{name}: supply {supply.value:.1f} °C, at most {highest:g} °C is set"
+                alert = Alert(Severity.WARNING, "cooling.supply", text)
+                yield Trouble(name, alert, loop.halls)
 
 
 def _with_heat(loop: CoolingLoop, config: LoopConfig) -> CoolingLoop:

@@ -1,4 +1,4 @@
-"""What is wrong with runs, limits, schedulers and the database now, as findings."""
+"""What is wrong with runs, limits, the building, schedulers and the database, as findings."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from colossus_tui.hub.database import Database
+from colossus_tui.hub.facility.live import Facility
+from colossus_tui.hub.facility.trouble import Trouble
 from colossus_tui.hub.gpus import RunGpuFigures
 from colossus_tui.hub.incidents.findings import Finding, Spot, worst
 from colossus_tui.hub.incidents.rules import LASTING, RULES
 from colossus_tui.hub.incidents.sources import Storm
-from colossus_tui.hub.incidents.words import counted, run_title
+from colossus_tui.hub.incidents.words import building_title, counted, run_title
 from colossus_tui.hub.nodes import Nodes
 from colossus_tui.hub.runs.live import LiveRun
 from colossus_tui.hub.runs.registry import Registry
@@ -218,11 +220,16 @@ class SiteConditions:
     """Looks at what the site has once."""
 
     def __init__(
-        self, limits: Limits, database: Database, runs_in: Callable[[str], Iterable[str]]
+        self,
+        limits: Limits,
+        database: Database,
+        runs_in: Callable[[str], Iterable[str]],
+        facility: Facility,
     ) -> None:
         self._limits = limits
         self._database = database
         self._runs_in = runs_in
+        self._facility = facility
 
     def look(self, now: float) -> list[Finding]:
         """Return what is wrong now."""
@@ -247,8 +254,27 @@ class SiteConditions:
                     next_step=NextStep(screen="power", subject=hall),
                 )
             )
+        found += [self._trouble(trouble, now) for trouble in self._facility.troubles]
         if self._database.away:
             spot = Spot(IncidentScope.SITE, subject="database")
             title, reason = "database: away", f"{self._database.away}; actions are refused"
             found.append(Finding("database.away", spot, Severity.CRITICAL, now, now, title, reason))
         return found
+
+    def _trouble(self, trouble: Trouble, now: float) -> Finding:
+        """Return what is wrong with the building: the runs of a hall that a loop cools are told."""
+        alert, halls = trouble.alert, trouble.halls
+        runs = sorted({run_id for hall in halls for run_id in self._runs_in(hall)})
+        since = alert.since_unix_ns / 1e9 if alert.since_unix_ns else now
+        return Finding(
+            alert.kind,
+            Spot(IncidentScope.SITE, halls[0] if len(halls) == 1 else "", subject=trouble.subject),
+            alert.severity,
+            since,
+            since,
+            building_title(alert.kind, trouble.subject),
+            f"{alert.message}; runs there: {named(runs)}" if runs else alert.message,
+            runs=tuple(AffectedRun(run_id) for run_id in runs[:RUNS_KEPT]),
+            run_ids=frozenset(runs),
+            next_step=NextStep(screen="power", subject=halls[0] if halls else ""),
+        )

@@ -59,6 +59,11 @@ RULES: Mapping[str, Rule] = {
     "run.ettr": Rule(600, 600, enabled=False),
     "scheduler.silent": Rule(60, 60),
     "power.limit": Rule(30, 120),
+    "cooling.leak": Rule(5, 300),
+    "cooling.supply": Rule(60, 300),
+    "facility.stale": Rule(60, 120),
+    "facility.quality": Rule(120, 300),
+    "facility.away": Rule(60, 60),
     "database.away": Rule(10, 30),
 }
 

@@ -29,6 +29,13 @@ _RUNS = {
     "run.work_at_risk": "much work at risk",
     "run.ettr": "low ETTR",
 }
+_BUILDING = {
+    "cooling.leak": "leak",
+    "cooling.supply": "supply too warm",
+    "facility.stale": "nothing new from the building",
+    "facility.quality": "values of the building",
+    "facility.away": "does not answer",
+}
 
 
 def place_name(spot: Spot) -> str:
@@ -62,6 +69,11 @@ def run_title(kind: str, spot: Spot, affected: AffectedRun | None = None) -> str
         ranks = "rank" if affected.rank_count == 1 else "ranks"
         return f"{place_name(spot)}: waits for {ranks} {affected.ranks}"
     return f"{place_name(spot)}: {_RUNS[kind]}"
+
+
+def building_title(kind: str, subject: str) -> str:
+    """Return the title of what is wrong with a loop, a sensor or a source of the building's."""
+    return f"{subject}: {_BUILDING[kind]}"
 
 
 def counted(count: int, what: str) -> str:

@@ -149,7 +149,7 @@ def _alert(limit: NamedLimit, place: PowerPlace) -> Alert | None:
         return None
     text = (
         f"{limit.name}: {(limit.power_watts or 0.0) / 1e6:.2f} of "
-        f"{limit.limit_watts / 1e6:.2f} MW by {limit.basis}, {share:.1%}; {_covered(place)}"
+        f"{limit.limit_watts / 1e6:.2f} MW by {limit.basis}, {share:.1%}{_covered(place)}"
     )
     return Alert(_severity(share), "power.limit", text)
 
@@ -174,8 +174,8 @@ def _severity(share: float) -> Severity:
 
 
 def _covered(place: PowerPlace) -> str:
-    """Return what the figure rests on."""
+    """Return what the figure rests on, where that is not the meter."""
     if place.basis.startswith(METER):
-        return f"{place.age_seconds:.0f} s old"
+        return ""
     why = f"; {place.detail}" if place.detail else ""
-    return f"{place.reporting_gpu_count}/{place.gpu_count} GPUs reporting{why}"
+    return f"; {place.reporting_gpu_count}/{place.gpu_count} GPUs reporting{why}"

@@ -10,13 +10,13 @@ import numpy as np
 
 from colossus_tui.hub.facility.live import Facility
 from colossus_tui.hub.facility.points import Quantity, Subject, SubjectKind
+from colossus_tui.hub.facility.values import STALE_SECONDS
 from colossus_tui.hub.site.feeds import FeedConfig
 from colossus_tui.hub.site.limits import LimitConfig
 from colossus_tui.hub.site.sums import CHANGE_SECONDS, Level, NodePower
 from colossus_tui.hub.store import APART, Store
 from colossus_tui.model import Measured, PlaceKind, PowerPlace, PowerView, Quality
 from colossus_tui.model.power import METER
-from colossus_tui.text import duration
 
 SHORT_SECONDS, LONG_SECONDS = CHANGE_SECONDS  # of the changes that are told
 NO_CODE = -1
@@ -204,9 +204,9 @@ def _by_nodes(level: Level, code: int) -> dict[str, Any]:
 
 
 def _why_not(meter: Measured | None) -> str:
-    """Return why a meter is not believed."""
+    """Return why a meter is not believed; no age, so that it stays the same sentence."""
     if meter is None:
         return "its meter has told nothing yet"
     if meter.quality is Quality.STALE:
-        return f"its meter told nothing for {duration(meter.age_seconds)}"
+        return f"its meter told nothing new for over {STALE_SECONDS:.0f} s"
     return f"its meter's value is {meter.quality}"
