@@ -64,7 +64,7 @@ def test_a_screen_is_exported_as_it_is_shown(hub: Product, terminal: Terminal) -
 
 
 @pytest.mark.parametrize(("keys", "shown", "kind"), [
-    ("n", "node-1", "nodes"), ("n\r", "GPUS", "gpus"), ("\r", "LOSS BY STEP", "ranks"),
+    ("n", "node-1", "nodes"), ("n\r", "GPUS", "gpus"), ("\r", "THE LAST 15 MINUTES", "ranks"),
     ("a", "actions", "actions"),
 ])  # fmt: skip
 def test_every_screen_with_values_exports_them(
