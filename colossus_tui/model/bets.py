@@ -50,7 +50,6 @@ class Bet:
 def bet_of(run: Run) -> Bet:
     """Return what decides about a run."""
     price, energy, rate = run.money.per_billion_tokens, run.joules_per_token, run.tokens_per_second
-    both = run.eta_unix_ns and run.planned_end_unix_ns
     return Bet(
         run_id=run.run_id,
         state=run.state,
@@ -68,7 +67,7 @@ def bet_of(run: Run) -> Bet:
         eta_early_unix_ns=run.eta_early_unix_ns,
         eta_late_unix_ns=run.eta_late_unix_ns,
         planned_end_unix_ns=run.planned_end_unix_ns,
-        late_seconds=(run.eta_unix_ns - run.planned_end_unix_ns) / 1e9 if both else None,
+        late_seconds=late_seconds(run),
         ettr_ratio=run.ettr_ratio,
         mfu_ratio=run.mfu_ratio,
         work_at_risk_hours=run.work_at_risk_hours,
@@ -82,3 +81,10 @@ def progress_ratio(run: Run) -> float | None:
         if done is not None and target:
             return min(done / target, 1.0)
     return None
+
+
+def late_seconds(run: Run) -> float | None:
+    """Return how long after the planned end the expected one is; None where one is not known."""
+    if not (run.eta_unix_ns and run.planned_end_unix_ns):
+        return None
+    return (run.eta_unix_ns - run.planned_end_unix_ns) / 1e9

@@ -20,6 +20,7 @@ from colossus_tui.model import (
     training_flop,
     what_if,
 )
+from colossus_tui.model.match import parse
 
 NOW = 1_800_000_000 * 10**9
 DAY = 86_400 * 10**9
@@ -189,4 +190,6 @@ def test_a_bet_has_figures_only_where_they_are_known() -> None:
     assert bet.late_seconds == 2 * 86_400
     assert (blank.training_flop, blank.tokens_per_money, blank.progress_ratio) == (None, None, None)
     assert (blank.late_seconds, blank.tokens_per_gpu_hour) == (None, None)
+    for text, found in (("done>=25%", 1), ("done>0.5", 0), ("late>1d", 1), ("late>3d", 0)):
+        assert sum(map(parse(text), [full, Run("b")])) == found
     assert training_flop(None, 10) is None

@@ -48,6 +48,7 @@ _CELSIUS = {"C": 1.0}
 _WATTS = {"W": 1.0, "kW": 1e3}
 _MEGAHERTZ = {"MHz": 1.0, "GHz": 1e3}
 _SECONDS = {"s": 1.0, "ms": 1e-3, "m": 60.0, "min": 60.0, "h": 3600.0}
+_DAYS = {"d": 86_400.0}
 _BYTES = {
     "B": 1.0,
     "KiB": 2.0**10,
@@ -92,6 +93,9 @@ RUN_FIELDS: Mapping[str, Field] = _table(
         NumberField("loss", "last loss"),
         NumberField("cost", "what it costs an hour, in the hub's currency"),
         NumberField("risk", "work at risk, hours"),
+        NumberField("done", "share of its target", _RATIO, is_ratio=True),
+        NumberField("late", "expected end after the planned one", _SECONDS | _DAYS),
+        NumberField("ettr", "share of its time that counted", _RATIO, is_ratio=True),
         NumberField("mfu", "share of its GPUs' peak", _RATIO, is_ratio=True),
         NumberField("alerts", "alerts on it"),
     )

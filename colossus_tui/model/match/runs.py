@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from colossus_tui.model.bets import late_seconds, progress_ratio
 from colossus_tui.model.match.expression import EVERYTHING, Expression, holds, names
 from colossus_tui.model.match.fields import RUN_FIELDS
 from colossus_tui.model.match.parser import read
@@ -29,6 +30,9 @@ _NUMBERS: dict[str, Callable[[Run], float | None]] = {
     "loss": lambda run: run.loss,
     "cost": lambda run: run.money.per_hour,
     "risk": lambda run: run.work_at_risk_hours,
+    "done": progress_ratio,
+    "late": late_seconds,
+    "ettr": lambda run: run.ettr_ratio,
     "mfu": lambda run: run.mfu_ratio,
     "alerts": lambda run: len(run.alerts),
 }
