@@ -97,7 +97,7 @@ def perform(
         return _show_preflight(preflight, arguments)
     if not arguments.yes and not _confirmed(preflight):
         return exit_codes.USAGE
-    if parameters.shed is not None and preflight.plan is not None and verb is Verb.SHED:
+    if parameters.shed is not None and preflight.plan is not None:
         parameters = replace(parameters, shed=parameters.shed.approved(preflight.plan))
     if arguments.timeout is not None:
         parameters = replace(parameters, timeout_seconds=arguments.timeout)

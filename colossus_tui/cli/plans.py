@@ -34,7 +34,7 @@ def _rows(plan: ShedPlan) -> Iterator[tuple[str, ...]]:
             fine_watts(then),
             hours(step.work_at_risk_hours, step.work_unit),
             hours(step.work_forgone_hours, step.work_unit),
-            duration(step.seconds),
+            duration(step.seconds or None),
             safe(step.why, 120),
         )
 

@@ -55,6 +55,7 @@ class ShedPlan:
     seconds: float = 0.0
     steps: tuple[ShedStep, ...] = ()
     left: tuple[ShedLeft, ...] = ()
+    shed_action_id: str = ""
 
     @property
     def planned(self) -> tuple[ShedStep, ...]:
@@ -81,4 +82,6 @@ class Shed:
 
     def approved(self, plan: ShedPlan) -> Shed:
         """Return what is submitted once an operator has seen the plan and wants it."""
+        if plan.shed_action_id:
+            return replace(self, shed_action_id=plan.shed_action_id)
         return replace(self, target_watts=plan.target_watts, cut_ratio=0.0, plan=plan)

@@ -235,6 +235,12 @@ class ColossusApp(ReplayKeys):
         current = next((run for run in runs if run.run_id == subject), None)
         self.push_screen(CardScreen(Verb(verb), subject, current))
 
+    def open_site_card(self, verb: str) -> None:
+        """Open the card of a shed, or of its undoing."""
+        from colossus_tui.tui.screens.shed import SiteCard
+
+        self.push_screen(SiteCard(Verb(verb)))
+
     def open_bulk(self, verb: str, run_ids: Iterable[str], hidden: Set[str]) -> None:
         """Open the preflight card of a verb on several runs."""
         self.push_screen(BulkCard(Verb(verb), list(run_ids), hidden))

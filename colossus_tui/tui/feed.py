@@ -82,8 +82,8 @@ class Order:
 
     @property
     def run_id(self) -> str:
-        """Name of the run; "" for a verb on a node, which its parameters name."""
-        return "" if self.verb.is_on_node else self.subject
+        """Name of the run; "" for a verb on a node, which its parameters name, or on the site."""
+        return self.subject if self.verb.is_on_run else ""
 
 
 class Feed:
@@ -276,7 +276,7 @@ class Feed:
         from colossus_tui.client import ColossusError
 
         assert self._client is not None
-        run_id = "" if verb.is_on_node else subject
+        run_id = subject if verb.is_on_run else ""
         try:
             preflight = await self._client.preview(verb, run_id, parameters)
         except ColossusError as error:

@@ -11,8 +11,10 @@ import pytest
 
 from colossus_tui.client import Client, InvalidRequestError, RefusedError
 from colossus_tui.model import Action, ActionParameters, Run, Shed, ShedPlan, Verb, sheds_in_force
+from tests.e2e.product import BIN
 from tests.sim.live import LiveSite, live_site
 from tests.support import until
+from tests.terminal import Terminal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 
@@ -233,3 +235,34 @@ def test_the_command_line_shows_the_plan_asks_and_follows(site: LiveSite, client
     assert "1/1 steps undone" in undone.stdout
     none = cli("restore", "--yes")
     assert (none.returncode, "no shed holds now" in none.stderr) == (1, True)
+
+
+def test_the_console_asks_shows_the_plan_and_follows_it_in_80_by_24(
+    site: LiveSite, client: Client
+) -> None:
+    del client
+    argv = [str(BIN / "colossus")]
+    with Terminal(argv, site.product.environment | {"LOGNAME": "carol"}, 80, 24) as terminal:
+        terminal.until("10t", "running")
+        terminal.press("w")
+        terminal.until("hall-A")
+        terminal.press("s")
+        terminal.until("come under, for, within: _", '"150 MW 3h 5min"')
+        terminal.press("-2 % 3 weeks\r")
+        terminal.until("is no time")
+        terminal.press("\x7f" * 7 + "\r")  # "-2 %"
+        terminal.until("1 step", "1t-b", "SITE THEN", "type the site's name, then enter")
+        terminal.press("nowhere\r")
+        terminal.until("that is not the site's name")
+        terminal.press("north\r")
+        terminal.until("shed the site  observed", "1/1 steps", seconds=END_SECONDS)
+        terminal.press("\x1b")
+        terminal.until_gone("shed the site  observed")
+        terminal.press("R")
+        terminal.until("restore the site", "1t-b", "y does it")
+        terminal.press("y")
+        terminal.until("restore the site  observed", "1/1 steps undone", seconds=END_SECONDS)
+        terminal.press("\x1b")
+        terminal.until_gone("restore the site  observed")
+        terminal.press("R")
+        terminal.until("no shed holds now", "nothing was done")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,17 @@ def test_the_file_carries_both(tmp_path: Path) -> None:
 
     assert values["shed"].floors["P1"] == 0.9
     assert values["runs"]["10t"].flex_tier == 2
+
+
+def test_the_settings_of_the_page_are_settings(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "shed.md").read_text()
+    file = tmp_path / "hub.toml"
+    file.write_text("\n".join(re.findall(r"```toml\n(.*?)```", page, re.S)))
+
+    values = read_file(str(file))
+
+    assert values["shed"] == ShedConfig()
+    assert values["runs"]["10t"].flex_tier == 1
 
 
 @pytest.mark.parametrize("tier", ["4", "-1", "true", "1.5", '"1"'])

@@ -1,6 +1,7 @@
 """The site's runs as the planner sees them.
 
-What a run draws is the median of its last minute: one that saves just now draws half of it.
+What a run draws is the median of its last minute where that is more than just now: one that
+saves draws half of it, and one whose cap was taken off draws more.
 """
 
 from __future__ import annotations
@@ -61,27 +62,30 @@ class Loads:
 
     def now(self, refusal: Refusal) -> tuple[list[Load], float]:
         """Return every run that computes or is paused, and what they draw more than just now."""
-        runs = [run for run in self._runs() if run.state in _WHOLE]
-        loads = [self._load(run, refusal) for run in runs]
-        more = sum(
-            (load.watts or 0.0) - (run.power_watts or 0.0)
-            for load, run in zip(loads, runs, strict=True)
-            if load.is_going
-        )
+        loads, more = [], 0.0
+        for run in self._runs():
+            if run.state in _WHOLE:
+                usual, at_tick = self._usual_watts(run)
+                loads.append(self._load(run, usual, refusal))
+                more += (usual or 0.0) - at_tick if run.state in _GOING else 0.0
         return loads, more
 
-    def _usual_watts(self, run: Run) -> float | None:
-        """Return what the run draws as a rule; what it drew before its state changed is none."""
+    def _usual_watts(self, run: Run) -> tuple[float | None, float]:
+        """Return what the run draws as a rule, and what of it is in the site's power of the tick.
+
+        What it drew before its state changed is no rule.
+        """
         if run.power_watts is None:
-            return None
+            return None, 0.0
         since = max(time.time_ns() - int(USUAL_SECONDS * 1e9), run.state_since_unix_ns)
         _, _, known = self._past.history(PlaceKind.RUN, run.run_id, "power.sum", since)
-        usual = statistics.median([*known, run.power_watts])
+        at_tick = known[-1] if known else run.power_watts
+        usual = max(statistics.median(known or [at_tick]), at_tick)
         if run.power_cap_watts:
             usual = min(usual, run.power_cap_watts * run.reporting_gpu_count)
-        return usual
+        return usual, at_tick
 
-    def _load(self, run: Run, refusal: Refusal) -> Load:
+    def _load(self, run: Run, usual: float | None, refusal: Refusal) -> Load:
         is_going = run.state in _GOING
         is_asked = is_going and run.flex_tier > 0
         limits = self._registry.power_range(run.run_id) if is_asked else PowerRange()
@@ -91,7 +95,7 @@ class Loads:
             run.flex_tier,
             run.gpu_count or run.rank_count,
             run.reporting_gpu_count,
-            self._usual_watts(run),
+            usual,
             limits.highest_watts or None,
             limits.lowest_watts,
             run.power_cap_watts or 0.0,

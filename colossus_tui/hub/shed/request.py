@@ -27,15 +27,16 @@ def check(verb: Verb, shed: Shed | None, *, to_do: bool) -> Shed:
     """
     problem = "shed: say what to shed, or which shed to undo"
     if shed is not None:
-        own = _restore(shed) if verb is Verb.RESTORE else _shed(shed, to_do=to_do)
+        own = _restore(shed, to_do=to_do) if verb is Verb.RESTORE else _shed(shed, to_do=to_do)
         problem = next(own, "")
     if shed is None or problem:
         raise RefusalError(ReasonCode.INVALID, problem)
     return shed
 
 
-def _restore(shed: Shed) -> Iterator[str]:
-    if not ACTION_ID.fullmatch(shed.shed_action_id):
+def _restore(shed: Shed, *, to_do: bool) -> Iterator[str]:
+    is_named = bool(shed.shed_action_id) or to_do
+    if is_named and not ACTION_ID.fullmatch(shed.shed_action_id):
         yield "shed.shed_action_id: the id of the shed to undo, as colossus actions shows it"
     yield from _duration(shed)
 

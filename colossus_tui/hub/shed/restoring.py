@@ -28,6 +28,7 @@ from colossus_tui.model import (
     ShedPlan,
     ShedStep,
     Verb,
+    sheds_in_force,
 )
 from colossus_tui.text import clock, fine_watts, named, safe
 
@@ -91,6 +92,13 @@ class Restoring:
             )
 
     def _whole(self, shed: Shed) -> Action:
+        if not shed.shed_action_id:
+            held = sheds_in_force(self._journal.recent(10_000))
+            if not held:
+                raise RefusalError(
+                    ReasonCode.NOT_FOUND, "no shed holds now; colossus actions lists those that did"
+                )
+            return held[0]
         whole = self._journal.get(shed.shed_action_id)
         if whole is None or whole.verb is not Verb.SHED or _plan(whole) is None:
             raise RefusalError(
@@ -101,7 +109,8 @@ class Restoring:
 
     def plan(self, shed: Shed) -> ShedPlan:
         """Return what the undoing would do, with what the site then draws more; modelled."""
-        undoing = self.undoing(self._whole(shed))
+        whole = self._whole(shed)
+        undoing = self.undoing(whole)
         steps = tuple(_undone(step) for step in undoing.steps)
         site = self._site()
         now = site.drawn_watts or 0.0
@@ -114,6 +123,7 @@ class Restoring:
             planned_watts=now - sum(step.saved_watts for step in steps),
             steps=steps,
             left=undoing.left,
+            shed_action_id=whole.action_id,
         )
 
     def undoing(self, whole: Action, restore_id: str = "") -> Undoing:
@@ -268,6 +278,7 @@ def _undone(step: ShedStep) -> ShedStep:
         saved_watts=-step.saved_watts,
         work_at_risk_hours=None,
         work_forgone_hours=None,
+        seconds=0.0,
         is_reserve=False,
         why="back to the limit before" if is_cap else "goes on where it was saved",
     )

@@ -34,7 +34,7 @@ from colossus_tui.model import (
 )
 from colossus_tui.model.power import METER
 from colossus_tui.model.shed import WITHIN_SECONDS
-from colossus_tui.text import duration, fine_watts, named, number, safe
+from colossus_tui.text import clock, duration, fine_watts, named, number, safe
 
 CHANGED_RATIO = 0.02  # of the site's draw: a plan that ends so much elsewhere is another plan
 COVERED_RATIO = 0.95  # of the GPUs that the plan's power was a sum of: with fewer it says nothing
@@ -72,8 +72,13 @@ class Gauge:
 
     @property
     def watts(self) -> float | None:
-        """What it draws; None where too little of it reports, or for too short a time."""
-        return sum(self._looks) / LOOKS if len(self._looks) == LOOKS else None
+        """What it draws; None where too little of it reports."""
+        return sum(self._looks) / len(self._looks) if self._looks else None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether it was looked at for long enough to judge by it."""
+        return len(self._looks) == LOOKS
 
     @property
     def coverage(self) -> str:
@@ -258,12 +263,11 @@ class _Carrying:
         """Whether the site is above the target; a reserve must be sure of it, and be in time."""
         if not wave[0].is_reserve:
             return not self._is_under()
-        known = self._gauge.watts is not None
-        return known and not self._is_under() and time.time() < self._deadline
+        return self._gauge.is_sure and not self._is_under() and time.time() < self._deadline
 
     def _is_under(self) -> bool:
         now = self._gauge.watts
-        return now is not None and now <= self._plan.target_watts
+        return now is not None and self._gauge.is_sure and now <= self._plan.target_watts
 
     async def _step(self, step: ShedStep) -> None:
         state, detail = ActionState.FAILED, ""
@@ -321,6 +325,9 @@ class _Carrying:
         parts = [self._counts(), self._power(), planned, self._gauge.coverage]
         if spared := sum(not step.is_reserve for step in self._spared):
             parts.append(f"{spared} steps were not needed")
+        if self._shed.auto_restore and self._done:
+            due = time.time() + self._shed.duration_seconds
+            parts.append(f"the hub undoes it at {clock(int(due * 1e9))}")
         if (late := time.time() - self._deadline) > 0:
             parts.append(f"{duration(late)} later than asked")
         parts += [f"{safe(run_id, 63)}: {why}" for run_id, why in sorted(self._failed.items())[:3]]

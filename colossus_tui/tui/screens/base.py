@@ -191,7 +191,10 @@ class ColossusScreen(Screen[None]):
         return None
 
     def action_act(self, verb: str) -> None:
-        """Open the preflight card for the run, or for the node."""
+        """Open the preflight card for the run, the node or the site."""
+        if Verb(verb).is_on_site:
+            self.console.open_site_card(verb)
+            return
         subject = self.node_name() if Verb(verb).is_on_node else self.run_id()
         if subject is None:
             self.console.bell()

@@ -269,9 +269,13 @@ class CardScreen(ActionCard):
             return
         self._preflight = preflight
         if preflight.allowed:
-            whose = "the node's name" if self.verb.is_on_node else "the run's name"
-            self.question = Question(preflight.confirmation, whose, self.subject)
+            self.question = self.question_of(preflight)
         self.show()
+
+    def question_of(self, preflight: Preflight) -> Question:
+        """Return what the operator must do to mean it."""
+        whose = "the node's name" if self.verb.is_on_node else "the run's name"
+        return Question(preflight.confirmation, whose, self.subject)
 
     def action_changed(self, action: Action) -> bool:
         """Show how far the action came; return whether it is this card's."""

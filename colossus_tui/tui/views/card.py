@@ -19,6 +19,7 @@ from colossus_tui.tui.actions import key_of
 from colossus_tui.tui.confirm import Question
 from colossus_tui.tui.views import Line, Span
 from colossus_tui.tui.views.detail import action_style
+from colossus_tui.tui.views.shed import plan_lines
 from colossus_tui.tui.views.words import wrapped
 
 LATEST_STAGES = 10
@@ -107,6 +108,8 @@ def preflight_lines(preflight: Preflight, subject: str, cells: int) -> list[Line
         more = preflight.approvals_needed - 1
         who = "another operator" if more == 1 else f"{more} other operators"
         lines += wrapped(f"! {who} must approve it before anything is done", "warn", cells)
+    if preflight.plan is not None:
+        lines += [(), *plan_lines(preflight.plan, cells)]
     if preflight.runs:
         lines += [(), (("RUNS ON IT", "head"),), *_outlooks(preflight, cells)]
     return lines

@@ -156,6 +156,7 @@ class ShedPlan(_message.Message):
     SECONDS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
+    SHED_ACTION_ID_FIELD_NUMBER: _builtins.int
     site_name: _builtins.str
     """The site's name, which an operator types to confirm. Untrusted text."""
     site_watts: _builtins.float
@@ -172,6 +173,8 @@ class ShedPlan(_message.Message):
     """What it would draw after the steps that are no reserve, watts; modelled."""
     seconds: _builtins.float
     """How long they take one after the other, as far as they do not go on at once."""
+    shed_action_id: _builtins.str
+    """Of an undoing: the shed that it undoes."""
     @_builtins.property
     def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShedStep]:
         """The steps, in the order in which they are done."""
@@ -193,10 +196,11 @@ class ShedPlan(_message.Message):
         seconds: _builtins.float = ...,
         steps: _abc.Iterable[Global___ShedStep] | None = ...,
         left: _abc.Iterable[Global___ShedLeft] | None = ...,
+        shed_action_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpu_count", b"gpu_count", "left", b"left", "planned_watts", b"planned_watts", "power_basis", b"power_basis", "reporting_gpu_count", b"reporting_gpu_count", "seconds", b"seconds", "site_name", b"site_name", "site_watts", b"site_watts", "steps", b"steps", "target_watts", b"target_watts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gpu_count", b"gpu_count", "left", b"left", "planned_watts", b"planned_watts", "power_basis", b"power_basis", "reporting_gpu_count", b"reporting_gpu_count", "seconds", b"seconds", "shed_action_id", b"shed_action_id", "site_name", b"site_name", "site_watts", b"site_watts", "steps", b"steps", "target_watts", b"target_watts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -226,7 +230,7 @@ class Shed(_message.Message):
     auto_restore: _builtins.bool
     """SHED: whether the hub restores it by itself after duration_seconds."""
     shed_action_id: _builtins.str
-    """RESTORE: the shed to undo."""
+    """RESTORE: the shed to undo; to preview also empty, for the newest that holds."""
     @_builtins.property
     def plan(self) -> Global___ShedPlan:
         """SHED, to submit: the plan that the operator saw. Only that is done."""
