@@ -8,10 +8,6 @@ from colossus_tui.cli.cards import preflight_text
 from colossus_tui.model import (
     Confirmation,
     Preflight,
-    PriorityClass,
-    ShedLeft,
-    ShedPlan,
-    ShedStep,
     Site,
     Verb,
 )
@@ -19,45 +15,9 @@ from colossus_tui.text import fine_watts, width
 from colossus_tui.tui.views import Line
 from colossus_tui.tui.views.card import preflight_lines
 from colossus_tui.tui.views.shed import asking_lines, plan_lines
+from tests.shed.plans import PLAN, STEPS
 
 CELLS = 75  # of a card at 80 columns
-STEPS = (
-    ShedStep(
-        Verb.CAP,
-        "6t",
-        PriorityClass.P1,
-        1,
-        cap_watts=960,
-        saved_watts=4.2e6,
-        work_at_risk_hours=0,
-        work_forgone_hours=90.0,
-        seconds=20,
-        why="tier 1; 2% slower (modelled), no work at risk",
-    ),
-    ShedStep(
-        Verb.PAUSE,
-        "1t-b",
-        PriorityClass.P3,
-        3,
-        saved_watts=9.1e6,
-        work_at_risk_hours=812.0,
-        seconds=95,
-        why="tier 3",
-    ),
-    ShedStep(Verb.PAUSE, "scrap", PriorityClass.P4, 3, saved_watts=1e6, is_reserve=True),
-)
-PLAN = ShedPlan(
-    site_name="north",
-    site_watts=163.3e6,
-    power_basis="GPUs",
-    target_watts=150.4e6,
-    planned_watts=150e6,
-    steps=STEPS,
-    left=(
-        ShedLeft("10t", PriorityClass.P0, 0, 56.2e6, "flex tier 0 is never touched"),
-        ShedLeft("x\x1b[2J", PriorityClass.P2, 2, None, "no power of it is measured"),
-    ),
-)
 
 
 def text(lines: list[Line]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from colossus_tui.model import Confirmation, MapRequest, Series, Timeline, Verb
+from colossus_tui.model import Confirmation, MapRequest, Preflight, Series, Timeline, Verb
 from colossus_tui.tui.app import ColossusApp
 from colossus_tui.tui.export.screen import picture
 from colossus_tui.tui.feed import Feed
@@ -35,6 +35,7 @@ from colossus_tui.tui.screens.found import FoundScreen
 from colossus_tui.tui.screens.map import MapScreen
 from colossus_tui.tui.screens.nodes import NodeScreen, NodesScreen
 from colossus_tui.tui.screens.run import RunScreen
+from tests.shed.plans import PLAN
 from tests.tui import world
 from tests.tui.world_incidents import INCIDENTS, NOW, ago
 
@@ -170,6 +171,19 @@ async def _card_of_a_stop(it: Stage) -> None:
     assert isinstance(it.app.screen, CardScreen)
 
 
+async def _card_of_a_shed(it: Stage) -> None:
+    await it.press("s", *("minus", "8", "percent_sign"), "enter")
+    preflight = Preflight(
+        Verb.SHED,
+        "",
+        allowed=True,
+        effect="2 steps bring the site from 163.3 MW to 150.0 MW, target 150.4 MW",
+        confirmation=Confirmation.TYPE_NAME,
+        plan=PLAN,
+    )
+    await it.tell(PreflightReceived("the site", preflight))
+
+
 async def _found(it: Stage) -> None:
     await it.open(FoundScreen("10t:17", world.FOUND, lambda gpu: None))
 
@@ -206,5 +220,6 @@ SCREENS: Mapping[str, Bring] = {
     "card": lambda it: it.card("1t-a", Confirmation.YES_NO),
     "card-name": _card_of_a_stop,
     "card-class": _choice,
+    "card-shed": _card_of_a_shed,
     "bulk": _bulk,
 }
