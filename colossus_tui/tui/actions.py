@@ -211,7 +211,7 @@ COMMANDS = (
         "$",
         "money",
         "What runs cost, and idle GPUs",
-        ("overview", "run", *NODES),
+        ("overview", "run", "bets", "map", "power", *NODES),
     ),
     Command("next_gpu", "g", "g", "next GPU", "Show the next GPU in full", ("node",)),
     Command(
