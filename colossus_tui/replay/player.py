@@ -44,6 +44,7 @@ class Player:
         self._clock = clock
         self._position, self._since = recording.start_time_unix_ns, clock()
         self._state: dict[str, dict[str, tuple[int, bytes]]] = {}
+        self._size = 0  # of all values in the state
         self._place, self._index, self._at = -1, 0, -1
         self._control = 0
         self._mark: recording_pb2.Mark | None = None
@@ -169,13 +170,17 @@ class Player:
                 return  # it is damaged
             is_keyframe = blocks[self._place].kind is Kind.KEYFRAME
             if is_keyframe and self._index == 0:
-                self._state = {}
+                self._state, self._size = {}, 0
             while self._index < len(changes):
                 change = changes[self._index]
                 if not is_keyframe and change.time_unix_ns > time_unix_ns:
                     return
                 self._apply(change)
                 self._index += 1
+            if self._size > STATE_LIMIT:
+                error = DamageError("it wants more memory than any that is written")
+                self.recording.cut_at((self._place, error))
+                return
             if self._place + 1 >= len(blocks):
                 return
             self._place, self._index = self._place + 1, 0
@@ -184,10 +189,12 @@ class Player:
         scope, colon, name = change.topic.partition(":")
         if not colon or change.topic == MARK_TOPIC:
             return
-        if change.removed:
-            self._state.get(scope, {}).pop(name, None)
-        else:
-            self._state.setdefault(scope, {})[name] = (change.time_unix_ns, change.value)
+        parts = self._state.setdefault(scope, {})
+        before = parts.pop(name, None)
+        self._size -= len(before[1]) if before is not None else 0
+        if not change.removed:
+            parts[name] = (change.time_unix_ns, change.value)
+            self._size += len(change.value)
 
     # --- what is said of it ------------------------------------------------------------------
 

@@ -184,3 +184,15 @@ def test_what_is_gone_is_gone(tmp_path: Path) -> None:
             found = player.answer("runs", VIEW)
             assert found is not None
             assert len(found.runs) == count
+
+
+def test_a_file_that_wants_too_much_memory_ends_there(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("colossus_tui.replay.player.STATE_LIMIT", 300)
+    with Recording(file) as recording:
+        player = Player(recording, clock=lambda: 0.0)
+        player.seek(START + 149 * SECOND)
+        player.answer("runs", VIEW)
+
+        assert "more memory than any that is written" in player.playback().damage
