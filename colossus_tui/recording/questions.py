@@ -32,6 +32,7 @@ RUN_SECONDS, NODE_SECONDS, MAP_SECONDS = 2.0, 5.0, 10.0
 JOURNAL_SECONDS, PLACES_SECONDS = 2.0, 10.0
 INCIDENT_SECONDS, TIMELINE_SECONDS = 5.0, 30.0
 EVENTS, INCIDENTS, JOURNAL, NODES, RUNS = "events", "incidents", "journal", "nodes", "runs"
+MAP, SITE_MAP = "map", "map of the site"
 
 
 class Source(Protocol):
@@ -52,27 +53,19 @@ class Question:
     """One question that is asked again and again.
 
     Attributes:
+        kind: What costs about the same, and is worth a share of a processor together.
         period: Shortest time between two answers, seconds.
-        cost: What the last answer cost, seconds of a processor.
     """
 
+    kind: str
     scope: str
     period: float
     ask: Ask
     asked: float = float("-inf")
-    cost: float = 0.0
 
-    def is_due(self, now: float) -> bool:
-        """Whether it may be asked again."""
-        return now - self.asked >= self.period
-
-    def urgency(self, now: float, share: float) -> float:
-        """Return how much it wants its turn: what costs much comes less often than what does not.
-
-        Args:
-            share: Part of a processor that it would have for itself.
-        """
-        return (now - self.asked) / (self.period + self.cost / share)
+    def overdue(self, now: float) -> float:
+        """Return how late it is, in periods; below 1 it is not due."""
+        return (now - self.asked) / self.period
 
 
 def flags() -> list[str]:
@@ -88,13 +81,13 @@ def by_flag(name: str) -> Question:
     """Ask for a view."""
     request = console_pb2.WatchViewRequest()
     setattr(request, name, True)
-    return _view(name, SLOWER_VIEWS.get(name, VIEW_SECONDS), request)
+    return _view(name, name, SLOWER_VIEWS.get(name, VIEW_SECONDS), request)
 
 
 def journal() -> Question:
     """Ask for the latest actions in full."""
     request = action_pb2.ListRequest(limit=ACTION_LIMIT)
-    return Question(JOURNAL, JOURNAL_SECONDS, lambda source: source.call("List", request))
+    return Question(JOURNAL, JOURNAL, JOURNAL_SECONDS, lambda source: source.call("List", request))
 
 
 def of_site() -> Iterator[Question]:
@@ -109,7 +102,7 @@ def of_site() -> Iterator[Question]:
 def of_run(run_id: str) -> Iterator[Question]:
     """Ask for a run down to its ranks, with its past, and for where it is."""
     request = console_pb2.WatchViewRequest(run_id=run_id, series=SERIES, max_points=SERIES_POINTS)
-    yield _view(run_scope(run_id), RUN_SECONDS, request)
+    yield _view("run", run_scope(run_id), RUN_SECONDS, request)
     yield of_map("", "", OVERLAY_METRIC, str(Text("run", "=", (run_id,))))
     yield _timeline(run_id)
 
@@ -118,20 +111,24 @@ def of_incident(incident_id: int) -> Question:
     """Ask for an incident with its members and its log."""
     request = console_pb2.GetIncidentRequest(incident_id=incident_id)
     name = incident_scope(incident_id)
-    return Question(name, INCIDENT_SECONDS, lambda source: source.call("GetIncident", request))
+    return Question(
+        "incident", name, INCIDENT_SECONDS, lambda source: source.call("GetIncident", request)
+    )
 
 
 def _timeline(run_id: str) -> Question:
     """Ask for the last minutes of a run, or of the site, on one clock."""
     request = console_pb2.GetTimelineRequest(run_id=run_id, max_points=SERIES_POINTS)
     name = timeline_scope(run_id)
-    return Question(name, TIMELINE_SECONDS, lambda source: source.call("GetTimeline", request))
+    return Question(
+        "timeline", name, TIMELINE_SECONDS, lambda source: source.call("GetTimeline", request)
+    )
 
 
 def of_node(node_name: str) -> Question:
     """Ask for a node down to its processes."""
     request = console_pb2.WatchViewRequest(node_name=node_name)
-    return _view(node_scope(node_name), NODE_SECONDS, request)
+    return _view("node", node_scope(node_name), NODE_SECONDS, request)
 
 
 def of_map(hall: str, rack: str, metric: str, where: str = "") -> Question:
@@ -139,11 +136,12 @@ def of_map(hall: str, rack: str, metric: str, where: str = "") -> Question:
     asked = site_pb2.MapRequest(hall=hall, rack=rack, metric=metric, where=where)
     request = console_pb2.WatchViewRequest(map=asked)
     turns = 3 if where else 2 if hall else 1  # what is looked at less, less often
-    return _view(map_scope(asked), MAP_SECONDS * turns, request)
+    kind = MAP if hall or where else SITE_MAP
+    return _view(kind, map_scope(asked), MAP_SECONDS * turns, request)
 
 
-def _view(name: str, period: float, request: console_pb2.WatchViewRequest) -> Question:
-    return Question(name, period, lambda source: source.view(request))
+def _view(kind: str, name: str, period: float, request: console_pb2.WatchViewRequest) -> Question:
+    return Question(kind, name, period, lambda source: source.view(request))
 
 
 def _places(kind: str) -> Question:
@@ -151,7 +149,10 @@ def _places(kind: str) -> Question:
         kind=site_pb2.PlaceKind.Value(f"PLACE_KIND_{kind.upper()}")
     )
     return Question(
-        scope("places", kind), PLACES_SECONDS, lambda source: source.call("ListPlaces", request)
+        "places",
+        scope("places", kind),
+        PLACES_SECONDS,
+        lambda source: source.call("ListPlaces", request),
     )
 
 

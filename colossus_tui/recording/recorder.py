@@ -21,20 +21,22 @@ from colossus_tui.recording.questions import (
     HALL_LIMIT,
     INCIDENT_LIMIT,
     INCIDENTS,
-    JOURNAL,
     LIST_LIMIT,
+    MAP,
     NODE_LIMIT,
     NODES,
     RACK_LIMIT,
     RUNS,
+    SITE_MAP,
     Question,
     Source,
     map_scope,
 )
 from colossus_tui.recording.writer import Writer
 
-# Shares of one processor that questions may take; what costs more is asked less often.
-VIEW_SHARE, DETAIL_SHARE = 0.003, 0.007
+# Shares of one processor that questions of a kind may take; what costs more is asked less often.
+SHARES = {RUNS: 0.010, "run": 0.007, SITE_MAP: 0.020, MAP: 0.010}
+OTHER_SHARE = 0.003
 PAUSE_SECONDS = 0.25
 
 
@@ -54,15 +56,15 @@ class Lane:
     free_at: float = float("-inf")
 
     def next(self, now: float) -> Question | None:
-        """Return the most urgent question that is due; None while there is none."""
-        due = [one for one in self.questions.values() if one.is_due(now)]
-        if now < self.free_at or not due:
+        """Return the question that is due the longest; None while there is none."""
+        if now < self.free_at or not self.questions:
             return None
-        return max(due, key=lambda one: one.urgency(now, self.share / 4))
+        question = max(self.questions.values(), key=lambda one: one.overdue(now))
+        return question if question.overdue(now) >= 1 else None
 
     def note(self, question: Question, now: float, cost: float) -> None:
         """Take note of what a question cost, seconds of a processor."""
-        question.asked, question.cost = now, cost
+        question.asked = now
         self.free_at = now + cost / self.share
 
 
@@ -87,15 +89,16 @@ class Recorder:
         self._writer = writer
         self._in_thread = in_thread
         self._cost_clock = cost_clock
-        self._views = {name: questions.by_flag(name) for name in questions.flags()}
-        self._lanes = {
-            name: Lane(VIEW_SHARE, {} if name == NODES else {name: question})
-            for name, question in self._views.items()
-        }
-        journal = questions.journal()
-        self._lanes[JOURNAL] = Lane(VIEW_SHARE, {JOURNAL: journal})
-        self._details = Lane(DETAIL_SHARE, {one.scope: one for one in questions.of_site()})
+        self._nodes = questions.by_flag(NODES)
+        self._lanes: dict[str, Lane] = {}  # by the kind of their questions
         self._of: dict[str, dict[str, Question]] = {}  # questions about what comes and goes
+        views = [questions.by_flag(name) for name in questions.flags() if name != NODES]
+        for question in (*views, questions.journal(), *questions.of_site()):
+            self._lane(question.kind).questions[question.scope] = question
+
+    def _lane(self, kind: str) -> Lane:
+        """Return the lane of a kind: what costs much holds up its own kind only."""
+        return self._lanes.setdefault(kind, Lane(SHARES.get(kind, OTHER_SHARE)))
 
     async def run(self) -> None:
         """Ask, write, and ask again what is due."""
@@ -107,7 +110,7 @@ class Recorder:
 
     async def _round(self) -> None:
         """Ask each question that is due, once."""
-        for lane in (*self._lanes.values(), self._details):
+        for lane in list(self._lanes.values()):
             for _ in range(len(lane.questions)):
                 question = lane.next(time.monotonic())
                 if question is None:
@@ -144,8 +147,8 @@ class Recorder:
             runs = [one for run in answer.runs for one in questions.of_run(run.run_id)]
             await self._now_about(RUNS, runs)
             count = answer.site.node_count
-            listed = {NODES: self._views[NODES]} if 0 < count <= LIST_LIMIT else {}
-            self._lanes[NODES].questions = listed
+            listed = {NODES: self._nodes} if 0 < count <= LIST_LIMIT else {}
+            self._lane(NODES).questions = listed
         elif scope == INCIDENTS:
             known = list(answer.incidents)[:INCIDENT_LIMIT]
             found = (questions.of_incident(one.incident_id) for one in known)
@@ -182,14 +185,16 @@ class Recorder:
         before, now = self._of.get(source, {}), {one.scope: one for one in found}
         kept = {name: before.get(name, one) for name, one in now.items()}
         self._of[source] = kept
-        self._details.questions |= kept
+        for name, question in kept.items():
+            self._lane(question.kind).questions[name] = question
         if gone := before.keys() - kept.keys():
             await self._in_thread(lambda: self._drop(gone))
 
     def _drop(self, scopes: Iterable[str]) -> float:
         """Record that these are gone, and what was asked because of them."""
         for scope in scopes:
-            self._details.questions.pop(scope, None)
+            for lane in self._lanes.values():
+                lane.questions.pop(scope, None)
             self._writer.drop(scope)
             self._drop(self._of.pop(scope, ()))
         return 0.0
