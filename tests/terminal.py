@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,18 @@ from tests import forks
 
 BIN = Path(sys.executable).parent
 _SIZE = ("COLUMNS", "LINES")  # a terminal tells its size itself
+
+
+class _Screen(pyte.Screen):
+    """A screen that answers, as to where its cursor is."""
+
+    def __init__(self, columns: int, rows: int, answer: Callable[[str], None]) -> None:
+        self._answer = answer
+        super().__init__(columns, rows)
+
+    def write_process_input(self, data: str) -> None:
+        """Send an answer to the program."""
+        self._answer(data)
 
 
 class Terminal:
@@ -40,7 +53,7 @@ class Terminal:
         rows: int = 24,
         term: str = "xterm-256color",
     ) -> None:
-        self.screen = pyte.Screen(columns, rows)
+        self.screen = _Screen(columns, rows, self._answer)
         self.output = b""
         self._stream = pyte.ByteStream(self.screen)
         self._master, slave = pty.openpty()
@@ -86,6 +99,9 @@ class Terminal:
     def press(self, keys: str) -> None:
         """Write keys to the terminal."""
         os.write(self._master, keys.encode())
+
+    def _answer(self, text: str) -> None:
+        """Take the emulator's answer to a question: it would come late, when a test reads."""
 
     def click(self, column: int, row: int) -> None:
         """Press and release the left button; the first cell is (1, 1)."""
@@ -143,3 +159,85 @@ class Terminal:
                 self.read(0.05)
                 return code
         raise AssertionError(f"it has not ended within {seconds:g} s:\n{self.text}")
+
+
+class SlowTerminal(Terminal):
+    """The same behind a link that takes so many bytes a second, and keeps the rest for later.
+
+    As with ssh over a slow line: what the program writes is taken at once, however much it is, so
+    nothing tells it by itself that it writes too much.
+
+    Attributes:
+        most_backlog: Most bytes that have waited for the link.
+        is_stalled: Whether nothing is taken.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        rate: float = 960.0,
+        delay_seconds: float = 0.15,
+        columns: int = 80,
+        rows: int = 24,
+        answers: bool = True,
+    ) -> None:
+        self._rate, self._delay = rate, delay_seconds
+        self._answers = answers
+        self._waiting = b""
+        self._travelling: deque[tuple[float, bytes]] = deque()
+        self._keys: deque[tuple[float, str]] = deque()
+        self._moved = time.monotonic()
+        self._credit = 0.0
+        self.most_backlog = 0
+        self.is_stalled = False
+        super().__init__(argv, environment, columns, rows)
+
+    @property
+    def master(self) -> int:
+        """The side of the terminal; what is written there has passed the link."""
+        return self._master
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the link now."""
+        return len(self._waiting)
+
+    def _answer(self, text: str) -> None:
+        if self._answers:
+            self.press(text)
+
+    def press(self, keys: str) -> None:
+        """Write keys; they arrive later."""
+        self._keys.append((time.monotonic() + self._delay, keys))
+
+    def read(self, seconds: float) -> None:
+        """Let the link work for so many seconds."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if not self.is_stalled:
+                self._move()
+            time.sleep(0.005)
+
+    def _move(self) -> None:
+        while select.select([self._master], [], [], 0)[0]:
+            try:
+                self._waiting += os.read(self._master, 65_536)
+            except OSError:  # the program has closed its side
+                break
+        self.most_backlog = max(self.most_backlog, len(self._waiting))
+        now, before = time.monotonic(), self._moved
+        self._moved = now
+        self._credit = min(self._credit + (now - before) * self._rate, self._rate / 10)
+        count = min(int(self._credit), len(self._waiting))
+        self._credit -= count
+        if count:
+            self._travelling.append((now + self._delay, self._waiting[:count]))
+            self._waiting = self._waiting[count:]
+        while self._travelling and self._travelling[0][0] <= now:
+            data = self._travelling.popleft()[1]
+            self.output += data
+            self._stream.feed(data)
+        while self._keys and self._keys[0][0] <= now:
+            os.write(self._master, self._keys.popleft()[1].encode())

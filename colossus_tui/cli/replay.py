@@ -158,7 +158,10 @@ def _console(words: list[str], arguments: argparse.Namespace) -> int:
                         return exit_codes.OTHER
                     time.sleep(0.02)
                 return run_console(
-                    f"unix:{socket}", ascii_only=arguments.ascii, theme=arguments.theme
+                    f"unix:{socket}",
+                    ascii_only=arguments.ascii,
+                    theme=arguments.theme,
+                    bandwidth=arguments.bandwidth,
                 )
             finally:
                 _end(child)

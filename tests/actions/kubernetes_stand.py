@@ -29,6 +29,7 @@ class KubernetesStand(Stand):
         "start": "a run of Kubernetes begins with kubectl apply; the hub starts none",
         "freeze": "the kubelet would take stopped processes for dead and start them again",
         "thaw": "nothing is frozen",
+        "cap": "no node has a GPU; it goes the same way on every backend, by the agents alone",
     }
     kind: ClassVar[str] = "jobs"
     queued: ClassVar[frozenset[str]] = frozenset({"reprioritize"})  # only Kueue has a class

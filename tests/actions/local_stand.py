@@ -13,6 +13,7 @@ from typing import ClassVar
 from colossus_tui.model import ActionParameters, Run, RunSpec
 from tests.actions.stand import MAKES, Cell, Facts, Stand, whole_steps, with_environment
 from tests.e2e.product import Product
+from tests.fakes.fake_nvml import FakeNvml
 from tests.support import until
 
 RANKS = 2
@@ -32,12 +33,16 @@ class LocalStand(Stand):
         "start": ("failed",),
         # Its other rank ends by itself when it misses the first, maybe before it is stopped.
         "freeze": ("observed", "failed"),
+        "cap": ("observed", "failed"),
         "thaw": ("observed", "failed"),
     }
 
     def __init__(self, folder: Path) -> None:
         product = Product(folder)
+        self._driver = FakeNvml(folder, gpu_count=RANKS)
+        product.environment = {**self._driver.environment, **product.environment}
         self._numbers = itertools.count(1)
+        self._watts = itertools.count(300)  # of caps, each its own
         self._mark = os.urandom(2).hex()  # control groups of an earlier test may still be there
         product.start_hub(program=("tests.actions.crashing_hub", str(folder / "die.json")))
         product.start_agent()
@@ -71,6 +76,8 @@ class LocalStand(Stand):
         """What a start needs beside the others."""
         if case == "start":
             return self._spec(run_id, hooked=True)
+        if case == "cap":
+            return ActionParameters(cap_watts=next(self._watts))
         return super().parameters(case, run_id)
 
     def _spec(self, run_id: str, *, hooked: bool) -> ActionParameters:
@@ -100,7 +107,16 @@ class LocalStand(Stand):
         """The attempt and what is saved, and that each rank lives once."""
         if case == "start":
             return Facts(0, frozenset())
+        if case == "cap":
+            self._hold(run_id)
         return Facts(self.run(run_id).attempt, whole_steps(self._folder(run_id), RANKS))
+
+    def _hold(self, run_id: str) -> None:
+        """Let each rank of a run hold a GPU."""
+        pids = [rank.pid for rank in self.detail(run_id).ranks if rank.alive]
+        lines = [f"{gpu} process {pid} 1000000000 compute" for gpu, pid in enumerate(pids)]
+        self._driver.have("* set memory_used 0", *lines)
+        until(lambda: self.run(run_id).gpu_count == RANKS, 20, message="GPUs held")
 
     def effect(self, cell: Cell) -> str:
         """Compare the state, processes, attempts and saves with what the verb promises."""
@@ -122,6 +138,9 @@ class LocalStand(Stand):
         nice = {os.getpriority(os.PRIO_PROCESS, pid) for pid in pids}
         if cell.case == "reprioritize" and nice != {NICE["P4"]}:
             return f"its nice values are {nice}"
+        limits, wanted = self._driver.limits_watts(), [cell.parameters.cap_watts] * RANKS
+        if cell.case == "cap" and not cell.rank_killed and limits != wanted:
+            return f"the limits of its GPUs are {limits}"
         return self._begun_twice(cell)
 
     def _begun_twice(self, cell: Cell) -> str:

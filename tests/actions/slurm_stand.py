@@ -25,7 +25,8 @@ class SlurmStand(Stand):
     rest = "pending"
     stride = 5
     absent: ClassVar[dict[str, str]] = {
-        "start": "a run of Slurm begins with sbatch; the hub starts none"
+        "start": "a run of Slurm begins with sbatch; the hub starts none",
+        "cap": "no node has a GPU; it goes the same way on every backend, by the agents alone",
     }
     # The priority of a job that runs is its quality of service, which needs accounting.
     needs: ClassVar[dict[str, str]] = Stand.needs | {"reprioritize": "paused"}

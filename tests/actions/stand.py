@@ -34,6 +34,7 @@ VERBS = {
     "reprioritize": "reprioritize",
     "stop": "stop",
     "start": "start",
+    "cap": "cap",
 }
 MAKES = {"pause": "paused", "freeze": "frozen", "stop": "stopped"}  # else running
 

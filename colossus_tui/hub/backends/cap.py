@@ -80,7 +80,7 @@ class Capping:
         is_above = each is not None and cap >= each
         basis = f"at most {watts(most)} on {known}/{count} GPUs that tell, {watts(now)} now"
         return Outlook(
-            f"limits each of its {count} GPUs to {cap:g} W; its steps take longer, nothing stops",
+            f"limits each of its GPUs to {cap:g} W; its steps take longer, nothing stops",
             (
                 Figure("cap_watts", "cap of a GPU", cap, "W", _each(each)),
                 Figure("power_change", "power", change, "W", f"modelled: {basis}"),

@@ -20,6 +20,7 @@ from colossus_tui.model import (
     Run,
     Verb,
 )
+from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.confirm import Question
 from colossus_tui.tui.entry import Entry
 from colossus_tui.tui.feed import Order
@@ -55,6 +56,10 @@ class Card(ModalScreen[None]):
         *bindings("card"),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._compositor = CroppingCompositor(lambda: self.console.glass)
+
     @property
     def console(self) -> ColossusApp:
         """The app, with its own type."""
@@ -66,7 +71,9 @@ class Card(ModalScreen[None]):
         return min(CARD_CELLS, self.size.width) - AROUND
 
     def compose(self) -> ComposeResult:
-        """The card."""
+        """The card; what is behind it stays as it is where to dim it would take seconds."""
+        if self.console.drain.is_slow:
+            self.styles.background = "transparent"
         with Vertical(id="frame"):
             yield Lines(id="card")
             yield Lines(id="question")

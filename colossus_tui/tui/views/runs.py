@@ -207,6 +207,9 @@ COLUMNS = (
 )
 
 
+PLAIN_COLUMNS = tuple(column for column in COLUMNS if column.name != "spark")  # on a slow link
+
+
 def columns_for(
     cells: int, runs: Sequence[Run] = (), columns: Sequence[Column] = COLUMNS
 ) -> list[tuple[Column, int]]:
