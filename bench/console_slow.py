@@ -1,9 +1,9 @@
 """The console behind a line of 9,600 bit/s: `python -m bench.console_slow`.
 
-A site of 1,000 simulated nodes, 80x24. The line is a pseudo-terminal whose reader passes on 960 bytes
-a second and keeps all that comes in the meantime, as ssh does; every byte and every key travels for
-the delay. A key's answer is the cursor on another row; an opened screen is its own first line. The
-backlog is what waits for the line, in seconds of the line.
+A site of 1,000 simulated nodes, 80x24. The line is a pseudo-terminal whose reader passes on 960
+bytes a second and keeps all that comes in the meantime, as ssh does; every byte and every key
+travels for the delay. A key's answer is the cursor on another row; an opened screen is its own
+first line. The backlog is what waits for the line, in seconds of the line.
 """
 
 from __future__ import annotations

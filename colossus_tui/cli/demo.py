@@ -66,6 +66,7 @@ def _show(embedded: Embedded, arguments: argparse.Namespace, headless: bool) -> 
         ascii_only=arguments.ascii,
         theme=arguments.theme,
         looks_only=arguments.look,
+        bandwidth=arguments.bandwidth,
         end_after_seconds=arguments.seconds,
     )
 

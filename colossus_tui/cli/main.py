@@ -157,4 +157,5 @@ def _console(arguments: argparse.Namespace) -> int:
         ascii_only=arguments.ascii,
         theme=arguments.theme,
         looks_only=arguments.look,
+        bandwidth=arguments.bandwidth,
     )

@@ -37,6 +37,7 @@ VERBS = ("checkpoint", "pause", "freeze", "resume", "reprioritize", "stop", "cap
 CLASSES = [member.value for member in PriorityClass]
 MATCH_HELP = f"terms such as class>=P3 or a word; fields: {', '.join(FIELDS)}"
 WHERE_HELP = f"such as 'run=10t and temp>85' or a word; fields: {', '.join(GPU_FIELDS)}"
+BANDWIDTHS = ("auto", "low", "full")
 CONSOLES = (None, "demo", "sim", "serve")  # commands that show a console
 PLACES = ("halls", "racks", "runs")
 RAW = argparse.RawDescriptionHelpFormatter
@@ -112,6 +113,13 @@ def build() -> argparse.ArgumentParser:
     )
     root.add_argument(
         "--look", action="store_true", help="console that only looks: the hub refuses its actions"
+    )
+    root.add_argument(
+        "--bandwidth",
+        choices=BANDWIDTHS,
+        default="auto",
+        help="what the console sends: auto measures the terminal's link, low is for a slow one, "
+        "full for one that must not be asked",
     )
     commands = root.add_subparsers(
         dest="command", metavar="COMMAND", title="commands", parser_class=_Parser

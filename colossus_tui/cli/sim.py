@@ -70,6 +70,7 @@ def _shown(embedded: Embedded, arguments: argparse.Namespace) -> int:
             ascii_only=arguments.ascii,
             theme=arguments.theme,
             looks_only=arguments.look,
+            bandwidth=arguments.bandwidth,
             end_after_seconds=arguments.seconds,
         )
     from colossus_tui.cli import look, output

@@ -93,6 +93,7 @@ class ColossusApp(ReplayKeys):
         # Not by the loop's own handlers: they wait for the loop.
         for number in (signal.SIGHUP, signal.SIGTERM):
             signal.signal(number, leave)
+        self.start_pacing()
         self.feed.start()
         await self.push_screen(OverviewScreen())
         if self.unsaid:
@@ -102,14 +103,14 @@ class ColossusApp(ReplayKeys):
             self.set_timer(self._end_after, self.action_quit)
 
     def _tick(self) -> None:
-        """Let ages grow while the hub says nothing."""
+        """Let ages grow while the hub says nothing, and show what had to wait for its time."""
         self.let_ages_grow()
-        if not self.link.linked:
-            self.show_all()
+        if not self.link.linked or self.is_overdue:
+            self.show_state()
 
     async def action_quit(self) -> None:
         """Leave."""
-        self.exit(0)
+        self.leave(0)
 
     def on_unmount(self) -> None:
         """End the feed."""
@@ -281,12 +282,19 @@ def run_console(
     ascii_only: bool = False,
     theme: str | None = None,
     looks_only: bool = False,
+    bandwidth: str = "auto",
     end_after_seconds: float | None = None,
 ) -> int:
     """Show the console until the operator leaves; without an address, with a hub of its own."""
     from colossus_tui.embedded import Embedded
 
-    modes = asked_modes(os.environ, ascii_only=ascii_only, theme=theme, looks_only=looks_only)
+    modes = asked_modes(
+        os.environ,
+        ascii_only=ascii_only,
+        theme=theme,
+        looks_only=looks_only,
+        bandwidth=bandwidth,
+    )
     if address is not None:
         return _run(address, modes, end_after_seconds)
     with Embedded() as embedded:

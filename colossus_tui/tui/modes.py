@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from colossus_tui.tui.drain import Bandwidth
+
 if TYPE_CHECKING:
     from colossus_tui.tui.settings import Settings
 
@@ -27,12 +29,14 @@ class Modes:
         asked: Theme by flag or environment; None lets terminal and memory decide.
         looks_only: Whether nothing may be changed: no run, and no setting of the user's.
         no_colour: Whether NO_COLOR is set (no-color.org); a theme that is asked for wins.
+        bandwidth: How much may go to the terminal.
     """
 
     ascii_only: bool = False
     asked: str | None = None
     no_colour: bool = False
     looks_only: bool = False
+    bandwidth: Bandwidth = Bandwidth.AUTO
 
     def theme(self, colours: int, settings: Settings) -> tuple[str, str]:
         """Return the theme to begin with, and what is wrong with the remembered one, if so."""
@@ -68,10 +72,12 @@ def asked_modes(
     ascii_only: bool,
     theme: str | None,
     looks_only: bool = False,
+    bandwidth: str = Bandwidth.AUTO,
 ) -> Modes:
     """Return what flags and environment ask for."""
     plain = environment.get("TERM", "") in PLAIN_TERMINALS or not is_utf8(environment)
-    return Modes(ascii_only or plain, theme, bool(environment.get("NO_COLOR")), looks_only)
+    no_colour = bool(environment.get("NO_COLOR"))
+    return Modes(ascii_only or plain, theme, no_colour, looks_only, Bandwidth(bandwidth))
 
 
 def is_utf8(environment: Mapping[str, str]) -> bool:

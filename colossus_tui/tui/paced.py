@@ -31,6 +31,7 @@ class PacedApp(App[int]):
     Attributes:
         drain: The terminal's link.
         glass: What the terminal shows.
+        is_overdue: Whether a state waits for its time to be shown.
     """
 
     def __init__(self, bandwidth: Bandwidth = Bandwidth.AUTO) -> None:
@@ -38,6 +39,7 @@ class PacedApp(App[int]):
         self.drain = Drain(bandwidth)
         self.glass = Glass(self.drain, self._queued)
         self._rest: Timer | None = None
+        self.is_overdue = False
         self._leaves_with: int | None = None
         self._owing: Screen[object] | None = None  # one of Textual's own that was not drawn
 
@@ -54,6 +56,16 @@ class PacedApp(App[int]):
             self._ask()
         else:
             self.drain.stop()  # a browser, or a test: nobody would answer
+
+    def show_all(self) -> None:
+        """Bring what is in sight up to date."""
+        raise NotImplementedError
+
+    def show_state(self) -> None:
+        """Show a new state; on a slow link when it is time for one."""
+        self.is_overdue = not self.drain.may_show()
+        if not self.is_overdue:
+            self.show_all()
 
     def leave(self, code: int) -> None:
         """End the app, once the terminal has given the answer that is still to come."""

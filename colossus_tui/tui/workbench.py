@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.app import App
 from textual.filter import LineFilter, Monochrome, NoColor
 
 from colossus_tui.model import Action, View
@@ -12,6 +11,7 @@ from colossus_tui.text import safe
 from colossus_tui.tui.export.screen import export
 from colossus_tui.tui.hold import Hold
 from colossus_tui.tui.modes import Modes, colours_of
+from colossus_tui.tui.paced import PacedApp
 from colossus_tui.tui.saved import SavedView, saved_views
 from colossus_tui.tui.screens.base import ColossusScreen
 from colossus_tui.tui.settings import Settings, SettingsError
@@ -22,7 +22,7 @@ COPY_LIMIT = 74_000  # bytes of a text: what xterm takes at most, in base64 100,
 TAKES_COLOUR = (Monochrome, NoColor)
 
 
-class Workbench(App[int]):
+class Workbench(PacedApp):
     """The part of the console that knows of no run.
 
     Attributes:
@@ -33,7 +33,7 @@ class Workbench(App[int]):
     """
 
     def __init__(self, modes: Modes) -> None:
-        super().__init__()
+        super().__init__(modes.bandwidth)
         self.settings = Settings(may_write=not modes.looks_only)
         self.glyphs = ASCII if modes.ascii_only else UNICODE
         self.colours = colours_of(self.console.color_system)
@@ -55,10 +55,6 @@ class Workbench(App[int]):
             severity="information" if good else "warning",
             markup=False,
         )
-
-    def show_all(self) -> None:
-        """Bring what is in sight up to date."""
-        raise NotImplementedError
 
     # --- theme -------------------------------------------------------------------------------
 
@@ -108,13 +104,13 @@ class Workbench(App[int]):
             return
         self.view = view if view is not None else self.view
         self.journal = journal if journal is not None else self.journal
-        self.show_all()
+        self.show_state()
 
     def let_ages_grow(self) -> None:
         """Let what is held grow old in sight."""
         if self.hold is not None:
             self.view = self.hold.aged()
-            self.show_all()
+            self.show_state()
 
     # --- export and copy ---------------------------------------------------------------------
 

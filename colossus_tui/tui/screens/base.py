@@ -58,7 +58,7 @@ class ColossusScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._compositor = CroppingCompositor()
+        self._compositor = CroppingCompositor(lambda: self.console.glass)
 
     @property
     def console(self) -> ColossusApp:
@@ -98,6 +98,7 @@ class ColossusScreen(Screen[None]):
         if self.console.hold is not None and self.console.hold.screen is not self:
             self.console.release()
         self.console.feed.show(self.wanted())
+        self.console.drain.expect()
         self.show()
 
     def on_resize(self) -> None:
@@ -109,7 +110,7 @@ class ColossusScreen(Screen[None]):
         app = self.console
         view, glyphs = app.view, app.glyphs
         self.query_one("#header", Lines).set_lines(
-            header(view, app.link, self.title_text(), glyphs, self._held())
+            header(view, app.link, self.title_text(), glyphs, self._held(), app.drain.words)
         )
         if view is not None:
             count = self._strip_lines()

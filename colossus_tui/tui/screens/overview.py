@@ -18,7 +18,14 @@ from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views import Line
 from colossus_tui.tui.views.order import StandingOrder
-from colossus_tui.tui.views.runs import COLUMNS, Column, chosen, columns_for, marked_text
+from colossus_tui.tui.views.runs import (
+    COLUMNS,
+    PLAIN_COLUMNS,
+    Column,
+    chosen,
+    columns_for,
+    marked_text,
+)
 from colossus_tui.tui.views.words import wrapped
 from colossus_tui.tui.widgets.table import Table, TableColumn
 
@@ -95,7 +102,7 @@ class OverviewScreen(ColossusScreen):
 
     def columns(self) -> Sequence[Column]:
         """Return all columns; those that fit are shown."""
-        return COLUMNS
+        return PLAIN_COLUMNS if self.console.drain.is_slow else COLUMNS
 
     def _runs(self) -> tuple[Run, ...]:
         return self.console.view.runs if self.console.view is not None else ()

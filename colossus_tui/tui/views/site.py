@@ -25,8 +25,15 @@ class Link:
     since: float = 0.0  # monotonic
 
 
-def header(view: View | None, link: Link, title: str, glyphs: Glyphs, held: str = "") -> list[Line]:
-    """Return the two lines at the top of every screen; `held` says that it stands still."""
+def header(
+    view: View | None, link: Link, title: str, glyphs: Glyphs, held: str = "", pace: str = ""
+) -> list[Line]:
+    """Return the two lines at the top of every screen.
+
+    Args:
+        held: Says that it stands still.
+        pace: Says that the terminal's link is slow.
+    """
     if view is None or view.site is None:
         detail = safe(link.detail, 120)
         return [((" colossus ", "title"), (f" {title}", "dim")), ((f" {detail}", "warn"),)]
@@ -39,11 +46,11 @@ def header(view: View | None, link: Link, title: str, glyphs: Glyphs, held: str 
             counts.append((f"  {glyphs.states[state]} {count} {state}", style))
     name = safe(site.site_name, 40)
     top: Line = ((f" {name}", "title"), (f"  {title}", "dim"), *counts)
-    figures = _figures(view, link, glyphs)
+    figures = _figures(view, link, glyphs, pace)
     return [top, ((f" {held}  ", "warn"), *figures) if held else figures]
 
 
-def _figures(view: View, link: Link, glyphs: Glyphs) -> Line:
+def _figures(view: View, link: Link, glyphs: Glyphs, pace: str) -> Line:
     site = view.site
     assert site is not None
     covered = site.reporting_node_count == site.node_count
@@ -65,6 +72,8 @@ def _figures(view: View, link: Link, glyphs: Glyphs) -> Line:
         spans.insert(0, (f" hub lost {away} ago: figures are old  ", "bad"))
     elif site.age_seconds >= FRESH_SECONDS:
         spans.append((f"  age {duration(site.age_seconds)}", "warn"))
+    if pace:
+        spans.append((f"  {pace}", "warn"))
     spans += header_spans(site, glyphs)
     if view.header.role == "viewer":
         spans.append(("  viewer: read-only", "warn"))
