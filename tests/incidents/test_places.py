@@ -157,6 +157,30 @@ def test_heat_of_one_node_of_few_is_told(build: Build) -> None:
     ]
 
 
+def test_gpus_that_begin_to_throttle_are_events_of_their_run_and_no_flood(build: Build) -> None:
+    world = build()
+    world.hold("10t", world.names(0, 1))
+    world.look(2)
+    for second in range(120):  # thirty nodes flicker all the time
+        for name in world.names(0, 1)[:30]:
+            world.throttle(name, second % 4, HOT if (second // 3) % 2 else 0)
+        world.look(1)
+    found = [event for event in world.events.recent(100) if event.kind == "gpu.throttle"]
+
+    assert [event.run_id for event in found] == ["10t"]
+    assert found[0].message == (
+        "throttled for heat: 30 GPUs of 30 nodes: r00n00, r00n01, r00n02 and 27 more"
+    )
+    world.throttle("r03n00", 1, BRAKE)
+    world.look(1)
+    brake = world.events.recent(1)[0]
+    assert (brake.message, brake.node_name, brake.run_id) == (
+        "held back by a power brake: 1 GPU of 1 node: r03n00",
+        "r03n00",
+        "",
+    )
+
+
 def test_a_stuck_sensor_and_a_drained_node_are_told_in_their_time(build: Build) -> None:
     drained = {"r00n01": Standing("IDLE+DRAIN", "bad \x1b[31mfan", is_cordoned=True)}
     world = build(drained=drained)

@@ -17,6 +17,7 @@ from colossus_protos.v1 import common_pb2
 from colossus_tui.hub.backends.base import Standing
 from colossus_tui.hub.events import KEPT_IN_MEMORY, Events
 from colossus_tui.hub.incidents.grouping import Rows, Seconds
+from colossus_tui.hub.incidents.throttles import Throttles
 from colossus_tui.hub.nodes import STALE_SECONDS, NodeRecord, Nodes
 from colossus_tui.hub.store import Store
 from colossus_tui.text import ranges
@@ -78,6 +79,7 @@ class NodeSources:
         self._events = events
         self._standing = standing
         self._began = began
+        self._throttles = Throttles(store, nodes, events.add)
         self._since: dict[str, Seconds] = {}  # by kind and row; NaN where it does not fail
         self._event_id = events.last_event_id  # what is older was told of before this hub began
         self._red: dict[tuple[str, int], tuple[float, int]] = {}  # by node and GPU
@@ -124,10 +126,11 @@ class NodeSources:
         bits = reasons[gpus].astype(np.int64)
         found = []
         for kind, mask in (("node.hot", HOT), ("node.power_brake", BRAKE)):
-            nodes = store.node_of[gpus[(bits & mask) != 0]]
-            nodes = nodes[nodes >= 0]
-            nodes = nodes[is_fresh[nodes]]
-            rows, counts = np.unique(nodes, return_counts=True)
+            held = gpus[(bits & mask) != 0]
+            held = held[store.node_of[held] >= 0]
+            held = held[is_fresh[store.node_of[held]]]
+            self._throttles.look(kind, held, now)
+            rows, counts = np.unique(store.node_of[held], return_counts=True)
             rows = rows.astype(np.intp)
             by_row = dict(zip(rows.tolist(), counts.tolist(), strict=True))
             found.append(Failing(kind, rows, self._since_of(kind, rows, now), by_row))

@@ -22,7 +22,7 @@ LEAST_SECONDS, MOST_SECONDS = 10.0, 14 * 86_400.0
 ZOOM, PAN = 2.0, 0.25
 HIGH_PLOT, LOW_PLOT, HIGH_LINES = 6, 3, 16  # lines with its title; the more from HIGH_LINES on
 SPAN_LANES = 4  # of actions, and of incidents, each a line; more share the last
-LANES = ("xids", "runs", "nodes", "hub")
+LANES = ("xids", "throttle", "runs", "nodes", "hub")
 
 
 class EntryKind(StrEnum):
@@ -144,7 +144,7 @@ def _of_incident(incident: Incident, glyphs: Glyphs) -> Entry:
 def lane_of(event: Event) -> str:
     """Return the lane of an event."""
     if event.kind.startswith("gpu."):
-        return "xids"
+        return "throttle" if event.kind == "gpu.throttle" else "xids"
     if event.run_id:
         return "runs"
     return "nodes" if event.node_name else "hub"
