@@ -277,7 +277,12 @@ def _clock_line(scale: _Scale, cursor_ns: int | None) -> Line:
     if column + len(word) > scale.columns:
         word = f"{when} ^"
         column -= len(word) - 1
-    before, after = "".join(text[:column]), "".join(text[column + len(word) :])
+    end = column + len(word)
+    if column <= len(since):
+        text[: len(since)] = " " * len(since)
+    if end >= scale.columns - len(until):
+        text[-len(until) :] = " " * len(until)
+    before, after = "".join(text[:column]), "".join(text[end:])
     return _label("clock"), (before, "dim"), (word, "strong"), (after, "dim")
 
 
