@@ -124,7 +124,7 @@ def what_if_text(found: WhatIf) -> str:
 def _figures(one: Prospect, found: WhatIf) -> tuple[str, ...]:
     return (
         number(one.node_count),
-        span(_from_now(one.eta_unix_ns)),
+        span(_from_now(one.eta_unix_ns)) if one.node_count else "stops",
         compact(one.tokens_per_second),
         money(one.money_per_day, found.currency),
         watts(one.power_watts),

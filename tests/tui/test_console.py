@@ -82,6 +82,31 @@ def test_a_run_opens_down_to_its_ranks_and_back(hub: Product, agent: FakeAgent) 
         terminal.until_gone("RANKS")
 
 
+@pytest.mark.parametrize(("columns", "rows"), [(80, 24), (60, 12), (200, 50)])
+def test_bets_compare_runs_and_try_a_move(
+    hub: Product, agent: FakeAgent, columns: int, rows: int
+) -> None:
+    with console(hub, columns, rows) as terminal:
+        terminal.until("10t", "6t")
+        terminal.press("b")
+        terminal.until("bets", "a  10t", "b  6t")
+        if rows > 12:
+            terminal.until("LOSS AGAINST TOKENS", "tok")  # no run states its parameters
+            terminal.press("x+<?")
+            terminal.until("KEYS", "axis")
+            terminal.press("\x1b")
+            terminal.until("LOSS AGAINST WALL TIME")
+        agent.steps("10t", list(range(4, 40)))
+        terminal.press("MZ\x1b[5~")
+        terminal.until("what if nodes moved", "modelled: nothing is done", "1>0")
+        terminal.press("\x1b")
+        terminal.until_gone("what if nodes moved")
+        terminal.press("\x1b")
+        terminal.until_gone("M what if")
+        terminal.press("q")
+        assert terminal.wait() == 0
+
+
 def test_nodes_open_down_to_a_gpu(hub: Product, agent: FakeAgent) -> None:
     with console(hub, 200, 50) as terminal:
         terminal.until("10t")
