@@ -1,7 +1,7 @@
 # Everything runs in .venv, which `make setup` makes; nothing global is touched.
 PY := .venv/bin/python
 
-.PHONY: help setup demo run test thorough lint format types bench lock protos pages clean
+.PHONY: help setup demo run test thorough lint format types bench lock protos pages pictures clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -36,8 +36,11 @@ bench: setup ## all benchmarks, beside nvitop and glances
 protos: setup ## regenerate the contracts' Python modules
 	@$(PY) protos/generate.py
 
-pages: setup ## regenerate docs/cli.md and docs/json.md
+pages: setup ## regenerate docs/cli.md, docs/json.md and docs/screens
 	@$(PY) docs/generate.py
+
+pictures: setup ## take the pictures of all screens anew, from a simulated site
+	@$(PY) docs/pictures.py
 
 lock: ## pin the newest allowed dependencies (needs uv)
 	@scripts/lock

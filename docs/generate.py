@@ -1,4 +1,5 @@
-"""Write docs/cli.md and docs/json.md from the command line's own help and from the contracts.
+"""Write docs/cli.md and docs/json.md from the command line's own help and from the contracts, and
+the tables of keys in docs/screens from their registry.
 
 `python docs/generate.py` writes them; `--check` fails when the checked-in ones differ.
 """
@@ -19,9 +20,11 @@ from colossus_tui import model
 from colossus_tui.cli import parser as grammar
 from colossus_tui.cli.doctor import Finding
 from colossus_tui.cli.output import SCHEMA_VERSION
+from colossus_tui.tui.actions import COMMANDS
 
 DOCS = Path(__file__).resolve().parent
 PROTOS = DOCS.parent / "protos" / "colossus_protos" / "v1"
+KEYS = re.compile(r"(<!-- keys: (\w+) -->)\n.*?(<!-- end of keys)", re.S)
 MADE = "<!-- Made by docs/generate.py; edit the source instead. -->"
 # What each command prints beside schema_version: part, its type, what it is.
 PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
@@ -225,15 +228,35 @@ def cli_page() -> str:
     return text
 
 
+def screen_pages() -> dict[str, str]:
+    """Return the pages of docs/screens, each with the keys of its screen as they are."""
+    return {
+        str(path.relative_to(DOCS)): KEYS.sub(_keys, path.read_text("utf-8"))
+        for path in sorted((DOCS / "screens").glob("*.md"))
+    }
+
+
+def _keys(found: re.Match[str]) -> str:
+    """Return a table of keys, between the same lines as before."""
+    begin, scope, end = found.groups()
+    rows = "".join(
+        "| `{}` | {} |\n".format(*(text.replace("|", "\\|") for text in (one.shown, one.help)))
+        for one in COMMANDS
+        if scope in one.scope
+    )
+    return f"{begin}\n| Key | What it does |\n| --- | --- |\n{rows}{end}"
+
+
 def main() -> int:
     """Write, or check."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing, fail on a difference")
     arguments = parser.parse_args()
     wrong = 0
-    for name, text in (("cli.md", cli_page()), ("json.md", json_page())):
+    for name, text in {"cli.md": cli_page(), "json.md": json_page(), **screen_pages()}.items():
         path = DOCS / name
         if not arguments.check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
         elif not path.exists() or path.read_text() != text:
             sys.stderr.write(f"docs/{name} is old; run python docs/generate.py\n")
