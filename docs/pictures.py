@@ -50,7 +50,7 @@ SHOTS = (
     Shot("map", ("m",), "THE WORST"),
     Shot("map-hall", ("m", "enter"), "BY NODE"),
     Shot("map-filter", ("m", "slash", *"power>900", "enter"), "GPUs match"),
-    Shot("bets", ("b",), "BETS"),
+    Shot("bets", ("b",), "FLOP"),
     Shot("money", ("dollar_sign",), "COST/H"),
     Shot("power", ("w",), "LIMIT"),
     Shot("incidents", ("i",), "incidents"),

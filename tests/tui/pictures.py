@@ -29,6 +29,7 @@ from colossus_tui.tui.messages import (
     ViewReceived,
 )
 from colossus_tui.tui.modes import Modes
+from colossus_tui.tui.saved import SavedView, keep
 from colossus_tui.tui.screens.base import ColossusScreen
 from colossus_tui.tui.screens.card import CardScreen
 from colossus_tui.tui.screens.found import FoundScreen
@@ -143,6 +144,8 @@ async def _map(it: Stage) -> None:
 async def _filtered(it: Stage) -> None:
     await it.open(MapScreen("run=10t"))
     await it.map(MapRequest(where="run=10t"))
+    await it.press("enter")
+    await it.map(MapRequest("hall-a", where="run=10t"))
 
 
 async def _rack(it: Stage) -> None:
@@ -199,6 +202,12 @@ async def _timeline(it: Stage) -> None:
     await it.press("down", "down")
 
 
+async def _saved(it: Stage) -> None:
+    keep(it.app.settings, SavedView("hot GPUs", "map", {"filter": "temp>85"}, "dark"))
+    keep(it.app.settings, SavedView("big runs", "overview", {"filter": "class=P0"}, "light"))
+    await it.press("apostrophe", "down")
+
+
 SCREENS: Mapping[str, Bring] = {
     "overview": _overview,
     "run": lambda it: it.open(RunScreen("10t")),
@@ -212,6 +221,7 @@ SCREENS: Mapping[str, Bring] = {
     "found": _found,
     "bets": lambda it: it.press("b"),
     "money": lambda it: it.press("dollar_sign"),
+    "power": lambda it: it.press("w", "down", "down"),
     "incidents": lambda it: it.press("i"),
     "incident": _incident,
     "timeline": _timeline,
@@ -222,4 +232,6 @@ SCREENS: Mapping[str, Bring] = {
     "card-class": _choice,
     "card-shed": _card_of_a_shed,
     "bulk": _bulk,
+    "card-save": lambda it: it.press("n", "W", *"my nodes"),
+    "card-saved": _saved,
 }

@@ -59,6 +59,7 @@ from colossus_tui.model import (
     View,
 )
 from tests.tui.world_incidents import INCIDENTS, NOW, SECOND, ago
+from tests.tui.world_power import POWER
 
 HALLS = ("hall-a", "hall-b", "hall-c", "hall-d")
 RACKS_A_HALL = 420
@@ -546,6 +547,7 @@ def view() -> View:
         ACTIONS[:1],
         SERIES,
         idle=IDLE,
+        power=POWER,
         incidents=INCIDENTS,
         curves=CURVES,
     )

@@ -47,6 +47,7 @@ class Column:
 
 MOST_NAME_CELLS = 18  # of a run on 80 cells
 OLD, OLD_SECONDS = "~", 5.0  # beside the state of a run whose figures are old
+STEP_CELLS = 8
 MANY_GPUS = 1_000  # from here on their numbers need the room
 ALERT_TEXT_CELLS = 14  # under this an alert is a glyph and a count
 
@@ -96,6 +97,11 @@ def _devices(run: Run) -> str:
     return f"{run.alive_rank_count}/{run.rank_count} rank{'' if run.rank_count == 1 else 's'}"
 
 
+def _step(run: Run) -> str:
+    text = number(run.step)
+    return text if len(text) <= STEP_CELLS else text.replace(",", "")
+
+
 def _risk(run: Run, cells: int, glyphs: Glyphs) -> Span:
     del cells, glyphs
     text = hours(run.work_at_risk_hours, run.work_unit)
@@ -124,7 +130,7 @@ COLUMNS = (
         right=False,
     ),
     Column("devices", "DEVICES", 13, 9, _plain(_devices), lambda r: _some(r.gpu_count)),
-    Column("step", "STEP", 8, 3, _plain(lambda r: number(r.step)), lambda r: _some(r.step)),
+    Column("step", "STEP", STEP_CELLS, 3, _plain(_step), lambda r: _some(r.step)),
     Column(
         "step_time",
         "STEP TIME",
