@@ -43,12 +43,8 @@ class Agent:
         self._cuda = CudaCheckpoint(
             config.cuda_checkpoint, lambda: self._sampler.host_inventory().driver_version
         )
-        self._supervisor = Supervisor(
-            config.state_dir,
-            config.node_name,
-            self._cuda,
-            Caps(config.state_dir / "power_limits.json", sampler),
-        )
+        self._caps = Caps(config.state_dir / "power_limits.json", sampler)
+        self._supervisor = Supervisor(config.state_dir, config.node_name, self._cuda, self._caps)
         self._directives = Directives(config.state_dir / "directives.jsonl", self._supervisor)
         self._hand = ThreadPoolExecutor(1, "runs")  # the one thread that touches the supervisor
         self._outbox = Outbox(frame_limit=max(1, round(FRAME_SECONDS / config.sample_seconds)))
@@ -203,7 +199,7 @@ class Agent:
                 gpu_columns=wire.columns(GPU_COLUMNS),
                 host_columns=wire.columns(HOST_COLUMNS),
                 host=wire.host(sampler.host_inventory()),
-                gpus=[wire.gpu(gpu) for gpu in sampler.gpu_inventory()],
+                gpus=[wire.gpu(self._caps.without(gpu)) for gpu in sampler.gpu_inventory()],
                 sample_period_seconds=config.sample_seconds,
                 sent_time_unix_ns=time.time_ns(),
                 gpu_detail=wire.text(sampler.gpu_detail()),

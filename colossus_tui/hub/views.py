@@ -303,6 +303,7 @@ class Views:
         values = self._store.gpu_values(record.rows)
         statuses = {(s.gpu_index, s.sensor): s for s in record.sensor_report.sensors}
         runs = self._store.run_ids(record.rows)
+        caps = {run_id: self._cap(run_id, record.node_name) for run_id in set(runs)}
         return tuple(
             Gpu(
                 node_name=hello.node_name,
@@ -311,7 +312,7 @@ class Views:
                 product_name=gpu.product_name,
                 run_id=runs[row],
                 memory_total_bytes=gpu.memory_total_bytes,
-                power_limit_watts=gpu.power_limit_watts,
+                power_limit_watts=caps[runs[row]] or gpu.power_limit_watts,
                 values=tuple(
                     _metric(
                         column.name,
@@ -327,6 +328,11 @@ class Views:
             )
             for row, gpu in enumerate(hello.gpus)
         )
+
+    def _cap(self, run_id: str, node_name: str) -> float:
+        """Return the power limit that is put on a run's GPUs on a node, watts; 0 for none."""
+        live = self._registry.runs.get(run_id)
+        return live.nodes.power_cap(node_name) if live is not None else 0.0
 
     def _is_lost(self, record: NodeRecord, gpu_index: int) -> bool:
         return any(

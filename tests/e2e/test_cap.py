@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from colossus_tui.client import Client
 from tests.e2e.product import Product
 from tests.fakes.fake_nvml import FakeNvml
 from tests.support import until
@@ -46,6 +47,10 @@ class Site:
         assert result.returncode == code, result.stdout + result.stderr
         answer: dict[str, dict[str, Any]] = json.loads(result.stdout)
         return answer.get("action") or answer["preflight"]
+
+    def shown_limits(self) -> list[float]:
+        """Return the limit of each GPU as the hub shows it."""
+        return [gpu.power_limit_watts for gpu in self.product.ask(Client.gpus)]
 
     def limits(self, *watts: float) -> bool:
         """Return whether the driver has these limits now."""
@@ -150,5 +155,7 @@ def test_a_cap_outlives_agent_and_hub(site: Site) -> None:
 
     until(lambda: site.run.get("power_cap_watts") == 400, 30, message="the cap on the run")
     assert site.limits(400, 400, 700, 700)
+    until(lambda: site.shown_limits() == [400, 400, 700, 700], 20, message="the caps on GPUs")
     site.cap("--default")
     assert site.limits(700, 700, 700, 700)
+    until(lambda: site.shown_limits() == [700] * 4, message="the devices' own limits")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -71,6 +71,11 @@ class Caps:
         """Return the lowest limit that a run's GPUs have here; 0 for none."""
         found = (cap.watts for cap in self._caps.values() if cap.run_id == run_id)
         return min(found, default=0.0)
+
+    def without(self, gpu: GpuInventory) -> GpuInventory:
+        """Return a GPU with the limit that it has when its cap is taken off."""
+        cap = self._caps.get(gpu.gpu_uuid)
+        return gpu if cap is None else replace(gpu, power_limit_watts=cap.before_watts)
 
     def set(self, run_id: str, watts: float) -> Outcome:
         """Limit every GPU that the run holds here, or with 0 W give all of them back.

@@ -216,6 +216,12 @@ class Reports(Mapping[str, run_pb2.LocalRun]):
         found = self.ranks_on(self._ended)
         return [(name, rank) for name, rank in found if rank.HasField("exit")]
 
+    def power_cap(self, node_name: str) -> float:
+        """Return the power limit that is put on the run's GPUs on a node, watts; 0 for none."""
+        if not self.sums.caps or node_name not in self:
+            return 0.0
+        return self[node_name].power_cap_watts
+
     @property
     def fuse_deadline_unix_ns(self) -> int:
         """Earliest end of a freeze; 0 when there is none."""
