@@ -104,7 +104,7 @@ class NodeWorld:
             received[:] = np.where(gone, np.maximum(received, MONOTONIC), self.monotonic)
             found = []
             for one in self.sources.look(self.now, self.monotonic):
-                found += self.places.find(one, self.book.standing(one.kind))
+                found += self.places.find(one, self.book.standing(one.kind), self.now)
             self.book.tick(self.now, found)
         return found
 

@@ -27,7 +27,16 @@ from colossus_tui.hub.runs.reports import NodeAges
 from colossus_tui.hub.runs.scheduled import Scheduled
 from colossus_tui.hub.site.limits import Limits
 from colossus_tui.hub.site.troubles import Troubles
-from colossus_tui.model import Alert, Job, NamedLimit, NextStep, RunState, Severity, Verb
+from colossus_tui.model import (
+    Alert,
+    Job,
+    NamedLimit,
+    NextStep,
+    PriorityClass,
+    RunState,
+    Severity,
+    Verb,
+)
 from tests.sim.rolled import NOW, SmallSite
 
 WALL = 1_800_000_000.0
@@ -127,7 +136,20 @@ def test_a_run_that_ended_badly_is_told_since_when_and_not_of_yesterday(state: R
 
     assert (one.kind, one.since) == (f"run.{state}", WALL - 30)
     assert one.next_step == NextStep(Verb.RESUME, subject="10t")
-    assert training.kinds(WALL + LASTED_SECONDS) == []
+    assert one.severity is Severity.WARNING
+    assert training.kinds(WALL + LASTED_SECONDS[PriorityClass.P2]) == []
+
+
+def test_the_end_of_a_run_weighs_as_much_as_its_class() -> None:
+    training = Training()
+    training.tick()
+    training.run.state = RunState.FAILED
+    training.run.state_since_unix_ns = int((WALL - 30) * 1e9)
+    training.run.priority_class = PriorityClass.P1
+    assert [one.severity for one in training.conditions.look(WALL, ())] == [Severity.CRITICAL]
+    training.run.priority_class = PriorityClass.P3
+
+    assert training.kinds() == []
 
 
 def test_a_silent_scheduler_is_one_thing_however_many_runs_it_has() -> None:

@@ -27,6 +27,7 @@ from colossus_tui.model import (
     Alert,
     IncidentScope,
     NextStep,
+    PriorityClass,
     RunState,
     Severity,
     Verb,
@@ -36,7 +37,9 @@ from colossus_tui.text import named, ranges
 
 RUNS_AT_ONCE = 256  # looked at in a tick; more take turns
 SETTLE_SECONDS = 60.0  # after an action, what a run does is its effect
-LASTED_SECONDS = 86_400.0  # a run that failed before is history
+# A run that failed longer ago is history; of a low class it is its owner's affair alone.
+LASTED_SECONDS = {PriorityClass.P0: 86_400.0, PriorityClass.P1: 86_400.0, PriorityClass.P2: 3_600.0}
+GRAVE = (PriorityClass.P0, PriorityClass.P1)
 NAMED = 4
 # What an action brings about while it goes on, and is no incident then.
 _ACTED = frozenset(
@@ -138,11 +141,14 @@ class RunConditions:
             step = NextStep(verb, subject=run.run_id)
         else:
             step = NextStep(screen="timeline", subject=run.run_id)
-        since = run.state_since_unix_ns / 1e9 if alert.kind in LASTING else now
+        since, severity = now, alert.severity
+        if alert.kind in LASTING:
+            since = run.state_since_unix_ns / 1e9
+            severity = severity if run.priority_class in GRAVE else Severity.WARNING
         return Finding(
             alert.kind,
             spot,
-            alert.severity,
+            severity,
             since,
             since,
             run_title(alert.kind, spot, affected),
@@ -203,7 +209,8 @@ class RunConditions:
 
 def _is_watched(run: LiveRun, now: float) -> bool:
     if run.state in (RunState.FAILED, RunState.LOST):
-        return now - run.state_since_unix_ns / 1e9 < LASTED_SECONDS
+        lasts = LASTED_SECONDS.get(run.priority_class, 0.0)
+        return now - run.state_since_unix_ns / 1e9 < lasts
     return not run.state.is_over
 
 

@@ -84,7 +84,7 @@ class Incidents:
         found: list[Finding] = []
         for one in failing:
             if self._config.rule(one.kind) is not None:
-                found += self._places.find(one, self.book.standing(one.kind))
+                found += self._places.find(one, self.book.standing(one.kind), now)
         conditions = [*self._runs.look(now, self._nodes.storms()), *self._site.look(now)]
         self.book.tick(now, [*found, *self._dated(conditions)], self._unheard(now))
 
@@ -118,7 +118,10 @@ class Incidents:
         """Write what has changed."""
         now, rows = time.time(), []
         for incident in self.book.all():
-            before, core = self._written.get(incident.incident_id), _core(incident)
+            before = self._written.get(incident.incident_id)
+            if before is not None and incident.is_closed and before.core.is_closed:
+                continue  # what is over does not change
+            core = _core(incident)
             is_old = not incident.is_closed and before and now - before.time >= WRITTEN_SECONDS
             if before is None or before.core != core or is_old:
                 self._written[incident.incident_id] = _Written(core, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -30,11 +31,22 @@ from colossus_tui.model.incident import MEMBERS_KEPT, RUNS_KEPT
 from colossus_tui.text import named, ranges
 
 LONE_NODES = 64  # of a larger site one warm node is no news: what it slows is told of the run
+LOOK_SECONDS = 10.0  # between two looks at whose ranks are on the same nodes
+FEW_NODES = 512  # whose GPUs are looked for node by node
 ASKED_NODES = 16  # of which runs without GPUs are asked for one by one
 _GROUPED_ONLY = frozenset({"node.hot"})
 # Kinds whose severity follows from whether somebody works there.
 _BY_USE = frozenset({"node.lost", "gpu.fault", "node.power_brake"})
 _SCOPES = {RACK: IncidentScope.RACK, FEED: IncidentScope.FEED, HALL: IncidentScope.HALL}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Known:
+    """Whose ranks were on these nodes when it was last looked."""
+
+    rows: Rows
+    runs: tuple[AffectedRun, ...]
+    time: float
 
 
 class Places:
@@ -64,15 +76,22 @@ class Places:
         self._revision = (-1, -1)
         self._layout: Layout | None = None
         self._gpu_counts: Rows = np.zeros(0, dtype=np.intp)
-        self._known: dict[Key, tuple[Rows, Finding]] = {}
+        self._known: dict[Key, _Known] = {}
 
-    def find(self, failing: Failing, standing: Iterable[Key]) -> list[Finding]:
-        """Return these failing nodes as findings, each node in exactly one."""
+    def find(self, failing: Failing, standing: Iterable[Key], now: float) -> list[Finding]:
+        """Return these failing nodes as findings, each node in exactly one.
+
+        Args:
+            standing: What incidents of this kind are open of.
+            now: Unix seconds.
+        """
         layout = self._laid_out()
         clusters = group(failing.rows, failing.since, layout, self._standing(standing))
         lone = layout.node_count <= LONE_NODES or failing.kind not in _GROUPED_ONLY
         found = [
-            self._finding(failing, cluster) for cluster in clusters if lone or cluster.level != NODE
+            self._finding(failing, cluster, now)
+            for cluster in clusters
+            if lone or cluster.level != NODE
         ]
         keys = {finding.key for finding in found}
         self._known = {
@@ -130,17 +149,20 @@ class Places:
 
     # --- one finding -------------------------------------------------------------------------
 
-    def _finding(self, failing: Failing, cluster: Cluster) -> Finding:
+    def _finding(self, failing: Failing, cluster: Cluster, now: float) -> Finding:
         spot = self._spot(cluster)
         before = self._known.get((failing.kind, spot))
-        if before is not None and np.array_equal(before[0], cluster.rows) and not failing.details:
-            return before[1]
         rows = cluster.rows
-        runs = self._affected(rows)
+        is_same = before is not None and np.array_equal(before.rows, rows)
+        if before is not None and is_same and now - before.time < LOOK_SECONDS:
+            runs = before.runs
+        else:
+            runs = self._affected(rows)
+            self._known[failing.kind, spot] = _Known(rows, runs, now)
         used = bool(runs) or failing.kind not in _BY_USE
         is_grave = failing.kind in _BY_USE and used
         gpu_count, node_count = self._gpus(failing, rows), self.size(spot)
-        finding = Finding(
+        return Finding(
             kind=failing.kind,
             spot=spot,
             severity=Severity.CRITICAL if is_grave else Severity.WARNING,
@@ -156,8 +178,6 @@ class Places:
             run_ids=frozenset(run.run_id for run in runs),
             next_step=self._step(failing.kind, spot),
         )
-        self._known[finding.key] = rows, finding
-        return finding
 
     def _spot(self, cluster: Cluster) -> Spot:
         store = self._store
@@ -187,7 +207,7 @@ class Places:
 
     def _gpus(self, failing: Failing, rows: Rows) -> int:
         if failing.gpus is not None:
-            return sum(failing.gpus.get(row, 0) for row in rows.tolist())
+            return int(failing.gpus[np.searchsorted(failing.rows, rows)].sum())
         return int(self._gpu_counts[rows].sum())
 
     def _reason(self, failing: Failing, cluster: Cluster, node_count: int) -> str:
@@ -216,12 +236,21 @@ class Places:
 
     # --- whose ranks are there ---------------------------------------------------------------
 
-    def _affected(self, rows: Rows) -> tuple[AffectedRun, ...]:
-        """Return the runs with ranks on these nodes, the one with the most first."""
-        store, count = self._store, self._store.gpus.row_count
+    def _gpus_on(self, rows: Rows) -> Rows:
+        """Return the rows of all GPUs of these nodes."""
+        store = self._store
+        if rows.size <= FEW_NODES:
+            firsts, counts = store.first_of[rows].tolist(), self._gpu_counts[rows].tolist()
+            parts = [np.arange(f, f + n) for f, n in zip(firsts, counts, strict=True)]
+            return np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)
         is_member = np.zeros(store.hosts.row_count + 1, dtype=np.bool_)
         is_member[rows] = True
-        gpus = np.flatnonzero(is_member[store.node_of[:count]])  # -1 is the last, which is none
+        # -1 is the last, which is no node.
+        return np.flatnonzero(is_member[store.node_of[: store.gpus.row_count]])
+
+    def _affected(self, rows: Rows) -> tuple[AffectedRun, ...]:
+        """Return the runs with ranks on these nodes, the one with the most first."""
+        store, gpus = self._store, self._gpus_on(rows)
         codes, ranks = store.run_of[gpus], store.rank_of[gpus]
         found: dict[str, AffectedRun] = {}
         for code in np.unique(codes[codes >= 0]).tolist():

@@ -39,14 +39,14 @@ class Failing:
     Attributes:
         rows: Their rows in the store, ascending.
         since: Unix seconds since when.
-        gpus: Failing GPUs by row of the node; None where the whole node fails.
+        gpus: How many GPUs fail on each; None where the whole node fails.
         details: What is known more, by row of the node.
     """
 
     kind: str
     rows: Rows
     since: Seconds
-    gpus: dict[int, int] | None = None
+    gpus: Rows | None = None
     details: dict[int, str] = field(default_factory=dict)
 
 
@@ -132,8 +132,8 @@ class NodeSources:
             self._throttles.look(kind, held, now)
             rows, counts = np.unique(store.node_of[held], return_counts=True)
             rows = rows.astype(np.intp)
-            by_row = dict(zip(rows.tolist(), counts.tolist(), strict=True))
-            found.append(Failing(kind, rows, self._since_of(kind, rows, now), by_row))
+            since = self._since_of(kind, rows, now)
+            found.append(Failing(kind, rows, since, counts.astype(np.intp)))
         return found
 
     def _since_of(self, kind: str, rows: Rows, now: float) -> Seconds:
@@ -175,8 +175,10 @@ class NodeSources:
     def _failing(
         self, kind: str, details: dict[int, str], now: float, gpus: dict[int, int] | None = None
     ) -> Failing:
-        rows = np.array(sorted(details), dtype=np.intp)
-        return Failing(kind, rows, self._since_of(kind, rows, now), gpus, details)
+        ordered = sorted(details)
+        rows = np.array(ordered, dtype=np.intp)
+        counts = None if gpus is None else np.array([gpus[row] for row in ordered], dtype=np.intp)
+        return Failing(kind, rows, self._since_of(kind, rows, now), counts, details)
 
     def _read_events(self, now: float) -> None:
         """Take up XIDs that came since the last time, and forget old ones."""
