@@ -91,6 +91,19 @@ PARTS: dict[str, tuple[tuple[str, object, str], ...]] = {
         ("action", model.Action, "the action as it is now"),
         ("refusal_detail", str, "why it was not taken back, or the approval not counted"),
     ),
+    "record": (
+        ("file_name", str, "the recording"),
+        ("size_bytes", int, "its length"),
+        ("start_time_unix_ns", int, "its first instant"),
+        ("end_time_unix_ns", int, "its last instant that is whole"),
+    ),
+    "replay": (
+        ("file_name", str, "the recording"),
+        ("size_bytes", int, "its length"),
+        ("start_time_unix_ns", int, "its first instant"),
+        ("end_time_unix_ns", int, "its last instant that is whole"),
+        ("damage", str, "where and why it is cut; empty where it is whole"),
+    ),
     "doctor": (("findings", list[Finding], "what works here and what does not"),),
     "demo --headless": (("site", model.Site, "the site"), ("runs", list[model.Run], "all runs")),
 }

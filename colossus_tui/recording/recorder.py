@@ -35,7 +35,7 @@ from colossus_tui.recording.questions import (
 from colossus_tui.recording.writer import Writer
 
 # Shares of one processor that questions of a kind may take; what costs more is asked less often.
-SHARES = {RUNS: 0.010, "run": 0.007, SITE_MAP: 0.020, MAP: 0.010}
+SHARES = {RUNS: 0.010, "run": 0.005, SITE_MAP: 0.020, MAP: 0.010}
 OTHER_SHARE = 0.003
 PAUSE_SECONDS = 0.25
 
@@ -43,8 +43,8 @@ PAUSE_SECONDS = 0.25
 class InThread(Protocol):
     """Runs what takes a while off the loop."""
 
-    def __call__(self, work: Callable[[], float], /) -> Awaitable[float]:
-        """Return what the work returns."""
+    def __call__(self, work: Callable[[], None], /) -> Awaitable[None]:
+        """Do the work."""
 
 
 @dataclass(slots=True)
@@ -103,41 +103,35 @@ class Recorder:
     async def run(self) -> None:
         """Ask, write, and ask again what is due."""
         await self._round()
-        await self._in_thread(self._flush)  # the first keyframe
+        await self._in_thread(self._writer.flush)  # the first keyframe
         while True:
             await asyncio.sleep(PAUSE_SECONDS)
             await self._round()
 
     async def _round(self) -> None:
-        """Ask each question that is due, once."""
+        """Ask each question that is due, then write all answers at once: a thread costs, too."""
+        answers: list[tuple[Lane, Question, Message | None]] = []
         for lane in list(self._lanes.values()):
-            for _ in range(len(lane.questions)):
-                question = lane.next(time.monotonic())
-                if question is None:
-                    break
-                await self._ask(lane, question)
+            while (question := lane.next(time.monotonic())) is not None:
+                begun = self._cost_clock()
+                answers.append((lane, question, await question.ask(self._source)))
+                lane.note(question, time.monotonic(), self._cost_clock() - begun)
+        if not answers:
+            return
+        await self._in_thread(lambda: self._take(answers))
+        for _, question, answer in answers:
+            if isinstance(answer, console_pb2.WatchViewResponse):
+                await self._follow(question.scope, answer)
 
-    async def _ask(self, lane: Lane, question: Question) -> None:
-        begun = self._cost_clock()
-        answer = await question.ask(self._source)
-        cost = self._cost_clock() - begun
-        cost += await self._in_thread(lambda: self._take(question.scope, answer))
-        lane.note(question, time.monotonic(), cost)
-        if isinstance(answer, console_pb2.WatchViewResponse):
-            await self._follow(question.scope, answer)
-
-    def _take(self, scope: str, answer: Message | None) -> float:
-        """Write an answer, or that there is none; returns what that cost."""
-        begun = time.thread_time()
-        if answer is None:
-            self._writer.drop(scope)
-        else:
-            self._writer.put(scope, answer)
-        return time.thread_time() - begun
-
-    def _flush(self) -> float:
-        self._writer.flush()
-        return 0.0
+    def _take(self, answers: Iterable[tuple[Lane, Question, Message | None]]) -> None:
+        """Write answers, or that there are none; what that costs is the questions' own."""
+        for lane, question, answer in answers:
+            begun = time.thread_time()
+            if answer is None:
+                self._writer.drop(question.scope)
+            else:
+                self._writer.put(question.scope, answer)
+            lane.free_at += (time.thread_time() - begun) / lane.share
 
     # --- what there is to ask about ------------------------------------------------------------
 
@@ -190,11 +184,10 @@ class Recorder:
         if gone := before.keys() - kept.keys():
             await self._in_thread(lambda: self._drop(gone))
 
-    def _drop(self, scopes: Iterable[str]) -> float:
+    def _drop(self, scopes: Iterable[str]) -> None:
         """Record that these are gone, and what was asked because of them."""
         for scope in scopes:
             for lane in self._lanes.values():
                 lane.questions.pop(scope, None)
             self._writer.drop(scope)
             self._drop(self._of.pop(scope, ()))
-        return 0.0
