@@ -523,7 +523,7 @@ def _recording(commands: _Commands) -> None:
         "replay night.clrec --listen unix:/tmp/night.sock",
     )
     replay.add_argument("file", metavar="FILE")
-    replay.add_argument("--at", metavar="TIME", help="begin at 14:03, 14:03:22, +90s or -2m")
+    replay.add_argument("--at", metavar="TIME", help="begin at 14:03, 14:03:22, +90s or end-2m")
     replay.add_argument("--speed", type=speed, default=1.0, metavar="N", help="0.1 to 600; 1")
     replay.add_argument("--info", action="store_true", help="tell what it holds and what is whole")
     replay.add_argument("--json", action="store_true", help="the same as one JSON object")

@@ -58,7 +58,7 @@ def instant(text: str, recording: Recording) -> int:
 
     Args:
         text: A time of day such as 14:03 or 14:03:22, of the recording's first day or the next; or
-            so far from the start, +90s, or from the end, -2m.
+            so far from the start, +90s, or from the end, end-2m.
 
     Raises:
         ReplayError: It is none of these, or outside the recording.
@@ -66,17 +66,18 @@ def instant(text: str, recording: Recording) -> int:
     from colossus_tui.cli.values import stretch
 
     low, high = recording.start_time_unix_ns, recording.end_time_unix_ns
-    if text[:1] in ("+", "-"):
+    from_end = text.startswith("end-")
+    if from_end or text.startswith("+"):
         try:
-            offset = int(stretch(text[1:]) * 1e9)
+            offset = int(stretch(text.removeprefix("end")[1:]) * 1e9)
         except argparse.ArgumentTypeError as error:
             raise ReplayError(f"--at {text!r}: {error}") from None
-        found = low + offset if text[0] == "+" else high - offset
+        found = high - offset if from_end else low + offset
     else:
         match = _AT.fullmatch(text)
         hour, minute, second = (int(part or 0) for part in match.groups()) if match else (99, 0, 0)
         if hour > 23 or minute > 59 or second > 59:
-            raise ReplayError(f"--at {text!r}: give 14:03, 14:03:22, +90s or -2m")
+            raise ReplayError(f"--at {text!r}: give 14:03, 14:03:22, +90s or end-2m")
         first = datetime.fromtimestamp(low / 1e9)  # noqa: DTZ006 - as the console shows times
         day = first.replace(hour=hour, minute=minute, second=second, microsecond=0)
         if day.timestamp() * 1e9 < low and day.timestamp() + 1 < low / 1e9:

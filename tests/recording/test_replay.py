@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from google.protobuf import message_factory
 
 from colossus_protos.v1 import action_pb2, console_pb2
+from colossus_tui.cli.replay import instant
 from colossus_tui.client import Client, ColossusError, NotFoundError
 from colossus_tui.model import ActionState, MapRequest, PlaceKind
 from colossus_tui.recording import FileSink, Recording, Writer
@@ -312,7 +314,7 @@ def test_a_hub_is_no_replay(tmp_path: Path, served: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("replay", "FILE", "--at", "25:00"), "give 14:03, 14:03:22, +90s or -2m"),
+        (("replay", "FILE", "--at", "25:00"), "give 14:03, 14:03:22, +90s or end-2m"),
         (("replay", "FILE", "--at", "+1h"), "the recording is from 08:00:00 to 08:02:29"),
         (("replay", "FILE", "--at", "+x"), "is no span"),
         (("replay", "FILE", "--speed", "0"), "no speed from 0.1 to 600"),
@@ -342,6 +344,19 @@ def test_wrong_use_is_named(
 
     assert result.returncode == 2, result.stdout
     assert why in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "second"),
+    [("08:00", 0), ("8:01", 60), ("08:01:30", 90), ("+0.5m", 30), ("end-29s", 120), ("end-1m", 89)],
+)
+def test_an_instant_is_named_in_several_ways(
+    file: Path, monkeypatch: pytest.MonkeyPatch, text: str, second: int
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    with Recording(file) as recording:
+        assert instant(text, recording) == START + second * SECOND
 
 
 def test_a_hub_that_is_not_there_leaves_no_file(
