@@ -12,6 +12,7 @@ from colossus_tui.tui.export.screen import export
 from colossus_tui.tui.hold import Hold
 from colossus_tui.tui.modes import Modes, colours_of
 from colossus_tui.tui.paced import PacedApp
+from colossus_tui.tui.plain_text import AsciiFilter
 from colossus_tui.tui.saved import SavedView, saved_views
 from colossus_tui.tui.screens.base import ColossusScreen
 from colossus_tui.tui.settings import Settings, SettingsError
@@ -43,6 +44,7 @@ class Workbench(PacedApp):
             self.register_theme(textual_theme(theme))
         self.theme = chosen
         self.animation_level = "none"
+        self._no_colour, self._ascii = NoColor(), AsciiFilter()  # strips remember by the filter
         self.view: View | None = None
         self.journal: tuple[Action, ...] | None = None
         self.hold: Hold | None = None
@@ -76,9 +78,10 @@ class Workbench(PacedApp):
         self.show_all()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Return what takes colours away: where the theme has none, and nowhere else."""
+        """Return what takes colours away where the theme has none, and letters beyond ASCII."""
         kept = [one for one in super().get_line_filters() if not isinstance(one, TAKES_COLOUR)]
-        return kept if self.theme_now.needs else [*kept, NoColor()]
+        kept += [] if self.theme_now.needs else [self._no_colour]
+        return kept + ([self._ascii] if self.glyphs is ASCII else [])
 
     # --- hold --------------------------------------------------------------------------------
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from colossus_tui.tui.actions import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[2]
+SHOWN_WITH = {"action", "found", "incident", "what_if"}  # screens on the page of another
 
 
 def test_the_readmes_script_is_the_example_and_short() -> None:
@@ -50,6 +53,20 @@ def test_every_path_that_a_page_names_exists() -> None:
     ]
 
     assert not missing
+
+
+def test_every_screen_has_a_page_with_pictures_that_are_there() -> None:
+    pages = {path.stem for path in (ROOT / "docs" / "screens").glob("*.md")}
+    scopes = {scope for command in COMMANDS for scope in command.scope} - {"all", "replay"}
+    missing = [
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "screens").glob("*.md")]
+        for name in re.findall(r"\]\(((?:\.\./)?[\w./-]+\.(?:svg|md))\)", page.read_text())
+        if not (page.parent / name).exists()
+    ]
+
+    assert scopes - pages - SHOWN_WITH == set()
+    assert missing == []
 
 
 def test_make_targets_that_the_readme_names_exist() -> None:

@@ -14,7 +14,7 @@ from rich.style import Style
 from colossus_tui.tui.theme.colours import FAINT, STRICT, TEXT, readable
 
 OWN = "default"  # the terminal's own colour
-TRUECOLOR, FEW, NONE = 1 << 24, 16, 0
+MANY, FEW, NONE = 256, 16, 0  # colours; of many the nearest is taken
 _BOLD = frozenset({"strong", "title", "warn", "bad", "key", "head"})
 # Of curves, "curve0" and on: Okabe and Ito 2008, grey for their second blue, which would come out
 # like the first once it is read on a dark ground.
@@ -103,7 +103,7 @@ def _theme(
     return Theme(
         name,
         meaning,
-        TRUECOLOR,
+        MANY,
         styles,
         background,
         card,
