@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -95,16 +96,21 @@ def next_command(step: NextStep | None) -> str:
     """Return the suggested next step as a command; "" where it is a screen of the console."""
     if step is None:
         return ""
-    subject = safe(step.subject, 63)
+    subject = _word(step.subject)
     if step.verb is not None:
         return f"colossus {step.verb} {subject}"
     if step.screen == "timeline":
         return f"colossus timeline --run {subject}" if subject else "colossus timeline"
     if step.screen == "power":
         return f"colossus power --hall {subject}" if subject else "colossus power"
-    hall, _, rack = subject.partition("/")
-    what = f"racks --hall {hall}" if hall else "racks"
-    return f"colossus places {what}" + (f" --name {rack}" if rack else "")
+    hall, _, rack = step.subject.partition("/")
+    what = f"racks --hall {_word(hall)}" if hall else "racks"
+    return f"colossus places {what}" + (f" --name {_word(rack)}" if rack else "")
+
+
+def _word(name: str) -> str:
+    """Return a foreign name as one word of a shell; it may be pasted there."""
+    return shlex.quote(safe(name, 63)) if name else ""
 
 
 def incident_text(incident: Incident) -> str:
