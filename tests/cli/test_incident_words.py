@@ -1,4 +1,4 @@
-"""The suggested next step as a command: it may be pasted into a shell, whatever a node is called."""
+"""The suggested next step as a command: it may be pasted, whatever a node is called."""
 
 from __future__ import annotations
 
