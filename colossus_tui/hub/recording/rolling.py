@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -106,21 +106,26 @@ class Rolling:
         while True:
             self._writer = Writer(self._segments)
             recorder = Recorder(source, self._writer, self._in_thread, time.thread_time)
+            began = time.monotonic()
             try:
                 await recorder.run()
             except asyncio.CancelledError:
                 await self._close()
                 raise
             except (OSError, RecordingError) as error:
-                self._tell(error)
-            except Exception:  # whatever is wrong with a view must not end the hub
+                self._tell(error, began)
+            except Exception as error:  # whatever is wrong with a view must not end the hub
                 LOG.exception("recording=failed")
+                self._tell(error, began)
             self._writer = None
             await self._in_thread(self._segments.abandon)
             await asyncio.sleep(RETRY_SECONDS)
 
-    def _tell(self, error: Exception) -> None:
-        detail = error.strerror if isinstance(error, OSError) else str(error)
+    def _tell(self, error: Exception, began: float) -> None:
+        """Say once that nothing is recorded, and again after it was for a while."""
+        if time.monotonic() - began > RETRY_SECONDS:
+            self._told = False
+        detail = (isinstance(error, OSError) and error.strerror) or str(error)
         LOG.warning("recording=ended detail=%r", detail)
         if not self._told:
             text = f"nothing is recorded: {detail}; tried again each minute"
@@ -157,7 +162,8 @@ class Rolling:
         since = time.time_ns() - int(last_seconds * 1e9) if last_seconds else 0
         writer = self._writer
         if writer is not None:
-            await self._in_thread(writer.flush)
+            with suppress(OSError):  # what is on disk is there all the same
+                await self._in_thread(writer.flush)
         chunks: Iterator[bytes] = self._segments.export(since)
         end = b""
         while chunk := await self._in_thread(lambda: next(chunks, end)):
