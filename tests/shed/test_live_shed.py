@@ -125,7 +125,7 @@ def test_a_hub_that_dies_in_the_middle_goes_on_and_keeps_the_time(
 ) -> None:
     asked = Shed(cut_ratio=0.2, within_seconds=180.0, duration_seconds=10.0, auto_restore=True)
     shed = client.shed(asked.approved(previewed(client, asked)))
-    first = until(lambda: parts_of(client, shed), 20, message="the first step")[0]
+    first = until(lambda: parts_of(client, shed)[1:], 20, message="the first step")[0]
 
     site.product.kill("hub")
     site.product.start_hub("--config", str(site.product.folder / "hub.toml"))
@@ -134,7 +134,7 @@ def test_a_hub_that_dies_in_the_middle_goes_on_and_keeps_the_time(
     assert ended.state == "observed", ended.detail
     parts = parts_of(client, ended)
     assert len({part.action_id for part in parts}) == len(parts)
-    assert parts[0].action_id == first.action_id
+    assert parts[1].action_id == first.action_id
     (undone,) = [part for part in parts if part.verb is Verb.RESTORE]
     assert (undone.operator, undone.approvals) == ("hub", ("alice",))
 

@@ -7,6 +7,7 @@ the hub, and can be taken back like any other.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from colossus_tui.hub.actions.ports import RunRegistry
 from colossus_tui.hub.backends.base import ActionFailedError, Order, RefusalError, Stage, part_id
 from colossus_tui.hub.journal import Journal
 from colossus_tui.hub.shed import planner
-from colossus_tui.hub.shed.shedding import accepted, parameters, step_id
+from colossus_tui.hub.shed.shedding import parameters, step_id
 from colossus_tui.model import (
     Action,
     ActionState,
@@ -36,11 +37,8 @@ RESTORE_SECONDS = 3_600.0
 WAIT_SECONDS = 86_400.0  # how long a later shed may keep an undoing from beginning
 LOOK_SECONDS = 1.0
 SAME_WATTS = 1.0  # limits are told in whole watts
-# What somebody else may have done since with a run that was paused, or limited.
-_SINCE = {
-    Verb.PAUSE: (Verb.START, Verb.PAUSE, Verb.FREEZE, Verb.RESUME, Verb.STOP),
-    Verb.CAP: (Verb.CAP,),
-}
+# What somebody else may have done since with a run that was paused.
+_SINCE = (Verb.START, Verb.PAUSE, Verb.FREEZE, Verb.RESUME, Verb.STOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +130,8 @@ class Restoring:
         Args:
             restore_id: The undoing that asks: what it has begun itself is still to be followed.
         """
-        plan = _plan(whole)
-        assert plan is not None
-        parts = {step: self._journal.get(step_id(whole, step)) for step in plan.steps}
-        begun = [step for step, part in parts.items() if part is not None and _acted(part)]
         steps, left = [], []
-        for step in reversed(planner.merged(begun)):
+        for step in reversed(planner.merged(self._begun(whole))):
             own = restore_id and self._journal.get(_undo_id(restore_id, step))
             if own:
                 steps.append(step)
@@ -147,6 +141,13 @@ class Restoring:
                 steps.append(step)
         return Undoing(tuple(steps), tuple(left))
 
+    def _begun(self, whole: Action) -> list[ShedStep]:
+        """Return the steps of a shed that may have changed their run."""
+        plan = _plan(whole)
+        assert plan is not None
+        parts = ((step, self._journal.get(step_id(whole, step))) for step in plan.steps)
+        return [step for step, part in parts if part is not None and _acted(part)]
+
     def _changed(self, step: ShedStep, part_id: str) -> str:
         """Return how a run is no longer as the step left it; "" when it is."""
         run = self._registry.get(step.run_id)
@@ -154,8 +155,10 @@ class Restoring:
             return "it is no run of this hub any more"
         if why := _other_state(step, run):
             return why
+        if step.verb is Verb.CAP:
+            return ""  # whoever has set this very limit since: it is the one to take off
         for action in self._journal.recent(20, step.run_id):
-            if action.verb in _SINCE[step.verb] and action.state is not ActionState.REFUSED:
+            if action.verb in _SINCE and action.state is not ActionState.REFUSED:
                 if action.action_id == part_id:
                     return ""
                 return f"{safe(action.operator, 63)} asked for a {action.verb} since"
@@ -176,14 +179,15 @@ class Restoring:
         """
         shed = order.action.parameters.shed
         assert shed is not None
-        whole = self._whole(shed)
         if shed.duration_seconds:
-            await self._wait(order, shed, whole)
-        undoing = self.undoing(whole, order.action.action_id)
+            await self._wait(order, shed)
+        # On disk, which may be away for a while: from here on it is not taken back.
+        await order.report(Stage("looks what is still as the shed left it", can_cancel=False))
+        undoing = self.undoing(self._whole(shed), order.action.action_id)
         done: list[str] = []
         failed: dict[str, str] = {}
         for wave in planner.waves(undoing.steps):
-            await order.report(Stage(_progress(done, undoing), can_cancel=False))
+            await order.report(Stage(_progress(done, undoing)))
             async with asyncio.TaskGroup() as tasks:
                 for step in wave:
                     tasks.create_task(self._undo(order, step, done, failed))
@@ -196,11 +200,16 @@ class Restoring:
             )
         return text
 
-    async def _wait(self, order: Order, shed: Shed, whole: Action) -> None:
-        """Wait for its time, and for sheds that came later and still hold."""
-        due = accepted(order.action) + shed.duration_seconds
-        await order.report(Stage(f"waits until {clock(int(due * 1e9))} to undo it"))
-        while time.time() < due or self._is_held(order.action, whole):
+    async def _wait(self, order: Order, shed: Shed) -> None:
+        """Wait for its time after the shed's end, and for later sheds that still hold."""
+        await order.report(Stage("waits for the shed's end"))
+        due = math.inf
+        while time.time() < due or self._is_held(order.action):
+            if math.isinf(due) and (whole := self._whole(shed)).state.is_end:
+                if not self._begun(whole):
+                    return
+                due = whole.updated_time_unix_ns / 1e9 + shed.duration_seconds
+                await order.report(Stage(f"waits until {clock(int(due * 1e9))} to undo it"))
             if (other := self._other(order.action)) is not None:
                 raise ActionFailedError(
                     ReasonCode.CANCELLED,
@@ -208,21 +217,13 @@ class Restoring:
                 )
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _open(self, action: Action) -> list[Action]:
-        return [
-            one
-            for one in self._journal.recent(10_000, open_only=True)
-            if one.verb.is_on_site and one.action_id != action.action_id
-        ]
-
-    def _is_held(self, action: Action, whole: Action) -> bool:
+    def _is_held(self, action: Action) -> bool:
         """Whether a shed goes on, or one that began later is still to be undone in its time."""
-        for one in self._open(action):
-            shed = one.parameters.shed
-            if one.verb is Verb.SHED and one.state is not ActionState.REQUESTED:
-                return True
-            later = self._journal.get(shed.shed_action_id) if shed is not None else None
-            if later is not None and later.requested_time_unix_ns > whole.requested_time_unix_ns:
+        for one in self._journal.recent(10_000, open_only=True):
+            if not one.verb.is_on_site or one.state is ActionState.REQUESTED:
+                continue
+            is_later = one.requested_time_unix_ns > action.requested_time_unix_ns
+            if one.action_id != action.action_id and (one.verb is Verb.SHED or is_later):
                 return True
         return False
 

@@ -215,14 +215,14 @@ class _Carrying:
 
     async def all(self) -> str:
         """Carry out what is needed; return what was observed."""
+        if self._shed.auto_restore:
+            await self._arrange_restore()
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._watch())
             await self._in_waves(tasks)
             await self._until(self._has_rest)
             await self._settle()
             watching.cancel()
-        if self._shed.auto_restore and self._done:
-            await self._arrange_restore()
         return self._verdict()
 
     async def _in_waves(self, tasks: asyncio.TaskGroup) -> None:
@@ -310,21 +310,26 @@ class _Carrying:
         return f"{drawn}, target {fine_watts(self._plan.target_watts)}"
 
     async def _arrange_restore(self) -> None:
-        """Have its undoing journaled before its own end is, so that no crash forgets it."""
+        """Have its undoing journaled before anything is done, so that nothing forgets it."""
         later = Shed(
             duration_seconds=self._shed.duration_seconds,
             shed_action_id=self._order.action.action_id,
         )
         part = self._order.part(Verb.RESTORE, "", ActionParameters(shed=later))
         async with contextlib.aclosing(part) as states:
-            async for _ in states:
+            async for action in states:
+                if action.state is ActionState.REFUSED:
+                    raise ActionFailedError(
+                        action.reason_code or ReasonCode.POLICY,
+                        f"the hub could not undo it: {action.detail}; nothing was done",
+                    )
                 break
 
     def _verdict(self) -> str:
         planned = f"planned {fine_watts(self._plan.planned_watts)}"
         parts = [self._counts(), self._power(), planned, self._gauge.coverage]
         if spared := sum(not step.is_reserve for step in self._spared):
-            parts.append(f"{spared} steps were not needed")
+            parts.append(f"{spared} more {'was' if spared == 1 else 'were'} not needed")
         if self._shed.auto_restore and self._done:
             due = time.time() + self._shed.duration_seconds
             parts.append(f"the hub undoes it at {clock(int(due * 1e9))}")
