@@ -130,6 +130,7 @@ def running(nodes: int) -> Iterator[Client]:
                 until(lambda: answers(client), 30, message="the hub")
                 stand.start_sim("--no-failures")
                 settled(client, nodes)
+                time.sleep(STEADY_SECONDS)
                 yield client
         finally:
             stand.close()
@@ -163,7 +164,6 @@ def drawn(client: Client) -> float:
 def of_fall() -> Figures:
     """Carry a plan out, and compare what the site draws then with what the plan said."""
     with running(FALL_NODES) as client:
-        time.sleep(STEADY_SECONDS)
         times, plan = timed(lambda: previewed(client))
         began = time.monotonic()
         shed = client.shed(CUT.approved(plan), wait=True, timeout=600)
