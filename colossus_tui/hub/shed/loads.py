@@ -23,6 +23,7 @@ from colossus_tui.model import ActionParameters, PlaceKind, Run, RunState, Verb
 
 Refusal = Callable[[Verb, Run, ActionParameters], str]  # why it cannot be done now; "" when it can
 USUAL_SECONDS = 60.0
+IDLE_RATIO = 0.01  # a GPU of less utilisation is idle
 EXIT_SECONDS = 15.0  # from the durable save to GPUs that are free
 _GOING = (RunState.STARTING, RunState.RUNNING, RunState.FROZEN, RunState.RESUMING)
 _WHOLE = (*_GOING, RunState.PAUSED, RunState.PAUSING)  # what a class's floor is a share of
@@ -119,11 +120,15 @@ class Loads:
         return landing + (run.checkpoint_seconds or self._config.save_seconds) + EXIT_SECONDS
 
     def idle_watts(self) -> float:
-        """Return what a GPU draws that no run holds: their median, where the site has any."""
+        """Return what a GPU draws that no run holds and nobody uses: their median.
+
+        While a site links, GPUs are busy of which nobody has said yet whose they are.
+        """
         store, count = self._store, self._store.gpus.row_count
         node_of = store.node_of[:count]
         fresh = self._clock() - store.received[node_of] < GREY_SECONDS
-        watts = store.gpus.column("power")
-        idle = watts[(node_of >= 0) & fresh & (store.run_of[:count] < 0)]
+        watts, use = store.gpus.column("power"), store.gpus.column("gpu_utilisation")
+        unused = np.nan_to_num(use, nan=1.0) < IDLE_RATIO
+        idle = watts[(node_of >= 0) & fresh & unused & (store.run_of[:count] < 0)]
         idle = idle[np.isfinite(idle)]
         return float(np.median(idle)) if idle.size else self._config.idle_watts
