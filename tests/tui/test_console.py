@@ -66,7 +66,7 @@ def test_a_terminal_that_grows_and_shrinks_is_filled_again(hub: Product, agent: 
         terminal.until("6t")
         assert "TOK/S" not in terminal.text
         terminal.resize(200, 50)
-        terminal.until("TOK/S", "AT RISK", "b bets")
+        terminal.until("TOK/S", "AT RISK", "n nodes")
         terminal.resize(60, 12)
         terminal.until("6t", "? help")
         terminal.until_gone("TOK/S")
