@@ -24,8 +24,12 @@ START_BYTES = 3  # a cell: as much as a whole screen takes
 QUEUED_WRITES = 8  # of the thirty that Textual's writer takes before it blocks who draws
 LOST_SECONDS = 20.0  # an answer that is out for longer does not come
 BLOCKED_SECONDS, FREE_SECONDS = 1.0, 60.0  # until that counts, and until it is forgotten
+# So long every frame must be fast until a slow link is fast again: some let a little through at
+# once and no more. It doubles each time that the link then proves slow.
+PATIENCE_SECONDS, MOST_PATIENCE_SECONDS = 30.0, 600.0
 LATE_SECONDS, LATE_COUNT = 0.06, 3  # frames in a row that arrive so late make a link slow
 VERY_LATE_SECONDS = 1.0  # one does
+RISE = 1.03  # of the rate with each frame that was faster
 MEASURED_BYTES = 60  # of a frame that tells a rate
 SHORTEST_SECONDS = 0.02  # that a frame is taken to last: what is shorter is not told apart
 KEY_SECONDS, FRAME_SECONDS = 0.6, 0.3  # of the link that wait at most: behind a key, else
@@ -72,6 +76,8 @@ class Drain:
         self._leaked = clock()
         self._urgent_until = -math.inf
         self._late_count = 0
+        self._last_slow = -math.inf  # when a frame last arrived as it does on a slow link
+        self._patience = PATIENCE_SECONDS / 2
         self._blocked = math.inf  # since when
         self._freed = -math.inf  # when it last did
         self._expects_until = -math.inf
@@ -112,18 +118,27 @@ class Drain:
         # The shortest round trip that was seen is longer than the link's: rather too slow.
         spare = self.round_trip / 4 if was_idle else 0.0
         rate = count / max(seconds + spare, SHORTEST_SECONDS)
-        self.rate = rate if self.rate is None else (self.rate + rate) / 2
+        if self.rate is None:
+            self.rate = rate
+        elif rate < self.rate:
+            self.rate = (self.rate + rate) / 2
+        else:
+            self.rate = min(rate, self.rate * RISE)
 
     def _decide(self, rate: float, seconds: float) -> None:
         if self._bandwidth is not Bandwidth.AUTO:
             return
+        now = self._clock()
         if self.is_slow:
-            self.is_slow = rate < FAST_RATE
+            if rate < FAST_RATE and seconds > SHORTEST_SECONDS:
+                self._last_slow = now
+            self.is_slow = now - self._last_slow < self._patience
             return
         is_late = rate < SLOW_RATE and seconds > LATE_SECONDS
         self._late_count = self._late_count + 1 if is_late else 0
         if self._late_count >= LATE_COUNT or (is_late and seconds > VERY_LATE_SECONDS):
-            self.is_slow, self._late_count = True, 0
+            self.is_slow, self._late_count, self._last_slow = True, 0, now
+            self._patience = min(2 * self._patience, MOST_PATIENCE_SECONDS)
 
     def pressed(self) -> None:
         """Take that a key was pressed: what it changes goes before all else."""
