@@ -180,8 +180,13 @@ def celsius(value: float | None) -> str:
 
 
 def flow(value: float | None) -> str:
-    """Return a flow of m3/s in litres a minute."""
-    return f"{number(value * 60_000)} l/min" if value is not None else NOT_AVAILABLE
+    """Return a flow of m3/s in litres a minute, a large one in cubic metres a minute."""
+    if value is None or not math.isfinite(value):
+        return NOT_AVAILABLE
+    cubic = value * 60
+    if cubic < 10:
+        return f"{number(cubic * 1_000)} l/min"
+    return f"{number(cubic, 0 if cubic >= 100 else 1)} m3/min"
 
 
 def leak(value: float | None) -> str:

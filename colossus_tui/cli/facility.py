@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from colossus_tui.cli.output import table
 from colossus_tui.cli.sites import coverage, limit_mark, old
-from colossus_tui.model import CoolingLoop, Measured, PlaceKind, PowerPlace, PowerView
+from colossus_tui.model import CoolingLoop, Measured, PowerView
 from colossus_tui.text import (
     NOT_AVAILABLE,
     age,
@@ -38,7 +38,7 @@ def places_table(view: PowerView) -> str:
              "GPUS", "AGE", "")  # fmt: skip
     rows = [
         (
-            "  " * deep + place_name(place),
+            "  " * deep + safe(place.title, 68),
             watts(place.drawn_watts),
             safe(place.basis, 24) or NOT_AVAILABLE,
             watts(place.limit_watts),
@@ -54,12 +54,6 @@ def places_table(view: PowerView) -> str:
         for place, deep in zip(view.places, view.depths(), strict=True)
     ]
     return table(heads, rows, "lrlrrrrrrrrl")
-
-
-def place_name(place: PowerPlace) -> str:
-    """Return kind and name."""
-    name = safe(place.name, 63)
-    return "site" if place.kind is PlaceKind.SITE else f"{place.kind} {name}"
 
 
 def loops_table(loops: Sequence[CoolingLoop]) -> str:

@@ -54,6 +54,12 @@ class PowerPlace:
     detail: str = ""
 
     @property
+    def title(self) -> str:
+        """What it is called: its kind and name, once where the name says its kind. Untrusted."""
+        is_said = self.kind is PlaceKind.RACK or self.name.lower().startswith(self.kind)
+        return self.name if is_said and self.name else f"{self.kind} {self.name}".rstrip()
+
+    @property
     def headroom_watts(self) -> float | None:
         """What may be drawn beside; below 0 over the limit."""
         if self.limit_watts is None or self.drawn_watts is None:

@@ -88,6 +88,8 @@ class ReplayConsole:
                 answer.node.CopyFrom(found.node)
             else:
                 missing.append(f"node {request.node_name[:64]}, {NO_NODE}")
+        if request.power_hall:
+            missing.append("racks of a hall in its power")
         if request.HasField("map"):
             drawn, why = self._map(request.map)
             answer.map.CopyFrom(drawn)

@@ -77,9 +77,9 @@ def test_places_are_a_tree_with_limits_and_loops_below(stand: Stand) -> None:
     for words in ("59.0 MW", "meter", "60.0 MW", "1.0 MW", "98.3 %", "-1.5 MW", "9.0 MW", "12 s"):
         assert words in lines[2]
     assert lines[2].endswith("!! critical")
-    assert lines[3].startswith("    hall hall-1")
+    assert lines[3].startswith("    hall-1")
     assert lines[3].endswith("! warning; its meter's value is bad")
-    assert lines[4].startswith("      rack r1")
+    assert lines[4].startswith("      r1 ")
     (loop,) = [line for line in lines if line.startswith("cdu-1")]
     for words in (
         "31.5 °C",

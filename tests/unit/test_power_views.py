@@ -119,7 +119,7 @@ def test_the_tree_is_indented_and_figures_have_units() -> None:
     assert [row["PLACE"][0] for row in (site, feed, hall, rack)] == [
         "site",
         " feed A",
-        "  hall hall-1",
+        "  hall-1",
         "   r/1",
     ]
     assert [site["DRAWN"][0], feed["LIMIT"][0], hall["HEADROOM"][0]] == [
@@ -130,7 +130,7 @@ def test_the_tree_is_indented_and_figures_have_units() -> None:
     assert (site["1 S"][0], site["60 S"][0]) == ("-1.3 MW", "+0 W")
     assert feed["OTHER LOADS"] == ("5.0 MW", "old")
     assert (feed["AGE"], feed["METER"]) == (("12 s", "old"), ("good", "good"))
-    assert feed["GPUS"] == ("99/100", "warn")
+    assert feed["GPUS"] == ("▲99/100", "warn")
     assert {rack[head][0] for head in ("DRAWN", "LIMIT", "USED", "1 S", "AGE")} == {"n/a"}
 
 
@@ -160,7 +160,7 @@ def test_what_a_meter_is_not_believed_for_is_said_in_words() -> None:
     assert hall["METER"] == ("stale", "old")
     assert hall["WHY NOT THE METER"][0] == "its meter told nothing for 5m40s"
     lines = detail_lines(HALL, 80)
-    assert text(lines[0]).startswith("hall hall-1: its meter told nothing for 5m40s")
+    assert text(lines[0]).startswith("hall-1: its meter told nothing for 5m40s")
     assert "meter 4.4 MW (stale, 5m40s old)" in " ".join(map(text, detail_lines(HALL, 200)))
 
 
@@ -207,7 +207,9 @@ def test_what_is_wrong_with_loops_comes_first_and_is_said() -> None:
 
     assert [text(line)[:5].strip() for line in lines] == ["z", "y", "w", "x", "cdu-1"]
     assert "✗ LEAK" in text(lines[0])
-    assert (" 37.0 °C", "warn") in [(" " + t.strip(), s) for t, s in lines[1]]
+    assert ("▲37.0 °C", "warn") in [(t.strip(), s) for t, s in lines[1]]
+    assert ("~41.0 °C", "bad") in [(t.strip(), s) for t, s in lines[2]]
+    assert ("~6,000 l/min", "old") in [(t.strip(), s) for t, s in lines[3]]
     assert text(lines[2]).endswith("return bad")
     assert text(lines[3]).endswith("flow 5m00s old")
 
@@ -259,4 +261,5 @@ def test_texts_of_the_building() -> None:
     )
     assert (celsius(31.46), celsius(None)) == ("31.5 °C", "n/a")
     assert (flow(0.1), flow(None)) == ("6,000 l/min", "n/a")
+    assert (flow(0.8526), flow(2.1)) == ("51.2 m3/min", "126 m3/min")
     assert (leak(1.0), leak(0.0), leak(None)) == ("LEAK", "dry", "n/a")

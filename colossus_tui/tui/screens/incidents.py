@@ -123,6 +123,13 @@ class IncidentScreenBase(ColossusScreen):
         where = str(Text("run", "=", (incident.run_id,))) if incident.run_id else ""
         self.app.push_screen(MapScreen(where, incident.hall, incident.rack))
 
+    def action_power(self) -> None:
+        """Open the site's power, with the racks of the incident's hall."""
+        from colossus_tui.tui.screens.power import PowerScreen
+
+        incident = self.chosen()
+        self.app.push_screen(PowerScreen(incident.hall if incident is not None else ""))
+
     def action_timeline(self) -> None:
         """Open the timeline: of the incident's run, else of the site."""
         from colossus_tui.tui.screens.timeline import TimelineScreen

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import BindingType
 from textual.widget import Widget
 
 from colossus_tui.model import PlaceKind, PowerPlace, PowerView
-from colossus_tui.model.match import And, Text
 from colossus_tui.text import safe
+from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
 from colossus_tui.tui.screens.base import ColossusScreen, bindings
 from colossus_tui.tui.views import Line
@@ -30,7 +30,11 @@ LOOPS_SHARE = 3  # cooling has at most one line in so many of the screen
 
 
 class PowerScreen(ColossusScreen):
-    """A tree of places; the racks of one hall are opened at a time."""
+    """A tree of places; the racks of one hall are opened at a time.
+
+    Args:
+        hall: Hall that is opened; "" for none.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("power")
     DEFAULT_CSS = """
@@ -40,9 +44,9 @@ class PowerScreen(ColossusScreen):
     scope = "power"
     heading = "power"
 
-    def __init__(self) -> None:
+    def __init__(self, hall: str = "") -> None:
         super().__init__()
-        self._hall = ""
+        self._hall = hall
         self._shown: PowerView | None = None
 
     def body(self) -> Iterable[Widget]:
@@ -62,7 +66,7 @@ class PowerScreen(ColossusScreen):
 
     def title_text(self) -> str:
         """The opened hall, if one is."""
-        return f"power: racks of hall {safe(self._hall, 63)}" if self._hall else self.heading
+        return f"power: racks of {safe(self._hall, 63)}" if self._hall else self.heading
 
     def show_body(self) -> None:
         """Fill the tree, then what is below it."""
@@ -104,7 +108,7 @@ class PowerScreen(ColossusScreen):
         if place is None or place.kind not in (PlaceKind.HALL, PlaceKind.RACK):
             self.console.bell()
         elif place.kind is PlaceKind.RACK:
-            self._open_map(And((Text("hall", "=", (place.parent,)), _named("rack", place))))
+            self._open_map(place.parent, place.name)
         else:
             self._hall = "" if self._hall == place.name else place.name
             self.console.feed.show(self.wanted())
@@ -115,23 +119,44 @@ class PowerScreen(ColossusScreen):
         self.action_open()
 
     def action_map(self) -> None:
-        """Open the map: of a hall with the hall drawn over it."""
+        """Open the map: of a hall or rack under the cursor, else of the site."""
         place = self._place()
         if place is not None and place.kind is PlaceKind.HALL:
-            self._open_map(_named("hall", place))
+            self._open_map(place.name)
+        elif place is not None and place.kind is PlaceKind.RACK:
+            self._open_map(place.parent, place.name)
         else:
             super().action_map()
 
-    def _open_map(self, where: object) -> None:
+    def _open_map(self, hall: str, rack: str = "") -> None:
         from colossus_tui.tui.screens.map import MapScreen
 
-        self.app.push_screen(MapScreen(str(where)))
+        self.app.push_screen(MapScreen("", hall, rack))
+
+    # --- what is kept and taken away ---------------------------------------------------------
+
+    def saved_state(self) -> dict[str, str]:
+        """The opened hall."""
+        return {"hall": self._hall}
+
+    def restore(self, state: Mapping[str, str]) -> str:
+        """Open the hall."""
+        self._hall = state.get("hall", "")
+        self.console.feed.show(self.wanted())
+        return ""
+
+    def exported(self) -> Exported | None:
+        """The places that are shown; whole: cooling loops and sources with them."""
+        if self._shown is None:
+            return None
+        return Exported("places", self._shown.places, self._shown, {"hall": self._hall})
+
+    def thing(self) -> str | None:
+        """The name of the place under the cursor."""
+        place = self._place()
+        return place.name or None if place is not None else None
 
 
 def _indented(lines: Sequence[Line]) -> list[Line]:
     """Return lines as far from the edge as the table's."""
     return [((" ", "plain"), *line) for line in lines]
-
-
-def _named(field: str, place: PowerPlace) -> Text:
-    return Text(field, "=", (place.name,))

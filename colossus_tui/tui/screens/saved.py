@@ -16,6 +16,7 @@ from colossus_tui.tui.screens.card import Card
 from colossus_tui.tui.screens.map import MapScreen
 from colossus_tui.tui.screens.money import MoneyScreen
 from colossus_tui.tui.screens.nodes import NodesScreen
+from colossus_tui.tui.screens.power import PowerScreen
 from colossus_tui.tui.screens.run import RunScreen
 from colossus_tui.tui.settings import SettingsError
 from colossus_tui.tui.views import Line
@@ -28,6 +29,7 @@ OPENERS: Mapping[str, Callable[[Mapping[str, str]], ColossusScreen]] = {
     "actions": lambda state: ActionsScreen(state.get("run", "")),
     "map": lambda state: MapScreen(),
     "money": lambda state: MoneyScreen(),
+    "power": lambda state: PowerScreen(),
     "run": lambda state: RunScreen(state.get("run", "")),
 }
 

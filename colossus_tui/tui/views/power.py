@@ -67,11 +67,8 @@ def key_of(place: PowerPlace) -> str:
 
 
 def name_of(place: PowerPlace) -> str:
-    """Return what a place is called: a rack's own name says what it is."""
-    name = safe(place.name, 63)
-    if place.kind is PlaceKind.SITE:
-        return "site"
-    return name if place.kind is PlaceKind.RACK else f"{place.kind} {name}"
+    """Return what a place is called."""
+    return safe(place.title, 68)
 
 
 def alarm_of(place: PowerPlace) -> Severity | None:
@@ -141,9 +138,11 @@ def _change(seconds: int) -> Callable[[PowerPlace, int, Glyphs], Span]:
 
 
 def _covered(place: PowerPlace, cells: int, glyphs: Glyphs) -> Span:
-    del cells, glyphs
+    del cells
     text = f"{number(place.reporting_gpu_count)}/{number(place.gpu_count)}"
-    return text, "plain" if place.reporting_gpu_count == place.gpu_count else "warn"
+    if place.reporting_gpu_count == place.gpu_count:
+        return text, "plain"
+    return f"{glyphs.severities[Severity.WARNING]}{text}", "warn"
 
 
 def _age(place: PowerPlace, cells: int, glyphs: Glyphs) -> Span:
@@ -184,7 +183,7 @@ COLUMNS = (
     PowerColumn("1 S", 8, 7, _change(1)),
     PowerColumn("60 S", 8, 5, _change(60)),
     PowerColumn("OTHER LOADS", 11, 11, _others),
-    PowerColumn("GPUS", 15, 8, _covered),
+    PowerColumn("GPUS", 16, 8, _covered),
     PowerColumn("METER", 9, 12, _quality, right=False),
     PowerColumn("AGE", 6, 10, _age),
     PowerColumn("WHY NOT THE METER", 40, 13, _detail, right=False),
@@ -235,8 +234,9 @@ def detail_lines(place: PowerPlace | None, cells: int) -> list[Line]:
         else "no limit is set"
     )
     name = name_of(place)
+    basis = f"{watts(place.drawn_watts)} by {safe(place.basis, 24)}"
     text = (
-        f"{name}: {watts(place.drawn_watts)} by {safe(place.basis, 24) or 'nothing'}; {limit}; "
+        f"{name}: {basis if place.basis else 'nothing measures its power'}; {limit}; "
         f"1 s {signed(place.change_1s_watts, 'W')}, 60 s {signed(place.change_60s_watts, 'W')}; "
         f"{'; '.join(_parts(place))}"
     )
@@ -267,7 +267,7 @@ def _parts(place: PowerPlace) -> list[str]:
 LOOP_COLUMNS = (
     ("SUPPLY", 8),
     ("RETURN", 8),
-    ("WARMER", 7),
+    ("WARMER", 6),
     ("FLOW", 12),
     ("HEAT", 8),
 )
@@ -308,7 +308,7 @@ def _loop(loop: CoolingLoop, name_cells: int, cells: int, glyphs: Glyphs) -> Lin
     warm = "warn" if _is_warm(loop) else ""
     delta = f"{loop.delta_celsius:.1f} K" if loop.delta_celsius is not None else NOT_AVAILABLE
     texts: list[Span] = [
-        _sensor(loop.supply_celsius, celsius, warm),
+        _sensor(loop.supply_celsius, celsius, warm, warm and glyphs.severities[Severity.WARNING]),
         _sensor(loop.return_celsius, celsius),
         (delta, "plain" if loop.delta_celsius is not None else "faint"),
         _sensor(loop.flow_m3_per_second, flow),
@@ -323,17 +323,23 @@ def _loop(loop: CoolingLoop, name_cells: int, cells: int, glyphs: Glyphs) -> Lin
     return (*spans, (" " + fit(after, max(left, 0)).rstrip(), "warn" if doubts else "dim"))
 
 
-def _sensor(found: Measured | None, text: Callable[[float], str], style: str = "") -> Span:
+def _sensor(
+    found: Measured | None, text: Callable[[float], str], style: str = "", mark: str = ""
+) -> Span:
+    """Return a value: with a sign where it is not to be trusted, or is itself a warning."""
     if found is None:
         return NOT_AVAILABLE, "faint"
-    return text(found.value), style or _QUALITY_STYLES[found.quality]
+    sign = "" if found.quality is Quality.GOOD else "~"
+    return f"{sign or mark}{text(found.value)}", style or _QUALITY_STYLES[found.quality]
 
 
 def _leak(found: Measured | None, glyphs: Glyphs) -> str:
     if found is None:
         return NOT_AVAILABLE
     word = leak(found.value)
-    return f"{glyphs.severities[Severity.CRITICAL]} {word}" if word == "LEAK" else word
+    if word == "LEAK":
+        return f"{glyphs.severities[Severity.CRITICAL]} {word}"
+    return word if found.quality is Quality.GOOD else f"~{word}"
 
 
 def _leak_style(found: Measured | None) -> str:
