@@ -187,7 +187,7 @@ COMMANDS = (
         "w",
         "power",
         "What site, feeds, halls and racks draw against their limits",
-        (*RUNS, *NODES, *INCIDENTS, "map", "money", "timeline"),
+        (*RUNS, *NODES, *INCIDENTS, "map", "money"),
     ),
     Command(
         "actions",
