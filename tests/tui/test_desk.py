@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual.events import Key
 
-from colossus_tui.model import Header, Run, RunState, Site, View
+from colossus_tui.model import Confirmation, Header, Run, RunState, Site, View
 from colossus_tui.paths import config_dir
 from colossus_tui.tui.hold import aged
 from colossus_tui.tui.messages import JournalReceived, ViewReceived
@@ -229,3 +230,23 @@ def test_a_full_folder_and_too_many_views_are_told(tmp_path: Path) -> None:
         keep(settings, SavedView("new", "nodes", {}))
     assert len(saved_views(settings)) == 50
     assert os.listdir(settings.path.parent) == ["console.json"]
+
+
+@pytest.mark.parametrize("keys", [("n", "ctrl+p"), ("escape", "ctrl+p")])
+@pytest.mark.parametrize("over", ["card", "nodes"])
+async def test_a_palette_that_comes_over_what_closes_ends_no_console(
+    keys: tuple[str, ...], over: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with stage(monkeypatch, (80, 24)) as it:
+        if over == "card":
+            await it.card("1t-a", Confirmation.YES_NO)
+        else:
+            await it.press("n")
+        for key in keys:  # at once, as a slow link delivers them
+            it.app.post_message(Key(key, key if len(key) == 1 else None))
+        await it.pilot.pause()
+        for _ in range(4):
+            await it.press("escape")
+
+        assert it.app.screen is it.shown()
+        assert it.shown().scope == "overview"

@@ -250,8 +250,9 @@ class ColossusScreen(Screen[None]):
         self.app.push_screen(PowerScreen())
 
     def action_back(self) -> None:
-        """Go back."""
-        self.app.pop_screen()
+        """Go back, unless the palette came over it meanwhile."""
+        if self.app.screen is self:
+            self.app.pop_screen()
 
 
 def _cells(pair: tuple[str, str]) -> int:

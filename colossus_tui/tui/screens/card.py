@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
@@ -119,6 +120,10 @@ class Card(ModalScreen[None]):
         event.stop()
         event.prevent_default()
         self.show()
+
+    def dismiss(self, result: None = None) -> AwaitComplete:
+        """Close the card, unless the palette came over it meanwhile: Textual would close that."""
+        return super().dismiss(result) if self.app.screen is self else AwaitComplete()
 
     def action_close(self) -> None:
         """Close the card; an action that was sent goes on."""
