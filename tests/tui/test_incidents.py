@@ -126,7 +126,7 @@ def test_a_silence_is_typed_and_wrong_ones_are_told(hub: Product, agent: FakeAge
         terminal.press("u")
         terminal.until("silence incident 1", "for: 1h_")
         terminal.press("soon\r")
-        terminal.until("'soon' is no time: give one such as 30m, 1h, 1h30m or 2d")
+        terminal.until("'soon' is no time; give one as in 3h, 5min")
         terminal.press("\x15" + "45d\r")
         terminal.until("must be 0 to 2592000, which is 30 days")
         terminal.press("u")

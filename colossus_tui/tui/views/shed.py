@@ -68,7 +68,7 @@ def _step(number: int, step: ShedStep, then: float, cells: int, *, is_shed: bool
     why = fit(safe(step.why, 200), max(cells - used - 2, 1)).rstrip()
     yield (
         (fit(str(number), NUMBER_CELLS), "dim"),
-        (fit(step_words(step), STEP_CELLS), "faint" if step.is_reserve else "accent"),
+        (fit(step_words(step), STEP_CELLS), "accent"),
         (name, "strong"),
         ("".join(fit(text, wide, right=True) for text, wide in figures), "plain"),
         (f"  {why}" if cells >= WHY_CELLS else "", "dim"),
