@@ -156,6 +156,7 @@ def test_a_cap_outlives_agent_and_hub(site: Site) -> None:
     until(lambda: site.run.get("power_cap_watts") == 400, 30, message="the cap on the run")
     assert site.limits(400, 400, 700, 700)
     until(lambda: site.shown_limits() == [400, 400, 700, 700], 20, message="the caps on GPUs")
+    until(lambda: site.run.get("gpu_count") == 2, 20, message="the GPUs of the run")
     site.cap("--default")
     assert site.limits(700, 700, 700, 700)
     until(lambda: site.shown_limits() == [700] * 4, message="the devices' own limits")
