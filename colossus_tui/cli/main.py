@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from colossus_tui.cli import exit_codes, parser
+from colossus_tui.cli.grammar.acting import VERBS
 from colossus_tui.cli.output import note, show
 from colossus_tui.text import safe
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 # What acts, and the module and function that do it; imported when asked for.
 ACTS = {
-    **dict.fromkeys(parser.VERBS, ("act", "act")),
+    **dict.fromkeys(VERBS, ("act", "act")),
     **dict.fromkeys(("drain", "undrain"), ("act", "on_node")),
     **{name: ("shed", name) for name in ("shed", "restore")},
     "run": ("act", "start"),
