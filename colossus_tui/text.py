@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 import unicodedata
 from collections.abc import Sequence
@@ -265,24 +264,6 @@ def show_as_of(unix_ns: int | None) -> None:
 def now_ns() -> int:
     """Return the instant that what is shown is relative to, Unix nanoseconds."""
     return time.time_ns() if _as_of_ns is None else _as_of_ns
-
-
-_DURATION = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,7})s)?")
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a span such as "1h", "90m", "1h30m" or "2d"; of "0" none.
-
-    Raises:
-        ValueError: It is none; the message shows how.
-    """
-    found = _DURATION.fullmatch(text.strip().replace(" ", ""))
-    if text.strip() == "0":
-        return 0.0
-    if found is None or not any(found.groups()):
-        raise ValueError(f"{safe(text, 40)!r} is no time: give one such as 30m, 1h, 1h30m or 2d")
-    days, hours_, minutes, seconds = (int(part or 0) for part in found.groups())
-    return float(((days * 24 + hours_) * 60 + minutes) * 60 + seconds)
 
 
 def age(unix_ns: int) -> str:

@@ -63,13 +63,13 @@ def instant(text: str, recording: Recording) -> int:
     Raises:
         ReplayError: It is none of these, or outside the recording.
     """
-    from colossus_tui.cli.values import stretch
+    from colossus_tui.cli.values import span
 
     low, high = recording.start_time_unix_ns, recording.end_time_unix_ns
     from_end = text.startswith("end-")
     if from_end or text.startswith("+"):
         try:
-            offset = int(stretch(text.removeprefix("end")[1:]) * 1e9)
+            offset = int(span(text.removeprefix("end")[1:]) * 1e9)
         except argparse.ArgumentTypeError as error:
             raise ReplayError(f"--at {text!r}: {error}") from None
         found = high - offset if from_end else low + offset

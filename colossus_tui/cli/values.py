@@ -10,7 +10,6 @@ from colossus_tui.cli.filters import METRICS
 from colossus_tui.model import amounts
 from colossus_tui.model.match import Match, MatchError, parse
 from colossus_tui.model.outlook import LEAST_EFFICIENCY
-from colossus_tui.text import parse_duration
 
 PAST_DAYS = 14  # for so long events are kept
 
@@ -27,21 +26,14 @@ def _amount(read: Callable[[str], float]) -> Callable[[str], float]:
     return parse_amount
 
 
-power, share, lasting = map(_amount, (amounts.power, amounts.share, amounts.span))
-
-
-def span(text: str) -> float:
-    """Return the seconds of a span such as "30m", "1h" or "2d"; of "0" none."""
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+power, share = _amount(amounts.power), _amount(amounts.share)
+span, span_or_zero = _amount(amounts.span), _amount(amounts.span_or_zero)
 
 
 def past(text: str) -> float:
     """Return the seconds of a span that ends now, of which the hub still knows."""
     length = span(text)
-    if not 0 < length <= PAST_DAYS * 86_400:
+    if length > PAST_DAYS * 86_400:
         raise argparse.ArgumentTypeError(f"{text!r}: events are kept for {PAST_DAYS} days")
     return length
 
@@ -96,20 +88,6 @@ def cap_watts(text: str) -> float:
     if not 1 <= value <= 100_000:
         raise argparse.ArgumentTypeError(f"{text!r} is no power of a GPU: 1 to 100000 W")
     return value
-
-
-def stretch(text: str) -> float:
-    """Return a span of time such as 90s, 15m or 1.5h, seconds.
-
-    Raises:
-        ArgumentTypeError: It is none.
-    """
-    units = {"s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-    unit = units.get(text[-1:])
-    try:
-        return seconds(text[:-1] if unit else text) * (unit or 1.0)
-    except argparse.ArgumentTypeError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no span; give 90s, 15m or 1h") from None
 
 
 def speed(text: str) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ _POWER = re.compile(rf"{_NUMBER}\s*([kmg]?w)", re.IGNORECASE)
 _SHARE = re.compile(rf"-?\s*{_NUMBER}\s*%")
 _SPAN = re.compile(rf"{_NUMBER}\s*([a-z]+)\s*", re.IGNORECASE)
 _WORDS = re.compile(r"[a-z]+", re.IGNORECASE)
+LONGEST_SECONDS = 10 * 365 * 86_400.0
 SHED_EXAMPLES = '"150 MW 3h 5min" (come under it for 3 h, within 5 min), "-20 %"'
 
 
@@ -55,7 +55,7 @@ def span(text: str) -> float:
     """Return a span of time in seconds, as of "3h", "5 min" or "1h30m".
 
     Raises:
-        AmountError: It is none, or 0.
+        AmountError: It is none, 0 or over ten years.
     """
     rest, seconds = text.strip(), 0.0
     while match := _SPAN.match(rest):
@@ -63,9 +63,18 @@ def span(text: str) -> float:
             break
         seconds += float(match[1]) * _SECONDS[match[2].lower()]
         rest = rest[match.end() :]
-    if rest or not 0 < seconds < math.inf:
-        raise AmountError(f"{text!r} is no time; give one as in 3h, 5min, 90s or 1h30m")
+    if rest or not 0 < seconds <= LONGEST_SECONDS:
+        raise AmountError(f"{text[:40]!r} is no time; give one as in 3h, 5min, 90s, 1h30m or 2d")
     return seconds
+
+
+def span_or_zero(text: str) -> float:
+    """Return a span of time in seconds; of "0" none.
+
+    Raises:
+        AmountError: It is no span.
+    """
+    return 0.0 if text.strip() == "0" else span(text)
 
 
 def shed(text: str) -> Shed:

@@ -316,7 +316,7 @@ def test_a_hub_is_no_replay(tmp_path: Path, served: str) -> None:
     [
         (("replay", "FILE", "--at", "25:00"), "give 14:03, 14:03:22, +90s or end-2m"),
         (("replay", "FILE", "--at", "+1h"), "the recording is from 08:00:00 to 08:02:29"),
-        (("replay", "FILE", "--at", "+x"), "is no span"),
+        (("replay", "FILE", "--at", "+x"), "is no time"),
         (("replay", "FILE", "--speed", "0"), "no speed from 0.1 to 600"),
         (("replay", "FILE", "--listen", "0.0.0.0:99"), "--listen"),
         (("replay", "FILE", "--listen", "unix:FILE"), "there already"),
@@ -325,7 +325,7 @@ def test_a_hub_is_no_replay(tmp_path: Path, served: str) -> None:
         (("replay", "TEXT"), "it is no recording of colossus"),
         (("replay", "NEWER"), "its format is version 9"),
         (("replay", "FILE"), "no terminal"),
-        (("record", "--last", "soon"), "is no span"),
+        (("record", "--last", "soon"), "is no time"),
         (("record", "--last", "1m", "--for", "1m"), "not allowed with"),
     ],
 )

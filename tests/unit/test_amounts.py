@@ -45,6 +45,8 @@ def test_what_is_no_share_is_said(text: str) -> None:
         ("5min", 300),
         ("90 s", 90),
         ("1h30m", 5_400),
+        (" 1h 30m ", 5_400),
+        ("1.5h", 5_400),
         ("2 d", 172_800),
     ],
 )
@@ -52,10 +54,21 @@ def test_times(text: str, seconds: float) -> None:
     assert amounts.span(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "3", "h", "0s", "3 weeks", "-3h", "3h!"])
+@pytest.mark.parametrize(
+    "text", ["", "3", "h", "0s", "3 weeks", "-3h", "3h!", "11e9d", "9999999d", "\x1b[2J" * 50]
+)
 def test_what_is_no_time_is_said(text: str) -> None:
-    with pytest.raises(AmountError, match="is no time"):
+    with pytest.raises(AmountError, match="is no time; give one as in") as error:
         amounts.span(text)
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 300
+
+
+def test_none_is_a_time_where_it_ends_something() -> None:
+    assert amounts.span_or_zero(" 0 ") == 0
+    assert amounts.span_or_zero("1h") == 3_600
+    with pytest.raises(AmountError):
+        amounts.span_or_zero("0s")
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from colossus_tui.model import (
     Verb,
     by_weight,
 )
-from colossus_tui.text import parse_duration, show_as_of, width
+from colossus_tui.text import show_as_of, width
 from colossus_tui.tui.theme import ASCII, UNICODE
 from colossus_tui.tui.views import GAP, LEFT, Line
 from colossus_tui.tui.views.incidents import (
@@ -300,18 +300,3 @@ def test_a_window_keeps_its_instant_and_never_shows_what_is_to_come(
         if what == "zoom" and end < NOW:  # it was not pushed back by now
             assert begin - 2 <= around <= end + 2
     assert Window().seconds == SPAN_SECONDS
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("30m", 1_800), ("1h", 3_600), (" 1h30m ", 5_400), ("2d", 172_800), ("90s", 90), ("0", 0)],
-)
-def test_a_span_of_time_is_typed_as_people_say_it(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "1", "-1h", "1h1h", "h", "1.5h", HOSTILE])
-def test_what_is_no_span_of_time_is_told_with_the_remedy(text: str) -> None:
-    with pytest.raises(ValueError, match="give one such as 30m, 1h, 1h30m or 2d") as error:
-        parse_duration(text)
-    assert "\x1b" not in str(error.value)

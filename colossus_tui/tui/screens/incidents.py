@@ -10,8 +10,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
-from colossus_tui.model import Incident, Timeline
-from colossus_tui.text import now_ns, parse_duration, safe
+from colossus_tui.model import Incident, Timeline, amounts
+from colossus_tui.text import now_ns, safe
 from colossus_tui.tui.actions import key_of
 from colossus_tui.tui.entry import Entry
 from colossus_tui.tui.export.values import Exported
@@ -344,8 +344,8 @@ class SilenceCard(Card):
 
     def _enter(self) -> None:
         try:
-            seconds = parse_duration(self._entry.text)
-        except ValueError as error:
+            seconds = amounts.span_or_zero(self._entry.text)
+        except amounts.AmountError as error:
             self._wrong = str(error)
             self.console.bell()
             return
