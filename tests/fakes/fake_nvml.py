@@ -6,11 +6,13 @@ import functools
 import os
 import subprocess
 import tempfile
+import time
 from array import array
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("nvml") / "fake_nvml.c"
 NAME = "libnvidia-ml.so.1"
+LOOK_SECONDS = 0.02  # it looks for new control lines each hundredth of a second
 
 
 def build(folder: Path) -> Path:
@@ -58,3 +60,4 @@ class FakeNvml:
         partial = self._control.with_suffix(".part")
         partial.write_text("".join(f"{line}\n" for line in lines))
         partial.replace(self._control)
+        time.sleep(LOOK_SECONDS)
