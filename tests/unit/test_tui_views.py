@@ -338,3 +338,13 @@ def test_on_80_columns_what_is_wrong_is_in_the_header(nodes: int, role: str, lin
         assert "age 1m15s" in shown
         assert "x 123 incidents, 19 critical" in shown
         assert (role == "viewer") == ("viewer: read-only" in shown)
+
+
+def test_a_cap_and_costs_take_no_room_where_no_run_has_any() -> None:
+    bare, capped = Run("a"), Run("b", power_cap_watts=600.0)
+
+    def names(*runs: Run) -> set[str]:
+        return {column.name for column, _ in columns_for(200, runs)}
+
+    assert {"cap", "cost"}.isdisjoint(names(bare))
+    assert names(bare, capped) == names(bare) | {"cap"}

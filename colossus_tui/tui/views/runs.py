@@ -34,6 +34,7 @@ class Column:
         rank: Order in which columns are given room; the smallest first.
         cell: Text and style of a run's cell.
         key: What rows are sorted by: whether there is no value, then the value.
+        seldom: Whether it has no room where no run has a value.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Column:
     cell: Callable[[Run, int, Glyphs], Span]
     key: Callable[[Run], tuple[bool, float | str]]
     right: bool = True
+    seldom: bool = False
 
 
 MOST_NAME_CELLS = 18  # of a run on 80 cells
@@ -192,6 +194,7 @@ COLUMNS = (
         15,
         _plain(lambda r: money(r.money.per_hour, r.money.currency, 3)),
         lambda r: _some(r.money.per_hour),
+        seldom=True,
     ),
     Column(
         "cap",
@@ -200,6 +203,7 @@ COLUMNS = (
         16,
         lambda r, c, g: (watts(r.power_cap_watts), "warn") if r.power_cap_watts else ("-", "faint"),
         lambda r: _some(r.power_cap_watts),
+        seldom=True,
     ),
     Column(
         "alerts",
@@ -229,6 +233,8 @@ def columns_for(
     used = LEFT
     found: dict[str, int] = {}
     for column in sorted(columns, key=lambda column: column.rank):
+        if column.seldom and all(column.key(run)[0] for run in runs):
+            continue
         wide = max(column.cells, name_cells) if column.name == "run" else column.cells
         if used + wide + GAP <= cells:
             found[column.name] = wide
