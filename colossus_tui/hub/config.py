@@ -43,7 +43,6 @@ RUN_FACTS = (
     "checkpoint_plan_seconds",
     "earlier_tokens",
 )
-ROLES = ("viewer", "operator")
 SETTINGS = (
     "site_name",
     "tcp_role",

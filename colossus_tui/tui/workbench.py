@@ -8,7 +8,6 @@ from textual.filter import LineFilter, Monochrome, NoColor
 
 from colossus_tui.model import Action, View
 from colossus_tui.text import safe
-from colossus_tui.tui.export.screen import export
 from colossus_tui.tui.hold import Hold
 from colossus_tui.tui.modes import Modes, colours_of
 from colossus_tui.tui.paced import PacedApp
@@ -39,10 +38,7 @@ class Workbench(PacedApp):
         self.glyphs = ASCII if modes.ascii_only else UNICODE
         self.colours = colours_of(self.console.color_system)
         chosen, self.unsaid = modes.theme(self.colours, self.settings)
-        self.theme_now = THEMES[chosen]
-        for theme in THEMES.values():
-            self.register_theme(textual_theme(theme))
-        self.theme = chosen
+        self._take_theme(chosen)
         self.animation_level = "none"
         self._no_colour, self._ascii = NoColor(), AsciiFilter()  # strips remember by the filter
         self.view: View | None = None
@@ -73,9 +69,13 @@ class Workbench(PacedApp):
 
     def show_theme(self, name: str) -> None:
         """Show everything in this theme."""
-        self.theme_now = THEMES[name]
-        self.theme = name
+        self._take_theme(name)
         self.show_all()
+
+    def _take_theme(self, name: str) -> None:
+        self.theme_now = THEMES[name]
+        self.register_theme(textual_theme(self.theme_now))
+        self.theme = name
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return what takes colours away where the theme has none, and letters beyond ASCII."""
@@ -119,6 +119,8 @@ class Workbench(PacedApp):
 
     def action_export(self) -> None:
         """Write the screen as picture, JSON and CSV."""
+        from colossus_tui.tui.export.screen import export
+
         if isinstance(self.screen, ColossusScreen):
             self.tell("export", *export(self.screen))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from colossus_tui.sim.command import add_arguments
+from colossus_tui.sim.arguments import add_arguments
 from colossus_tui.sim.plan import plan_site
 from colossus_tui.sim.scenario import _KEYS, _KINDS, _XID, _XID_LIMIT, FaultKind, parse
 

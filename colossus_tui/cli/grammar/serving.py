@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from colossus_tui.cli.grammar.base import Commands, command
 from colossus_tui.cli.values import port, seconds, span, speed
+from colossus_tui.hub import arguments as hub_arguments
+from colossus_tui.sim import arguments as sim_arguments
 
 
 def recording(commands: Commands) -> None:
@@ -45,11 +47,8 @@ def recording(commands: Commands) -> None:
 
 def serving(commands: Commands) -> None:
     """Add those that start something that serves, and those about this machine."""
-    from colossus_tui.hub.command import add_arguments  # arguments only, no server
-    from colossus_tui.sim.command import add_arguments as add_sim_arguments
-
     hub = command(commands, "hub", "serve agents and consoles", "hub --listen 127.0.0.1:7717")
-    add_arguments(hub)
+    hub_arguments.add_arguments(hub)
     demo = command(
         commands,
         "demo",
@@ -71,7 +70,7 @@ def serving(commands: Commands) -> None:
         "sim --hub 127.0.0.1:7717 --nodes 5000",
         "sim --headless --for 30 --json",
     )
-    add_sim_arguments(sim)
+    sim_arguments.add_arguments(sim)
     sim.add_argument("--headless", action="store_true", help="no console")
     sim.add_argument("--for", dest="seconds", type=seconds, metavar="S", help="then end")
     sim.add_argument("--json", action="store_true", help="print the runs at the end")

@@ -6,11 +6,13 @@ built, on every ground that it may stand on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from rich.style import Style
 
+from colossus_tui.tui.modes import THEME_NAMES
 from colossus_tui.tui.theme.colours import FAINT, STRICT, TEXT, readable
 
 OWN = "default"  # the terminal's own colour
@@ -137,7 +139,8 @@ DARK = _theme(
     here="#ffffff",
     scrollbar=("#30363d", "#56b4e9"),
 )
-LIGHT = _theme(
+_LIGHT = partial(
+    _theme,
     "light",
     "quiet, on a white ground",
     {
@@ -158,7 +161,8 @@ LIGHT = _theme(
     scrollbar=("#c4ccd4", "#0a5cb8"),
     dark=False,
 )
-CONTRAST = _theme(
+_CONTRAST = partial(
+    _theme,
     "contrast",
     "as much contrast as there is, and digits on every map",
     {
@@ -180,7 +184,8 @@ CONTRAST = _theme(
     least=STRICT,
     halves=False,
 )
-COLOURBLIND = _theme(
+_COLOURBLIND = partial(
+    _theme,
     "colourblind",
     "colours that red- and green-blind eyes tell apart",
     # Okabe and Ito 2008. Dark has green for good and orange beside red-orange; here good is blue,
@@ -242,6 +247,23 @@ MONO = Theme(
     cursor=Style(reverse=True),
     halves=False,
 )
-THEMES: Mapping[str, Theme] = {
-    theme.name: theme for theme in (DARK, LIGHT, CONTRAST, COLOURBLIND, SIXTEEN, MONO)
-}
+_READY = {theme.name: theme for theme in (DARK, SIXTEEN, MONO)}
+_OTHERS = {"light": _LIGHT, "contrast": _CONTRAST, "colourblind": _COLOURBLIND}
+
+
+class _Themes(Mapping[str, Theme]):
+    """All themes; one that takes long to make readable is made when it is asked for."""
+
+    def __getitem__(self, name: str) -> Theme:
+        if name not in _READY:
+            _READY[name] = _OTHERS[name]()
+        return _READY[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(THEME_NAMES)
+
+    def __len__(self) -> int:
+        return len(THEME_NAMES)
+
+
+THEMES = _Themes()
