@@ -121,8 +121,8 @@ class LocalStand(Stand):
     def effect(self, cell: Cell) -> str:
         """Compare the state, processes, attempts and saves with what the verb promises."""
         run, before = self.run(cell.run_id), cell.before
-        if cell.rank_killed and run.state == "failed":
-            return ""  # what was done to it has not outlived it
+        if cell.rank_killed and run.state in ("failed", "starting", "resuming"):
+            return ""  # what was done to it has not outlived it, or the other waits for its peer
         saved = whole_steps(self._folder(cell.run_id), RANKS) - before.saved_steps
         attempt = before.attempt + (cell.case in ("resume", "start"))
         pids = self.processes(cell.run_id)
@@ -156,7 +156,7 @@ class LocalStand(Stand):
 
     def next_verb(self, run: Run) -> str:
         """A run that is whole saves, one that is not is stopped, one without ranks is resumed."""
-        if run.state in ("running", "starting"):
+        if run.state in ("running", "starting", "resuming"):
             whole = run.hooked and run.alive_rank_count == RANKS
             return "checkpoint" if whole else "stop"
         return "resume"
