@@ -374,30 +374,40 @@ def _make_due(calls: Iterable[Call]) -> None:
             call.due = 0.0
 
 
-def within(seconds: float, name: str, call: Callable[[], T]) -> T:
-    """Make one call in a thread of its own, and return what it returned.
+class Apart:
+    """Calls about GPUs in threads of their own: of each GPU one thread at most is left behind."""
 
-    Raises:
-        MissingError: It raised it, or has not returned in time; then its thread is left behind.
-    """
-    found: list[T] = []
-    wrong: list[MissingError] = []
+    def __init__(self) -> None:
+        self._left: dict[int, threading.Thread] = {}  # by GPU; the call has not returned yet
 
-    def make() -> None:
-        try:
-            found.append(call())
-        except MissingError as error:
-            wrong.append(error)
+    def within(self, seconds: float, gpu_index: int, name: str, call: Callable[[], T]) -> T:
+        """Make one call, and return what it returned.
 
-    thread = threading.Thread(target=make, name=name, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if wrong:
-        raise wrong[0]
-    if not found:
-        reason = MissingReason.STUCK if thread.is_alive() else MissingReason.FAILED
-        raise MissingError(reason, f"{name} has not returned for {seconds:g} s")
-    return found[0]
+        Raises:
+            MissingError: It raised it, or has not returned in time; then its thread is left
+                behind, and until that ends the GPU is not asked again.
+        """
+        before = self._left.get(gpu_index)
+        if before is not None and before.is_alive():
+            raise MissingError(MissingReason.STUCK, f"not asked, since {before.name} hangs")
+        found: list[T] = []
+        wrong: list[MissingError] = []
+
+        def make() -> None:
+            try:
+                found.append(call())
+            except MissingError as error:
+                wrong.append(error)
+
+        thread = self._left[gpu_index] = threading.Thread(target=make, name=name, daemon=True)
+        thread.start()
+        thread.join(seconds)
+        if wrong:
+            raise wrong[0]
+        if not found:
+            reason = MissingReason.STUCK if thread.is_alive() else MissingReason.FAILED
+            raise MissingError(reason, f"{name} has not returned for {seconds:g} s")
+        return found[0]
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from colossus_agent.control.cap import CHECK_SECONDS, Caps
+from colossus_agent.readings import GpuInventory, MissingError, MissingReason, PowerLimits
 from tests.fakes.fake_nvml import FakeNvml
 from tests.support import until
 
@@ -51,6 +53,11 @@ class Node:
         assert self._agent is not None
         self._agent.kill()
         self._agent.communicate()
+
+    def threads(self) -> int:
+        """Return how many threads the agent's part has."""
+        assert self._agent is not None
+        return len(os.listdir(f"/proc/{self._agent.pid}/task"))
 
     def close(self) -> None:
         """End everything."""
@@ -288,3 +295,107 @@ def test_a_damaged_record_ends_nothing(node: Node) -> None:
     node.hold("r", 0)
 
     assert node.cap("a/cap", 300)["outcome"] == DONE
+
+
+def test_of_a_driver_that_hangs_one_thread_is_left_behind_and_no_more(node: Node) -> None:
+    node.hold("r", 0)
+    before = node.threads()
+    node.drive("0 hang nvmlDeviceGetPowerManagementLimit")
+
+    first = node.cap("a/cap", 300)
+    more = [node.cap(f"{number}/cap", 300) for number in range(2)]
+
+    assert "has not returned for 5 s" in first["detail"]
+    assert {answer["detail"] for answer in more} == {"GPU 0: not asked, since power limit hangs"}
+    assert node.threads() == before + 1
+    node.drive("0 set temperature_c 50")
+    until(lambda: node.threads() == before, 20)
+    assert node.cap("b/cap", 300)["outcome"] == DONE
+
+
+class SlowGpus:
+    """Eight GPUs of which every answer takes five seconds, or never comes within them.
+
+    Attributes:
+        asked: The GPUs that were asked, in order.
+        limit_watts: What they tell; None while they hang.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.asked: list[int] = []
+        self.limit_watts: float | None = 700.0
+        self.seconds = 0.0
+        self.runs = frozenset({"r"})
+
+    def gpu_inventory(self) -> tuple[GpuInventory, ...]:
+        return tuple(GpuInventory(index, f"GPU-{index}", "a GPU") for index in range(8))
+
+    def gpu_holders(self) -> dict[int, frozenset[str]]:
+        return dict.fromkeys(range(8), self.runs)
+
+    def power_limits(self, index: int) -> PowerLimits:
+        self.asked.append(index)
+        self.now += self.seconds
+        if self.limit_watts is None:
+            raise MissingError(MissingReason.STUCK, "it has not returned for 5 s")
+        return PowerLimits(self.limit_watts, 200.0, 700.0)
+
+    def set_power_limit(self, index: int, watts: float) -> None:
+        del index
+        self.limit_watts = watts
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> tuple[SlowGpus, Caps]:
+    """Eight capped GPUs that have become slow since."""
+    gpus = SlowGpus()
+    caps = Caps(tmp_path / "power_limits.json", gpus, lambda: gpus.now)
+    assert caps.set("r", 300).kind == "done"
+    gpus.asked.clear()
+    gpus.seconds = 5.0
+    return gpus, caps
+
+
+@pytest.mark.parametrize("limit_watts", [None, 300.0])
+def test_slow_gpus_hold_up_a_look_for_one_answer_and_each_has_its_turn(
+    slow: tuple[SlowGpus, Caps], limit_watts: float | None
+) -> None:
+    gpus, caps = slow
+    gpus.limit_watts = limit_watts
+
+    for _ in range(9):
+        gpus.now += CHECK_SECONDS
+        began = gpus.now
+        assert caps.poll() == {}
+        assert gpus.now - began <= 5.0
+
+    assert gpus.asked == [*range(8), 0]
+
+
+def test_what_the_run_has_left_is_given_back_one_turn_after_another(
+    slow: tuple[SlowGpus, Caps],
+) -> None:
+    gpus, caps = slow
+    gpus.limit_watts, gpus.runs = None, frozenset({"other"})
+
+    for _ in range(8):
+        began = gpus.now
+        assert caps.poll() == {}
+        assert gpus.now - began <= 5.0
+
+    assert gpus.asked == [*range(8)]
+
+
+def test_what_the_last_look_had_no_time_for_is_told_by_the_next(
+    slow: tuple[SlowGpus, Caps],
+) -> None:
+    gpus, caps = slow
+    gpus.now += CHECK_SECONDS
+    caps.poll()
+    gpus.seconds, gpus.limit_watts = 0.0, 450.0
+
+    gpus.now += CHECK_SECONDS
+
+    assert "GPU 1 has a limit of 450 W: somebody has set it" in caps.poll()["r"]
+    assert caps.watts("r") == 0.0

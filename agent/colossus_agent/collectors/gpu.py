@@ -23,7 +23,7 @@ from colossus_agent.readings import (
     SensorEvent,
     Value,
 )
-from colossus_agent.sensing import Call, Table, Worker, within
+from colossus_agent.sensing import Apart, Call, Table, Worker
 
 T = TypeVar("T")
 SLOW_SECONDS = 10.0
@@ -115,6 +115,7 @@ class GpuCollector:
         self._processes: dict[int, list[tuple[int, int]]] = {}
         self._handles: dict[int, Any] = {}
         self._xids = Xids(nvml)
+        self._apart = Apart()
         names = tuple(column.name for column in GPU_COLUMNS)
         opening = [
             Call("nvmlDeviceGetHandleByIndex", names, self._opener(index), math.inf, index)
@@ -150,7 +151,7 @@ class GpuCollector:
         handle = self._handles.get(index)
         if handle is None:
             raise MissingError(MissingReason.LOST, f"GPU {index} does not answer")
-        return within(LIMIT_SECONDS, name, lambda: call(handle))
+        return self._apart.within(LIMIT_SECONDS, index, name, lambda: call(handle))
 
     def take_events(self) -> list[SensorEvent]:
         """Return the XID events since the last time."""

@@ -20,6 +20,7 @@ from colossus_agent.runs.state import DONE, FAILED, REFUSED, GpuOutcome, Outcome
 LOG = logging.getLogger(__name__)
 LEFT_SECONDS = 10.0  # a GPU without the run's processes for so long is given back: two looks at it
 CHECK_SECONDS = 10.0  # between two looks whether a limit still holds
+TURN_SECONDS = 1.0  # after so long no further GPU is asked in one turn: freezes wait for its end
 SAME_WATTS = 1.0  # devices keep whole watts, some of them
 _SYS_ADMIN = 1 << 21  # CAP_SYS_ADMIN
 _MAY_NOT = "colossus-agent has to run as root, or with CAP_SYS_ADMIN, to limit the power of GPUs"
@@ -66,6 +67,7 @@ class Caps:
         self._caps = self._read()  # by GPU UUID
         self._left: dict[str, float] = {}  # since when the run's processes are not seen there
         self._checked = clock()
+        self._unasked: list[str] = []  # the last look had no time for these: they come first
 
     def watts(self, run_id: str) -> float:
         """Return the lowest limit that a run's GPUs have here; 0 for none."""
@@ -115,11 +117,14 @@ class Caps:
         if not self._caps:
             return {}
         ended: dict[str, list[str]] = {}
+        until = self._clock() + TURN_SECONDS
         for uuid in self._abandoned():
+            if self._clock() >= until:
+                break
             if words := self._give_back(uuid):
                 ended.setdefault(self._caps[uuid].run_id, []).append(words)
                 self._drop(uuid)
-        for uuid, words in self._overruled():
+        for uuid, words in self._overruled(until):
             ended.setdefault(self._caps[uuid].run_id, []).append(words)
             self._drop(uuid)
         return {run_id: "; ".join(words[:4]) for run_id, words in ended.items()}
@@ -159,20 +164,28 @@ class Caps:
                 self._left.pop(uuid, None)
             elif now - self._left.setdefault(uuid, now) >= (0.0 if runs else LEFT_SECONDS):
                 found.append(uuid)
-        return found
+        return sorted(found, key=self._left.__getitem__)  # one that failed is tried last
 
-    def _overruled(self) -> list[tuple[str, str]]:
-        """Return the GPUs whose limit somebody else has changed, and what it is now."""
+    def _overruled(self, until: float) -> list[tuple[str, str]]:
+        """Return the GPUs whose limit somebody else has changed, and what it is now.
+
+        Args:
+            until: When the clock says so, no further GPU is asked; the rest is so the next time.
+        """
         if self._clock() - self._checked < CHECK_SECONDS:
             return []
         self._checked = self._clock()
-        places = {uuid: self._index(uuid) for uuid in self._caps}
-        limits, _ = self._limits([index for index in places.values() if index >= 0])
-        return [
-            (uuid, f"GPU {index} has a limit of {limits[index].watts:g} W: somebody has set it")
-            for uuid, index in places.items()
-            if index in limits and not _same(limits[index].watts, self._caps[uuid].watts)
-        ]
+        first = [uuid for uuid in self._unasked if uuid in self._caps]
+        self._unasked = [*first, *(uuid for uuid in self._caps if uuid not in first)]
+        found = []
+        while self._unasked and self._clock() < until:
+            uuid = self._unasked.pop(0)
+            index = self._index(uuid)
+            limits, _ = self._limits([index] if index >= 0 else [])
+            if index in limits and not _same(limits[index].watts, self._caps[uuid].watts):
+                now = f"a limit of {limits[index].watts:g} W"
+                found.append((uuid, f"GPU {index} has {now}: somebody has set it"))
+        return found
 
     # --- the devices -----------------------------------------------------------------------
 
