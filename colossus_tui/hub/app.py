@@ -144,13 +144,12 @@ class Hub:
         """Return the incidents with all that they look at."""
         store, nodes, registry, began = self._store, self._nodes, self._registry, time.time()
         has_owner = self._drain.has_owner
-        standing = self._drain.standing if has_owner else None
         return Incidents(
             self._config.alerts,
             self._database,
             self._events.add,
             Places(store, nodes, registry.runs_on, can_drain=has_owner, feeds=self._config.feeds),
-            NodeSources(store, nodes, self._events, standing, began),
+            NodeSources(store, nodes, self._events, self._drain.cordoned, began),
             RunConditions(store, nodes, registry, self._gpus, self._troubles, can_drain=has_owner),
             SiteConditions(self._limits, self._database, self._roll_ups.runs_in, self._facility),
             began,
@@ -195,7 +194,8 @@ class Hub:
             self._roll_ups,
             self._limits,
             self._power,
-            self._drain.standing if self._drain.has_owner else None,
+            self._drain.standing,
+            self._drain.cordoned,
             SiteCosts(self._store, self._roll_ups, self._ledger, self._idle),
             self._incidents.counts,
         )

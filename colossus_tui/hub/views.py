@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -76,7 +76,8 @@ class Views:
         roll_ups: RollUps,
         limits: Limits,
         power: Power,
-        standing: Callable[[str], Standing | None] | None,
+        standing: Callable[[str], Standing | None],
+        held: Callable[[], Mapping[str, Standing]],
         costs: SiteCosts,
         incident_counts: Callable[[], tuple[int, int]],
         clock: Callable[[], float] = time.monotonic,
@@ -94,8 +95,8 @@ class Views:
         self._costs = costs
         self._power = power
         self._incident_counts = incident_counts
-        self._has_owner = standing is not None
-        self._standing: Callable[[str], Standing | None] = standing or (lambda _: None)
+        self._standing = standing
+        self._held = held
         self._clock = clock
         self._runs: tuple[Run, ...] = ()  # as of the last question, for all consoles
         self._runs_revision, self._runs_made = -1, -math.inf
@@ -396,17 +397,14 @@ class Views:
         """Return the alerts of nodes, of at most ALERT_LIMIT of them."""
         rows = np.flatnonzero(ages >= STALE_SECONDS).tolist()
         names = {self._nodes.by_row[row].node_name for row in rows[:ALERT_LIMIT]}
-        names |= self._nodes.failing | self._cordoned()
+        names |= self._nodes.failing
+        names.update(name for name in self._held() if name in self._nodes.records)
         found: list[Alert] = []
         for name in sorted(names)[:ALERT_LIMIT]:
             record = self._nodes.records[name]
             age = float(ages[record.rows.node_row])
             found += self._node_alerts(record, freshness(age), age, self._standing(name))
         return tuple(found)
-
-    def _cordoned(self) -> set[str]:
-        names = self._nodes.records if self._has_owner else ()
-        return {n for n in names if (found := self._standing(n)) and found.is_cordoned}
 
 
 def brief(run: Run) -> Run:

@@ -50,8 +50,9 @@ class NodeWorld:
         self.places = Places(
             self.store, self.nodes, lambda _: (), can_drain=drained is not None, feeds=feeds
         )
-        standing = None if drained is None else drained.get
-        self.sources = NodeSources(self.store, self.nodes, self.events, standing, BEGAN - 3_600)
+        self.sources = NodeSources(
+            self.store, self.nodes, self.events, lambda: drained or {}, BEGAN - 3_600
+        )
         self.book = Book(parse({}), (), self.events.add, BEGAN)
 
     def _admit(self, name: str, hall: str, rack: str) -> None:

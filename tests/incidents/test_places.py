@@ -195,6 +195,13 @@ def test_a_stuck_sensor_and_a_drained_node_are_told_in_their_time(build: Build) 
     assert titles(world)[1] == "node r02n00: has stuck sensors (4 GPUs)"
 
 
+def test_a_drained_node_that_this_hub_does_not_know_is_nobodys_trouble(build: Build) -> None:
+    world = build(drained={"elsewhere": Standing("DOWN+DRAIN", "fan", is_cordoned=True)})
+    world.look(200)
+
+    assert world.book.live() == []
+
+
 def test_a_lost_gpu_stays_lost_while_its_node_is_silent(build: Build) -> None:
     world = build()
     world.look(2)

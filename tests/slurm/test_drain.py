@@ -37,6 +37,11 @@ def standing(site: SlurmSite, name: str) -> dict[str, object]:
     return found
 
 
+def cordoned(client: Client) -> bool:
+    """Return whether an alert of the site tells of a drained node."""
+    return any(alert.kind == "node.drained" for alert in client.site().alerts)
+
+
 def children(client: Client, whole: Action) -> list[Action]:
     """Return the parts of an action, oldest first."""
     parts = [one for one in client.actions() if one.parent_action_id == whole.action_id]
@@ -66,11 +71,13 @@ def test_a_drained_nodes_run_saves_and_goes_on_elsewhere(site: SlurmSite, client
         standing(site, name)["scheduler_reason"]
     )
     assert client.preview("undrain", "", ActionParameters(node_name=name)).allowed
+    until(lambda: cordoned(client), 20, message="the site's alert")
 
     back = client.undrain(name, wait=True, timeout=30)
 
     assert back.state is ActionState.OBSERVED, back
     assert "DRAIN" not in site.slurm.node_field(name, "State")
+    until(lambda: not cordoned(client), 20, message="no alert any more")
 
 
 def test_a_run_that_cannot_move_is_named_and_left_alone(site: SlurmSite, client: Client) -> None:

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from colossus_tui.hub.backends.base import Sighting
+from colossus_tui.hub.backends.base import Sighting, Standing
 from colossus_tui.hub.backends.slurm import config, hostlist, shapes
 from colossus_tui.hub.backends.slurm.command import _complaint, plain
+from colossus_tui.hub.backends.slurm.nodes import cordoned
 from colossus_tui.hub.backends.slurm.sightings import sightings
 from colossus_tui.model import PriorityClass
 from tests.slurm.shapes import releases
@@ -92,6 +93,7 @@ def test_nodes_of_every_release_have_their_states_and_reasons(release: str) -> N
     assert found["n2"].states == {"IDLE"}
     assert found["n3"].states == {"ALLOCATED"}
     assert found["n4"].states == {"IDLE", "DRAIN"}
+    assert cordoned(found.values()) == {"n4": Standing("DRAIN+IDLE", "fan", is_cordoned=True)}
     assert found["n4"].reason == "fan"
 
 

@@ -65,6 +65,14 @@ class Drain:
                 return found
         return None
 
+    def cordoned(self) -> dict[str, Standing]:
+        """Return by name the nodes to which their schedulers give no new work, and how."""
+        found: dict[str, Standing] = {}
+        for backend in self._backends.values():
+            if backend.nodes is not None:
+                found = {**backend.nodes.cordoned(), **found}  # the first to hold a node owns it
+        return found
+
     def check(self, verb: Verb, node_name: str) -> None:
         """Return when the node can be drained, or given back.
 

@@ -150,6 +150,9 @@ class NodeOwner(Protocol):
     def standing(self, node_name: str) -> Standing | None:
         """Return how it last held the node; None for one that is not its own."""
 
+    def cordoned(self) -> Mapping[str, Standing]:
+        """Return by name the nodes that last got no new work; not made anew for each question."""
+
     async def read(self, node_name: str) -> Standing:
         """Return how it holds the node now.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,7 +62,7 @@ class NodeSources:
     """Looks at all nodes.
 
     Args:
-        standing: How a scheduler holds a node; None where none owns any.
+        held: Returns by name the nodes to which schedulers give no new work.
         began: Unix seconds when the hub began.
     """
 
@@ -71,13 +71,13 @@ class NodeSources:
         store: Store,
         nodes: Nodes,
         events: Events,
-        standing: Callable[[str], Standing | None] | None,
+        held: Callable[[], Mapping[str, Standing]],
         began: float,
     ) -> None:
         self._store = store
         self._nodes = nodes
         self._events = events
-        self._standing = standing
+        self._held = held
         self._began = began
         self._throttles = Throttles(store, nodes, events.add)
         self._since: dict[str, Seconds] = {}  # by kind and row; NaN where it does not fail
@@ -212,13 +212,11 @@ class NodeSources:
     # --- what schedulers hold ----------------------------------------------------------------
 
     def _drained(self, now: float) -> Failing:
-        if self._standing is not None and now - self._cordoned_at >= CORDONED_SECONDS:
+        if now - self._cordoned_at >= CORDONED_SECONDS:
             self._cordoned_at = now
-            held = ((name, self._standing(name)) for name in tuple(self._nodes.records))
             self._cordoned = {
                 name: f"{one.state[:64]}: {one.reason[:200]}" if one.reason else one.state[:64]
-                for name, one in held
-                if one is not None and one.is_cordoned
+                for name, one in self._held().items()
             }
         records = self._nodes.records
         details = {

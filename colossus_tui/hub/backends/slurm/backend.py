@@ -71,7 +71,9 @@ class SlurmBackend:
         self._poller = Poller(config, self._commands, sightings, events)
         self._gang = Gang(registry, links)
         self._capping = Capping(registry, links)
-        self.nodes = SlurmNodes(self._commands, lambda: self._poller.nodes)
+        self.nodes = SlurmNodes(
+            self._commands, lambda: self._poller.nodes, lambda: self._poller.cordoned
+        )
 
     async def discover(self) -> None:
         """Poll Slurm until cancelled."""

@@ -19,18 +19,27 @@ class SlurmNodes:
 
     Args:
         seen: Returns them as the poller last saw them, by name.
+        held: Returns those of them that get no new work.
     """
 
     def __init__(
-        self, commands: SlurmCommands, seen: Callable[[], Mapping[str, SlurmNode]]
+        self,
+        commands: SlurmCommands,
+        seen: Callable[[], Mapping[str, SlurmNode]],
+        held: Callable[[], Mapping[str, Standing]],
     ) -> None:
         self._commands = commands
         self._seen = seen
+        self._held = held
 
     def standing(self, node_name: str) -> Standing | None:
         """Return how Slurm last held the node; None for one that is not its own."""
         node = self._seen().get(node_name)
         return None if node is None else _standing(node.states, node.reason)
+
+    def cordoned(self) -> Mapping[str, Standing]:
+        """Return by name the nodes to which Slurm last gave no new work."""
+        return self._held()
 
     async def read(self, node_name: str) -> Standing:
         """Return how Slurm holds the node now.
@@ -78,6 +87,15 @@ class SlurmNodes:
                 ReasonCode.BACKEND_FAILED,
                 f"Slurm took it, but {node_name} reads back {now.state}",
             )
+
+
+def cordoned(nodes: Iterable[SlurmNode]) -> dict[str, Standing]:
+    """Return by name how Slurm holds those of the nodes that it gives no new work."""
+    return {
+        node.name: _standing(node.states, node.reason)
+        for node in nodes
+        if not _CORDONED.isdisjoint(node.states)
+    }
 
 
 def _standing(states: Iterable[str], reason: str) -> Standing:

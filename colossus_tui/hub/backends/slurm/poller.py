@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from colossus_tui.hub.actions.ports import EventLog
-from colossus_tui.hub.backends.base import RunSightings
+from colossus_tui.hub.backends.base import RunSightings, Standing
 from colossus_tui.hub.backends.slurm import shapes
 from colossus_tui.hub.backends.slurm.command import SlurmCommands, SlurmError
 from colossus_tui.hub.backends.slurm.config import SlurmConfig
+from colossus_tui.hub.backends.slurm.nodes import cordoned
 from colossus_tui.hub.backends.slurm.sightings import sightings
 from colossus_tui.model import Event, Severity
 
@@ -26,6 +27,7 @@ class Poller:
 
     Attributes:
         nodes: The nodes by name as Slurm last described them.
+        cordoned: Those of them that get no new work.
         away_since: Hub's monotonic clock since Slurm does not answer; 0 while it does.
         why_away: What it last said instead.
     """
@@ -49,6 +51,7 @@ class Poller:
         self._round: asyncio.Future[None] | None = None
         self._failures = 0
         self.nodes: Mapping[str, shapes.SlurmNode] = {}
+        self.cordoned: Mapping[str, Standing] = {}
         self.away_since = 0.0
         self.why_away = ""
 
@@ -96,6 +99,7 @@ class Poller:
     async def _poll_nodes(self) -> None:
         await self._space()
         self.nodes = {node.name: node for node in shapes.nodes(await self._commands.nodes())}
+        self.cordoned = cordoned(self.nodes.values())
 
     async def _space(self) -> None:
         wait = self._asked + CALL_SECONDS - self._clock()
