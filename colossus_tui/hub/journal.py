@@ -7,19 +7,21 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from colossus_protos.v1 import action_pb2
+from colossus_protos.v1 import action_pb2, common_pb2
 from colossus_tui.hub.backends.base import RefusalError
 from colossus_tui.hub.database import Database, DatabaseAwayError
 from colossus_tui.model import Action, ActionStage, ActionState, ReasonCode
 from colossus_tui.wire import from_proto, to_proto
 
-KEPT_IN_MEMORY = 500
+KEPT_IN_MEMORY = 500  # of those that have ended
+READ_OF_SITE = 10_000  # actions on the site and on nodes, newest first
 RETRY_SECONDS = 0.2
 UPSERT = (
     "insert into actions (action_id, run_id, requested_ns, ended, body, hub, written_ns) "
     "values (?, ?, ?, ?, ?, ?, ?) on conflict (action_id, hub) do update set "
     "ended = excluded.ended, body = excluded.body, written_ns = excluded.written_ns"
 )
+_ON_SITE = (common_pb2.VERB_SHED, common_pb2.VERB_RESTORE)
 
 
 class UnjournaledError(RefusalError):
@@ -71,11 +73,14 @@ class Journal:
             # Written later: what was sent before the connection broke may have been taken.
             self._wait(before or _refused(action, str(refusal)))
             raise refusal from None
-        while len(self._actions) > KEPT_IN_MEMORY:
-            oldest = next(iter(self._actions.values()))
-            if not oldest.state.is_end:
-                break
-            del self._actions[oldest.action_id]
+        self._evict()
+
+    def _evict(self) -> None:
+        """Forget the oldest that have ended; what goes on stays, however long it does."""
+        if len(self._actions) > KEPT_IN_MEMORY:
+            ended = [one.action_id for one in self._actions.values() if one.state.is_end]
+            for action_id in ended[:-KEPT_IN_MEMORY]:
+                del self._actions[action_id]
 
     async def _write(self, action: Action, *, patient: bool) -> None:
         while True:
@@ -128,14 +133,8 @@ class Journal:
         known = self.in_memory(action_id)
         if known is not None:
             return known
-        try:
-            rows = self._database.fetch_now(
-                "select body from actions where action_id = ? and hub = ?",
-                (action_id, self._database.hub),
-            )
-        except DatabaseAwayError as error:
-            raise UnjournaledError(str(error)) from None
-        return decode(rows[0][0]) if rows else None
+        bodies = self._bodies("action_id = ?", action_id)
+        return decode(bodies[0]) if bodies else None
 
     def in_memory(self, action_id: str) -> Action | None:
         """Return an action of this hub when it is one of the newest, or None."""
@@ -161,17 +160,56 @@ class Journal:
         known = self._beginning(prefix) if prefix else self._actions.values()
         return newest(known, limit, run_id, open_only=open_only, parent_action_id=parent_action_id)
 
+    def since(self, action: Action) -> list[Action]:
+        """Return what else was asked for on an action's run since, newest first.
+
+        Raises:
+            UnjournaledError: The action is not in memory, and the database is away.
+        """
+        known = self._known()
+        if action.action_id not in known:  # else what came later is in memory too
+            condition = "run_id = ? and requested_ns >= ? order by requested_ns"
+            for body in self._bodies(condition, action.run_id, action.requested_time_unix_ns):
+                one = decode(body)
+                known.setdefault(one.action_id, one)
+        return [
+            one
+            for one in newest(known.values(), len(known), action.run_id)
+            if one.requested_time_unix_ns >= action.requested_time_unix_ns
+            and one.action_id != action.action_id
+        ]
+
+    def on_site(self) -> list[Action]:
+        """Return what was asked for on the site, newest first, also what is on disk alone.
+
+        Raises:
+            UnjournaledError: The database is away.
+        """
+        known = {key: one for key, one in self._known().items() if one.verb.is_on_site}
+        # What is done to a node has no run either, and there is far more of it.
+        condition = "run_id = '' order by requested_ns desc limit ?"
+        for body in self._bodies(condition, READ_OF_SITE):
+            found = action_pb2.Action.FromString(body)
+            if found.verb in _ON_SITE:
+                known.setdefault(found.action_id, from_proto(Action, found))
+        return newest(known.values(), len(known))
+
+    def _known(self) -> dict[str, Action]:
+        return {**self._unwritten, **self._actions}
+
     def _beginning(self, prefix: str) -> list[Action]:
+        condition = "action_id >= ? and action_id < ? limit ?"
+        bodies = self._bodies(condition, prefix, prefix + "\x7f", KEPT_IN_MEMORY)  # they are ASCII
+        found = {action.action_id: action for action in map(decode, bodies)}
+        return [self._actions.get(action_id, action) for action_id, action in found.items()]
+
+    def _bodies(self, condition: str, *parameters: str | int) -> list[bytes]:
+        statement = f"select body from actions where hub = ? and {condition}"
         try:
-            rows = self._database.fetch_now(
-                "select body from actions where hub = ? and action_id >= ? and action_id < ? "
-                "limit ?",
-                (self._database.hub, prefix, prefix + "\x7f", KEPT_IN_MEMORY),  # they are ASCII
-            )
+            rows = self._database.fetch_now(statement, (self._database.hub, *parameters))
         except DatabaseAwayError as error:
             raise UnjournaledError(str(error)) from None
-        found = {action.action_id: action for action in (decode(body) for (body,) in rows)}
-        return [self._actions.get(action_id, action) for action_id, action in found.items()]
+        return [body for (body,) in rows]
 
 
 def newest(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from colossus_tui.hub import journal as journals
 from colossus_tui.hub.database import Database, DatabaseAwayError, DatabaseError
 from colossus_tui.hub.events import Events
 from colossus_tui.hub.journal import Journal
@@ -91,6 +92,21 @@ async def test_the_journal_is_read_back(reopen: Open) -> None:
     assert found is not None
     assert found.state is ActionState.DISPATCHED
     assert journal.get("no\0thing") is None
+
+
+async def test_what_is_on_disk_alone_is_found_by_run_and_by_site(
+    reopen: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journals, "KEPT_IN_MEMORY", 1)
+    journal = Journal(reopen())
+    ends = [action(f"action-{number}", ActionState.OBSERVED, number) for number in range(1, 5)]
+    shed = replace(ends[0], action_id="shed", verb=Verb.SHED, run_id="")
+    for one in (shed, *ends):
+        await journal.write(one)
+
+    assert [one.action_id for one in journal.recent(10)] == ["action-4"]
+    assert [one.action_id for one in journal.since(ends[1])] == ["action-4", "action-3"]
+    assert journal.on_site() == [shed]
 
 
 async def test_events_keep_their_numbers(reopen: Open) -> None:

@@ -91,7 +91,7 @@ class Restoring:
 
     def _whole(self, shed: Shed) -> Action:
         if not shed.shed_action_id:
-            held = sheds_in_force(self._journal.recent(10_000))
+            held = sheds_in_force(self._journal.on_site())
             if not held:
                 raise RefusalError(
                     ReasonCode.NOT_FOUND, "no shed holds now; colossus actions lists those that did"
@@ -135,7 +135,7 @@ class Restoring:
             own = restore_id and self._journal.get(_undo_id(restore_id, step))
             if own:
                 steps.append(step)
-            elif why := self._changed(step, step_id(whole, step)):
+            elif why := self._changed(whole, step):
                 left.append(ShedLeft(step.run_id, step.priority_class, step.flex_tier, why=why))
             else:
                 steps.append(step)
@@ -148,7 +148,7 @@ class Restoring:
         parts = ((step, self._journal.get(step_id(whole, step))) for step in plan.steps)
         return [step for step, part in parts if part is not None and _acted(part)]
 
-    def _changed(self, step: ShedStep, part_id: str) -> str:
+    def _changed(self, whole: Action, step: ShedStep) -> str:
         """Return how a run is no longer as the step left it; "" when it is."""
         run = self._registry.get(step.run_id)
         if run is None:
@@ -157,10 +157,10 @@ class Restoring:
             return why
         if step.verb is Verb.CAP:
             return ""  # whoever has set this very limit since: it is the one to take off
-        for action in self._journal.recent(20, step.run_id):
+        part = self._journal.get(step_id(whole, step))
+        assert part is not None  # it has begun
+        for action in self._journal.since(part):
             if action.verb in _SINCE and action.state is not ActionState.REFUSED:
-                if action.action_id == part_id:
-                    return ""
                 return f"{safe(action.operator, 63)} asked for a {action.verb} since"
         return ""
 
