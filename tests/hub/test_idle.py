@@ -6,15 +6,18 @@ import math
 import struct
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from colossus_protos.v1 import frame_pb2, run_pb2
 from colossus_tui.client import Client
 from colossus_tui.hub.backends.base import Sighting
 from colossus_tui.hub.money import idle as watch
+from colossus_tui.hub.money.allocated import without_process
 from colossus_tui.hub.money.prices import Prices
 from colossus_tui.hub.runs.live import LiveRun
 from colossus_tui.hub.runs.scheduled import Scheduled
@@ -139,6 +142,24 @@ def test_gpus_of_a_hung_run_are_idle_though_they_look_busy() -> None:
     site.tick(2.0)
 
     assert groups(site)["a: hung"].oldest_since_unix_ns == run.step_time_unix_ns
+
+
+@pytest.mark.parametrize("stated", [(1 << 63) - 1, -(1 << 63), 1 << 62])
+@pytest.mark.parametrize("why", ["frozen", "hung"])
+def test_whatever_time_a_job_states_a_gpu_stands_since_then_or_now(why: str, stated: int) -> None:
+    site = small()
+    run = site.runs["a"]
+    run.step_time_unix_ns = run.state_since_unix_ns = stated
+    if why == "frozen":
+        run.state = RunState.FROZEN
+    else:
+        run.step_seen = site.monotonic
+        run.nodes.put("n1", local_run("a"), site.monotonic, None)
+    site.tick(500.0)
+
+    since = groups(site)[f"a: {why}"].oldest_since_unix_ns
+
+    assert since == (10**9 if stated < 0 else ago(site, 0.0))
 
 
 def test_memory_that_a_gone_run_left_is_its_own() -> None:
@@ -266,6 +287,42 @@ def test_of_a_jobs_gpus_only_those_without_a_process_are_unused() -> None:
 
     assert (unused.gpu_count, unused.node_names) == (2, ("n2",))
     assert groups(site)["nobody: no run"].gpu_count == 2 + 4 + 2
+
+
+def test_a_nodes_gpus_are_its_own_wherever_their_rows_are() -> None:
+    site = small()
+    site.admit("n0", 2, hall="A")
+    site.admit("n1", 6, hall="A")  # GPUs have come: their rows are behind those of n0
+    site.tell("n0", gpu_utilisation=[0.0] * 2)
+    site.tell("n1", gpu_utilisation=[0.9, 0.9, 0.0, 0.0, 0.0, 0.0])
+    site.hold("n1", "a", "a", "", "", "", "")
+    site.tick()
+    given(site, "a", 6, "n1", "n0", "n1")  # two on each it names
+    given(site, "b", 3, "n1")
+    site.tick(300.0)
+
+    found = groups(site)
+
+    assert (found["a: no process"].gpu_count, found["a: no process"].node_names) == (2, ("n0",))
+    assert (found["b: no process"].gpu_count, found["b: no process"].node_names) == (3, ("n1",))
+
+
+def test_of_a_large_site_only_the_jobs_own_nodes_are_looked_at() -> None:
+    site = PricedSite(PRICES)
+    for node in range(400):
+        site.admit(f"n{node}", 64)
+    given(site, "b", 8, "n7")
+    free = np.ones(site.store.gpus.row_count, dtype=np.bool_)
+
+    tracemalloc.start()
+    try:
+        rows = without_process(site.store, site.nodes, site.runs["b"], free)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert rows.tolist() == list(range(7 * 64, 7 * 64 + 8))
+    assert peak < free.size / 2  # not one byte for each GPU of the site
 
 
 def test_a_job_that_waits_has_no_gpu() -> None:

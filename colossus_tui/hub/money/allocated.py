@@ -29,18 +29,18 @@ def without_process(store: Store, nodes: Nodes, run: LiveRun, free: Flags) -> Ro
     if run.scheduled is None:
         return NONE
     code, job = store.runs.known(run.run_id), run.scheduled.sighting.job
-    held = store.run_of[: free.size] == code if code >= 0 else np.zeros(free.size, dtype=np.bool_)
     on = nodes.rows_of(job.node_names)
-    on = np.sort(on[on >= 0])
+    on = np.unique(on[on >= 0])
     if not on.size:
         return NONE
-    given = np.zeros(store.hosts.row_count, dtype=np.int64)  # by node
-    given[on] = math.ceil(job.gpu_count / len(job.node_names))
-    given -= np.bincount(store.node_of[: free.size][held], minlength=given.size)
-    rows = np.flatnonzero(free & (given[store.node_of[: free.size]] > 0))
-    node = store.node_of[rows]
-    order = np.argsort(node, kind="stable")  # a node's rows lie together, nodes in any order
-    rows, node = rows[order], node[order]
-    first = np.searchsorted(node, node)  # where each node's rows begin
-    taken: Rows = rows[np.arange(rows.size) - first < given[node]]
-    return taken
+    counts = np.array([nodes.by_row[row].rows.gpu_count for row in on.tolist()], dtype=np.intp)
+    node = np.repeat(np.arange(on.size), counts)  # which of the job's own each GPU is of
+    first = store.first_of[on] - (np.cumsum(counts) - counts)
+    rows: Rows = (first[node] + np.arange(node.size)).astype(np.intp)
+    given = np.full(on.size, math.ceil(job.gpu_count / len(job.node_names)))
+    if code >= 0:
+        given -= np.bincount(node[store.run_of[rows] == code], minlength=on.size)
+    is_free = free[rows]
+    rows, node = rows[is_free], node[is_free]
+    earlier = np.arange(rows.size) - np.searchsorted(node, node)  # free ones of its node before it
+    return rows[earlier < given[node]]

@@ -105,7 +105,7 @@ class Idle:
     def _judge(self, live: Flags, idle: Flags, run_of: Any, now: int) -> None:
         """Say of each GPU how it is idle, and since when."""
         store, count = self._store, run_of.size
-        codes = np.append(self._stopped_since(), np.uint32(0))  # the last is of code -1
+        codes = np.append(self._stopped_since(now), np.uint32(0))  # the last is of code -1
         stopped = codes[run_of]
         kind = np.full(count, -1, dtype=np.int8)
         since = self._worked.copy()
@@ -149,18 +149,18 @@ class Idle:
             self._owner[rows] = runs.code(run_id)
             free[rows] = False
 
-    def _stopped_since(self) -> Seconds:
+    def _stopped_since(self, now: int) -> Seconds:
         """Return by the store's code of a run since when it stands though it seems busy; 0: not."""
-        now, names = self._ages_clock(), self._store.runs.names
+        monotonic, names = self._ages_clock(), self._store.runs.names
         found = np.zeros(len(names), dtype=np.uint32)
         for code, name in enumerate(names):
             run = self._runs.get(name)
             if run is None:
                 continue
             if run.state is RunState.FROZEN:
-                found[code] = max(run.state_since_unix_ns // 10**9, 1)
-            elif run.is_hanging(now):
-                found[code] = max(run.step_time_unix_ns // 10**9, 1)
+                found[code] = _second(run.state_since_unix_ns, now)
+            elif run.is_hanging(monotonic):
+                found[code] = _second(run.step_time_unix_ns, now)
         return found
 
     # --- what is asked ---------------------------------------------------------------------
@@ -257,3 +257,8 @@ class Idle:
         watts = store.gpus.column("power")[rows]
         energy = float(np.nansum(watts, dtype=np.float64)) * HOUR_SECONDS * self._ledger.joule()
         return float(self._ledger.product_prices()[store.product_of[rows]].sum()) + energy
+
+
+def _second(time_unix_ns: int, now: int) -> int:
+    """Return the second of a time that a job states, which may be any: 1 to now."""
+    return min(max(time_unix_ns // 10**9, 1), now)
