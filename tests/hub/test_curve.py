@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from itertools import pairwise
 
@@ -120,8 +121,6 @@ EARLIER = {
 
 
 def facts(earlier: object) -> str:
-    import json
-
     return json.dumps({"earlier_curve": earlier})
 
 
@@ -163,6 +162,30 @@ def test_an_earlier_life_that_cannot_be_is_left_out(wrong: object) -> None:
 
     assert run.curve.shown("r").tokens == (64, 128, 192)
     assert run.total_tokens == 192
+
+
+def test_an_earlier_life_of_more_steps_than_tokens_leaves_no_point_without_tokens() -> None:
+    run = LiveRun("r")
+    few = {"tokens": [1, 2], "losses": [9.0, 5.0], "steps": [1_000, 2_000], "times_unix_ns": [1, 2]}
+    run.merge_facts(facts(few), {})
+    taught(run, 400, 402)
+
+    shown = run.curve.shown("r")
+
+    assert shown.steps == (400, 401, 402)
+    assert shown.tokens[0] >= 64
+
+
+def test_a_point_without_tokens_that_is_on_disk_is_left_out() -> None:
+    run = LiveRun("r")
+    taught(run, 1, 3)
+    state = json.loads(run.curve.state_json())
+    state["parts"] = [[0, 0, 0, 0, 1, 9.0, 1.0], *state["parts"]]
+
+    run.curve = LossCurve.from_json(json.dumps(state))
+    taught(run, 4, 4)
+
+    assert run.curve.shown("r").tokens == (64, 128, 192, 256)
 
 
 def test_many_runs_get_fewer_points_and_always_the_last() -> None:

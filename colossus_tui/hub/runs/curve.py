@@ -106,8 +106,11 @@ class LossCurve:
         while self._parts and self._parts[-1].first_step > step:
             self._tokens = self._parts.pop().first_tokens
         if self._parts and self._parts[-1].step > step:
-            self._parts[-1].cut(step)
-            self._tokens = self._parts[-1].tokens
+            last = self._parts[-1]
+            last.cut(step)
+            self._tokens = last.tokens
+            if last.tokens <= last.first_tokens:  # of many steps and few tokens none is left
+                self._parts.pop()
         self._step = step
 
     def take_earlier(self, stated: Any) -> int:
@@ -166,7 +169,8 @@ class LossCurve:
         curve = cls()
         curve._per_doubling = float(state["per_doubling"])
         curve._step, curve._tokens = int(state["step"]), int(state["tokens"])
-        curve._parts = [_Part(*map(int, row[:5]), *map(float, row[5:])) for row in state["parts"]]
+        parts = [_Part(*map(int, row[:5]), *map(float, row[5:])) for row in state["parts"]]
+        curve._parts = [part for part in parts if part.tokens > part.first_tokens]
         curve.revision = 1
         return curve
 
