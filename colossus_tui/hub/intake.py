@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -134,8 +135,10 @@ class Intake:
             case "step_batch" | "checkpoint_report":
                 try:
                     self._take_progress(message)
-                except FrameError as error:
-                    self._refuse_progress(name, message, error)
+                except (ValueError, ArithmeticError) as error:  # FrameError, or a sum gone wrong
+                    is_step = message.HasField("step_batch")
+                    field = "step_batch" if is_step else "checkpoint_report"
+                    self._refuse_progress(name, field, getattr(message, field).run_id, error)
                     return
             case "run_report":
                 self._registry.take_report(name, message.run_report)
@@ -160,20 +163,19 @@ class Intake:
         else:
             self._registry.take_checkpoints(CheckpointRows.of_report(message.checkpoint_report))
 
-    def _refuse_progress(
-        self, node_name: str, message: agent_link_pb2.LinkRequest, error: FrameError
-    ) -> None:
+    def _refuse_progress(self, node_name: str, field: str, run_id: str, error: Exception) -> None:
         """Leave out what a job says that cannot be, and tell of it once; its node is not to blame.
 
         No parent hears of it: it would refuse the relay's whole batch.
         """
-        field = "step_batch" if message.HasField("step_batch") else "checkpoint_report"
-        run_id = getattr(message, field).run_id
         if (node_name, run_id) in self._refused:
             return
         if len(self._refused) >= REFUSED_LIMIT:
             self._refused.clear()
         self._refused.add((node_name, run_id))
+        if not isinstance(error, FrameError):
+            trace = "".join(traceback.format_exception(error))
+            LOG.error("node=%r run=%r %s=failed trace=%r", node_name, run_id, field, trace)
         text = f"{field}.{error}; it is left out, and what else it says that cannot be"
         self._events.add(
             Event(
@@ -240,6 +242,11 @@ class Intake:
         Raises:
             FrameError: An array has the wrong length.
         """
-        self._registry.take_steps(StepRows.of_table(table))
+        rows = StepRows.of_table(table)
+        try:
+            self._registry.take_steps(rows)
+        except (ValueError, ArithmeticError) as error:
+            self._refuse_progress("", "step_table", table.run_id, error)
+            return
         if self._upward is not None:
             self._upward.steps(table)
