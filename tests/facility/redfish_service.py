@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import threading
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 ROOT = "/redfish/v1"
+DRIP_SECONDS = 0.05
 Resource = dict[str, Any]
 
 
@@ -41,6 +43,8 @@ class Service:
         asked: Paths, in order.
         user: Who may ask; "" for anybody.
         delay_seconds: Before each answer.
+        drips: What each answer begins with; a blank each 0.05 s follows until the other side ends.
+            Empty for answers as they should be.
     """
 
     def __init__(self, tls: tuple[Path, Path] | None = None) -> None:
@@ -49,6 +53,7 @@ class Service:
         self.asked: list[str] = []
         self.authorization = ""
         self.delay_seconds = 0.0
+        self.drips = b""
         self.connection_count = 0
         self._add(f"{ROOT}/", "ServiceRoot", RedfishVersion="1.19.0")
         service = self
@@ -61,12 +66,23 @@ class Service:
                 super().setup()
 
             def do_GET(self) -> None:
+                if service.drips:
+                    self._drip(service.drips)
+                    return
                 status, body = service._answer(self.path, self.headers.get("Authorization", ""))
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def _drip(self, beginning: bytes) -> None:
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    self.wfile.write(beginning)
+                    while True:
+                        time.sleep(DRIP_SECONDS)
+                        self.wfile.write(b" ")
 
             def log_message(self, format: str, *args: Any) -> None:
                 del format, args

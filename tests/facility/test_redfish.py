@@ -201,6 +201,34 @@ async def test_a_slow_service_is_given_up_and_holds_nothing_up(
         await stand.until(lambda: stand.value() == 4_000.0)
 
 
+@pytest.mark.parametrize("is_secure", [False, True])
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"HTTP/1.1 200 OK\r\nX-Padding:",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}",
+    ],
+    ids=["headers", "body", "until it is closed"],
+)
+async def test_a_service_that_drips_is_given_up_at_the_end_of_its_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, beginning: bytes, is_secure: bool
+) -> None:
+    monkeypatch.setattr(redfish, "POLL_SECONDS", 1.0)
+    pair = certificate(tmp_path) if is_secure else None
+    with Service(pair) as service:
+        service.add_pdus(4_000.0)
+        service.drips = beginning
+        more = {"ca_file": str(pair[0])} if pair else {}
+
+        async with asking(service.url, "feed:A", **more) as stand:
+            await stand.until(lambda: stand.link[0] == "away")
+            assert "no answer in time" in stand.link[1]
+            assert stand.value() is None
+            service.drips = b""
+            await stand.until(lambda: stand.value() == 4_000.0)
+
+
 async def test_user_and_password_are_asked_for(service: Service, tmp_path: Path) -> None:
     service.add_pdus(4_000.0)
     service.authorization = f"Basic {base64.b64encode(b'monitor:right').decode()}"

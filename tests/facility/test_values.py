@@ -15,7 +15,7 @@ from colossus_tui.hub.facility.points import (
     point,
     usual,
 )
-from colossus_tui.hub.facility.values import STALE_SECONDS, Values
+from colossus_tui.hub.facility.values import FUTURE_SECONDS, STALE_SECONDS, Values
 from colossus_tui.model import Measured, Quality, Severity
 
 NOW = 1_800_000_000.0
@@ -160,6 +160,39 @@ def test_a_retained_value_that_says_its_age_is_taken() -> None:
 
     assert stand.take(f"{PREFIX}/feed/A/power", old, retained=True)
     assert stand.power() == Measured(5.0, Quality.STALE, 1_000.0)
+
+
+@pytest.mark.parametrize("stamp", ["", ', "timestamp": 1799996400'])
+def test_a_clock_that_was_set_back_makes_the_value_stale_until_the_next(stamp: str) -> None:
+    stand = Stand()
+    topic = f"{PREFIX}/feed/A/power"
+    stand.take(topic, "5")
+    stand.now -= 3_600
+
+    assert stand.power() == Measured(5.0, Quality.STALE, 0.0)
+    assert stand.take(topic, f'{{"value": 6{stamp}}}')
+    assert stand.power() == Measured(6.0, Quality.GOOD, 0.0)
+    assert stand.faults == {}
+
+
+def test_a_source_may_be_a_little_ahead_and_is_in_order_still() -> None:
+    stand = Stand()
+    topic = f"{PREFIX}/feed/A/power"
+    stand.take(topic, f'{{"value": 5, "timestamp": {NOW + FUTURE_SECONDS}}}')
+
+    assert stand.power() == Measured(5.0, Quality.GOOD, 0.0)
+    assert not stand.take(topic, "6")
+    assert stand.faults == {"out_of_order": 1}
+
+
+def test_a_sum_is_stale_where_one_of_its_points_is_too_far_ahead() -> None:
+    stand = Stand(point("pdu/1", "feed:A", "power", "W"), point("pdu/2", "feed:A", "power", "W"))
+    stand.take("pdu/1", "10")
+    stand.take("pdu/2", "20")
+    stand.now -= 3_600
+    stand.take("pdu/1", "11")
+
+    assert stand.power() == Measured(31.0, Quality.STALE, 0.0)
 
 
 def test_hostile_topics_are_harmless_in_a_fault() -> None:

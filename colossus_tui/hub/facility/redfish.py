@@ -53,17 +53,25 @@ class Connection:
     def __init__(self, config: RedfishConfig) -> None:
         self._config = config
         self._http: http.client.HTTPConnection | None = None
+        self._socket: socket.socket | None = None  # also while an answer alone still has it
         self._deadline = 0.0
         self._in_use = threading.Lock()
         self._is_closed = False
 
     def poll(self, read: Callable[[], T]) -> T:
-        """Let the time of one poll begin, and do it."""
+        """Let the time of one poll begin, and do it.
+
+        A socket's own time begins anew with every byte: at the end of the poll's it is shut.
+        """
         with self._in_use:
             self._deadline = time.monotonic() + POLL_SECONDS
+            timer = threading.Timer(POLL_SECONDS, self._shut)
+            timer.daemon = True
+            timer.start()
             try:
                 return read()
             finally:
+                timer.cancel()
                 if self._is_closed:
                     self._drop()
 
@@ -77,19 +85,21 @@ class Connection:
             return self._get(path)
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             self._drop()
-            raise RedfishError(f"{path}: {_said(error)}") from None
+            is_late = time.monotonic() >= self._deadline
+            raise RedfishError(f"{path}: {_said(TimeoutError() if is_late else error)}") from None
 
     def _get(self, path: str) -> Resource:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
         connection = self._http or self._made()
-        connection.timeout = min(left, ANSWER_SECONDS)
-        if connection.sock is not None:
-            connection.sock.settimeout(connection.timeout)
+        connection.timeout = min(self._left(), ANSWER_SECONDS)
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.settimeout(connection.timeout)
+        self._socket = connection.sock
+        self._left()  # it was shut in vain if the time ended before
         connection.request("GET", path, headers=self._headers())
         answer = connection.getresponse()
         body = answer.read(BODY_BYTES + 1)
+        self._left()  # what was cut short may look whole
         if answer.status != 200:
             raise ValueError(f"HTTP {answer.status}")
         if len(body) > BODY_BYTES:
@@ -98,6 +108,17 @@ class Connection:
         if not isinstance(found, dict):
             raise ValueError("the answer is no resource")
         return found
+
+    def _left(self) -> float:
+        """Return what is left of the poll's time, seconds.
+
+        Raises:
+            TimeoutError: Nothing.
+        """
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
 
     def _headers(self) -> dict[str, str]:
         headers = {
@@ -127,7 +148,7 @@ class Connection:
         """Let go; the next question begins anew."""
         if self._http is not None:
             self._http.close()
-            self._http = None
+            self._http = self._socket = None
 
     def close(self) -> None:
         """End whatever goes on, from any thread; nothing is asked after this."""
@@ -136,10 +157,14 @@ class Connection:
             self._drop()
             self._in_use.release()
             return
-        connection = self._http
-        if connection is not None and connection.sock is not None:
+        self._shut()
+
+    def _shut(self) -> None:
+        """Let whoever waits for the socket find it ended."""
+        if (held := self._socket) is not None:
             with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
+                # Not TLS's own, which takes the session away from the thread that reads.
+                socket.socket.shutdown(held, socket.SHUT_RDWR)
 
 
 class Device:

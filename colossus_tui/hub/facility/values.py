@@ -86,7 +86,8 @@ class Values:
             self.fault("from_the_future", source, f"measured {when - now:.0f} s from now")
             return False
         newest = self._newest.setdefault(number, _Newest())
-        if when < newest.time_seconds:
+        # What is too far ahead was dated before the hub's clock was set back.
+        if when < newest.time_seconds <= now + FUTURE_SECONDS:
             self.fault("out_of_order", source, "older than the one before")
             return False
         newest.value, newest.time_seconds = value, when
@@ -112,17 +113,20 @@ class Values:
     def measured(self, subject: Subject, quantity: Quantity) -> Measured | None:
         """Return a quantity over all of its points; None until each has told one.
 
-        It is as good as its worst point, and as old as its oldest.
+        It is as good as its worst point, and as old as its oldest. One that is too far ahead, since
+        the hub's clock was set back, is of an age that nobody knows: stale.
         """
         numbers = self.points.of(subject, quantity)
         found = [self._newest[number] for number in numbers if number in self._newest]
         if not found or len(found) < len(numbers):
             return None
-        age = max(self._clock() - min(one.time_seconds for one in found), 0.0)
+        now, times = self._clock(), [one.time_seconds for one in found]
+        age = max(now - min(times), 0.0)
+        is_stale = age > STALE_SECONDS or max(times) > now + FUTURE_SECONDS
         quality = max((one.quality for one in found), key=_WORSE.index)
         return Measured(
             MEASURES[quantity].together([one.value for one in found]),
-            Quality.STALE if age > STALE_SECONDS else quality,
+            Quality.STALE if is_stale else quality,
             age,
             any(one.modelled for one in found),
         )
