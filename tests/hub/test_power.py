@@ -299,6 +299,22 @@ def test_a_racks_meter_counts_against_its_limit_too() -> None:
     assert alert.message == "rack breaker: 1 rack near it or over: A/r1 93.0%"
 
 
+def test_a_racks_meter_alone_makes_the_alert() -> None:
+    site = Site(limits=(LimitConfig("rack breaker", "", 1_000.0, "A/*"),))
+    site.node("n", [NAN], "A", "silent")
+    site.node("m", [100.0], "A", "cpus")
+    for rack in ("A/silent", "A/cpus", "A/unknown", "B/other"):
+        site.say(f"rack/{rack}/power", "1200")
+    site.say("rack/A/bad/power", '{"value": 1200, "quality": "bad"}')
+    site.tick()
+
+    (alert,) = site.limits.alerts()
+    assert alert.severity is Severity.CRITICAL
+    assert alert.message == (
+        "rack breaker: 3 racks near it or over: A/silent 120.0%, A/cpus 120.0%, A/unknown 120.0%"
+    )
+
+
 WATTS = st.one_of(st.just(NAN), st.floats(0, 2_000, width=32))
 NODES = st.lists(
     st.tuples(

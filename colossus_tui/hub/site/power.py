@@ -20,7 +20,6 @@ from colossus_tui.model.power import METER
 
 SHORT_SECONDS, LONG_SECONDS = CHANGE_SECONDS  # of the changes that are told
 NO_CODE = -1
-LEAST_OF_METER = 0.5  # of what a rack's meter tells its GPUs draw at least
 
 
 class Power:
@@ -128,18 +127,25 @@ class Power:
 
     def full_racks(self, limit: LimitConfig, share: float) -> list[PowerPlace]:
         """Return the racks that draw so much of a limit of racks, the fullest first."""
-        sums, values = self._nodes.racks.sums.watts, self.facility.values
-        found = []
-        for code in np.flatnonzero(sums >= share * limit.watts * LEAST_OF_METER).tolist():
-            hall, _, rack = self._store.racks.names[code].partition(APART)
-            subject = Subject(SubjectKind.RACK, rack, hall)
-            watts = float(sums[code])
-            if meter := values.measured(subject, Quantity.POWER):
-                watts = max(watts, meter.value)
-            if watts >= share * limit.watts and limit.is_of_rack(hall, rack):
-                found.append(self._rack(hall, rack, code))
-        full = [one for one in found if (one.drawn_watts or 0.0) >= share * limit.watts]
+        least = share * limit.watts
+        found = [
+            self._rack(hall, rack, self._store.racks.known(f"{hall}{APART}{rack}"))
+            for hall, rack in dict.fromkeys(self._heavy_racks(least))
+            if limit.is_of_rack(hall, rack)
+        ]
+        full = [one for one in found if (one.drawn_watts or 0.0) >= least]
         return sorted(full, key=lambda one: -(one.drawn_watts or 0.0))
+
+    def _heavy_racks(self, watts: float) -> Iterator[tuple[str, str]]:
+        """Yield hall and name of racks that draw so much by their nodes, or by their meters."""
+        for code in np.flatnonzero(self._nodes.racks.sums.watts >= watts).tolist():
+            hall, _, rack = self._store.racks.names[code].partition(APART)
+            yield hall, rack
+        values = self.facility.values
+        for subject in values.points.subjects(SubjectKind.RACK):
+            meter = values.measured(subject, Quantity.POWER)
+            if meter is not None and meter.value >= watts:
+                yield subject.hall, subject.name
 
     # --- the tree --------------------------------------------------------------------------
 
