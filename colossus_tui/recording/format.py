@@ -36,6 +36,9 @@ CHANGE_LIMIT = 500_000
 TOPIC_LIMIT = 2_048
 BLOCK_LIMIT = 1_000_000  # 57 days of 5 s each
 TIME_LIMIT = 2**62  # in the year 2116
+# RecordedBlock.changes on the wire: its number, and that a length of at most so many bytes follows.
+CHANGES_TAG = recording_pb2.RecordedBlock.CHANGES_FIELD_NUMBER << 3 | 2
+VARINT_BYTES = 5  # at most, of a tag or a length
 
 
 class RecordingError(ValueError):
@@ -173,14 +176,45 @@ def unpack(head: BlockHead, payload: bytes) -> recording_pb2.RecordedBlock:
         if zstandard.get_frame_parameters(payload).content_size != head.unpacked_length:
             raise DamageError("a block is not as long as its head says")
         unpacked = zstandard.ZstdDecompressor().decompress(payload)
+        _check_count(unpacked)
         found = recording_pb2.RecordedBlock.FromString(unpacked)
     except zstandard.ZstdError as error:
         raise DamageError(f"a block cannot be unpacked: {error}") from None
     except DecodeError:
         raise DamageError("a block holds what is no recording") from None
-    if len(found.changes) > CHANGE_LIMIT or any(len(c.topic) > TOPIC_LIMIT for c in found.changes):
+    if any(len(change.topic) > TOPIC_LIMIT for change in found.changes):
         raise DamageError("a block holds more than any that is written")
     return found
+
+
+def _check_count(unpacked: bytes) -> None:
+    """Check how many changes a block has; decoded, one of 2 bytes takes many times as much.
+
+    Raises:
+        DamageError: It has too many, or holds something else.
+    """
+    place = count = 0
+    while place < len(unpacked):
+        count += 1
+        if count > CHANGE_LIMIT:
+            raise DamageError("a block holds more than any that is written")
+        tag, place = _varint(unpacked, place)
+        if tag != CHANGES_TAG:
+            raise DamageError("a block holds what is no recording")
+        length, place = _varint(unpacked, place)
+        place += length
+    if place > len(unpacked):
+        raise DamageError("a block holds what is no recording")
+
+
+def _varint(content: bytes, place: int) -> tuple[int, int]:
+    """Return a varint and the place after it."""
+    value = 0
+    for shift, byte in enumerate(content[place : place + VARINT_BYTES]):
+        value |= (byte & 0x7F) << 7 * shift
+        if byte < 0x80:
+            return value, place + shift + 1
+    raise DamageError("a block holds what is no recording")
 
 
 def check_payload(head: BlockHead, payload: bytes) -> None:

@@ -73,7 +73,10 @@ def _actions(answer: console_pb2.WatchViewResponse) -> dict[str, str]:
 
 
 def _verb(action: action_pb2.Action) -> str:
-    return common_pb2.Verb.Name(action.verb).removeprefix("VERB_").lower()
+    try:
+        return common_pb2.Verb.Name(action.verb).removeprefix("VERB_").lower()
+    except ValueError:
+        return f"verb {action.verb}"  # of a hub that is newer
 
 
 def _incidents(answer: console_pb2.WatchViewResponse) -> dict[str, str]:

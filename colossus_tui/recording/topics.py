@@ -75,7 +75,8 @@ def _fields(parts: Mapping[str, bytes], descriptor: Descriptor) -> Iterator[byte
             continue
         tag = _varint(field.number << 3 | _LENGTH_DELIMITED)
         if field.is_repeated:
-            keys = recording_pb2.RecordedOrder.FromString(parts[field.name]).keys
+            order = recording_pb2.RecordedOrder.FromString(parts[field.name])
+            keys = dict.fromkeys(order.keys)  # a key named often would be its value as often
             values = [parts[name] for key in keys if (name := f"{field.name}/{key}") in parts]
         else:
             layout = parts.get(f"{field.name}/{LAYOUT}")

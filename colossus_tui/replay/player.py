@@ -22,6 +22,7 @@ MIN_SPEED, MAX_SPEED = 0.1, 600.0
 MARKS_SHOWN = 400
 BURST_NS = 5 * 10**9
 STATE_LIMIT = 512 * 1024 * 1024  # bytes of all topics: what a file that nobody trusts may take
+ENTRY_BYTES = 512  # what a topic takes beside its name and value, at most
 HEADER = "header"  # changes with every answer: its time is when the question was asked
 
 
@@ -44,7 +45,7 @@ class Player:
         self._clock = clock
         self._position, self._since = recording.start_time_unix_ns, clock()
         self._state: dict[str, dict[str, tuple[int, bytes]]] = {}
-        self._size = 0  # of all values in the state
+        self._size = 0  # of all topics in the state
         self._place, self._index, self._at = -1, 0, -1
         self._control = 0
         self._mark: recording_pb2.Mark | None = None
@@ -189,12 +190,15 @@ class Player:
         scope, colon, name = change.topic.partition(":")
         if not colon or change.topic == MARK_TOPIC:
             return
-        parts = self._state.setdefault(scope, {})
+        parts = self._state.get(scope, {})
         before = parts.pop(name, None)
-        self._size -= len(before[1]) if before is not None else 0
+        self._size -= _size(change.topic, before[1]) if before is not None else 0
         if not change.removed:
+            self._state[scope] = parts
             parts[name] = (change.time_unix_ns, change.value)
-            self._size += len(change.value)
+            self._size += _size(change.topic, change.value)
+        elif not parts:
+            self._state.pop(scope, None)
 
     # --- what is said of it ------------------------------------------------------------------
 
@@ -238,6 +242,11 @@ class Player:
             if place not in found or alert:
                 found[place] = recording_pb2.Mark(time_unix_ns=at, kind=kind)
         return [found[place] for place in sorted(found)]
+
+
+def _size(topic: str, value: bytes) -> int:
+    """Return what a topic takes of memory, bytes."""
+    return ENTRY_BYTES + len(topic) + len(value)
 
 
 def _marks_in(

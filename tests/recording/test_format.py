@@ -189,6 +189,30 @@ def test_a_block_that_holds_nonsense_ends_it(tmp_path: Path, unpacked: bytes) ->
 
 
 @pytest.mark.parametrize(
+    ("unpacked", "why"),
+    [
+        # Changes that cannot be decoded: whether there are too many is found out before.
+        (b"\x0a\x01\xff" * (form.CHANGE_LIMIT + 1), "holds more than any"),
+        (b"\x8a\x80\x00\x00" * (form.CHANGE_LIMIT + 1) + b"\xff", "holds more than any"),
+        (b"\x0a\x05\x08", "holds what is no recording"),
+        (b"\x0a", "holds what is no recording"),
+        (b"\x0a\x80\x80\x80\x80\x80\x00", "holds what is no recording"),
+        (b"\x12\x00", "holds what is no recording"),
+    ],
+    ids=["too many", "too many, in long form", "cut", "no length", "a long length", "no change"],
+)
+def test_changes_are_counted_before_they_are_decoded(
+    tmp_path: Path, unpacked: bytes, why: str
+) -> None:
+    payload = zstandard.ZstdCompressor().compress(unpacked)
+    path = tmp_path / "hostile.clrec"
+    path.write_bytes(form.file_head() + head_of(Kind.KEYFRAME, payload, len(unpacked)) + payload)
+    with Recording(path) as recording:
+        assert recording.changes(0) == ()
+        assert why in recording.damage
+
+
+@pytest.mark.parametrize(
     ("content", "why"),
     [
         (b"", "no recording of colossus"),

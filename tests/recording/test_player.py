@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from colossus_protos.v1 import console_pb2, recording_pb2
 from colossus_tui.recording import FileSink, Recording, Writer
-from colossus_tui.replay.player import Player
+from colossus_tui.recording import format as form
+from colossus_tui.recording.format import Kind
+from colossus_tui.replay.player import ENTRY_BYTES, Player
 from tests.recording.made import SECOND, START, events, recorded, runs
 
 VIEW = console_pb2.WatchViewResponse
@@ -196,3 +198,56 @@ def test_a_file_that_wants_too_much_memory_ends_there(
         player.answer("runs", VIEW)
 
         assert "more memory than any that is written" in player.playback().damage
+
+
+def topics(path: Path, *blocks: tuple[Kind, list[str], bool]) -> Path:
+    """Write blocks of topics without values, a second each; of each whether they are removed."""
+    content = form.file_head()
+    for second, (kind, names, removed) in enumerate(blocks):
+        at = START + second * SECOND
+        changes = [
+            recording_pb2.RecordedChange(time_unix_ns=at, topic=name, removed=removed)
+            for name in names
+        ]
+        content += form.block(kind, at, at, changes)
+    path.write_bytes(content)
+    return path
+
+
+def test_topics_without_values_take_memory_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("colossus_tui.replay.player.STATE_LIMIT", 10 * (ENTRY_BYTES + 8))
+    ten, more = [f"events:{number}" for number in range(10)], ["events:x"]
+    path = topics(
+        tmp_path / "many.clrec",
+        (Kind.KEYFRAME, ten, False),
+        (Kind.CHANGES, ten[:5], True),
+        (Kind.CHANGES, ten[:5], False),
+        (Kind.CHANGES, more, False),
+    )
+    with Recording(path) as recording:
+        player = Player(recording, clock=lambda: 0.0)
+        player.seek(START + 2 * SECOND)
+        player.answer("events", VIEW)
+        assert len(recording.blocks) == 4
+        player.seek(START + 3 * SECOND)
+        player.answer("events", VIEW)
+
+        assert len(recording.blocks) == 3
+        assert "more memory than any that is written" in player.playback().damage
+
+
+def test_what_is_removed_leaves_nothing_behind(tmp_path: Path) -> None:
+    names = [f"run/{number}:run" for number in range(100)]
+    path = topics(
+        tmp_path / "gone.clrec",
+        (Kind.KEYFRAME, names[:1], False),
+        (Kind.CHANGES, names, True),
+    )
+    with Recording(path) as recording:
+        player = Player(recording, clock=lambda: 0.0)
+        player.seek(START + SECOND)
+        player.answer("run/0", VIEW)
+
+        assert (player._state, player._size) == ({}, 0)

@@ -387,3 +387,14 @@ def test_the_verb_of_a_mark_is_a_word() -> None:
     (mark,) = marks.of("events", events(1, actions=["a"]), START)
 
     assert mark.detail == "pause 10t by ada"
+
+
+def test_a_verb_of_a_newer_hub_is_a_mark_too() -> None:
+    from colossus_tui.recording.marks import Marks
+
+    marks, answer = Marks(), events(1, actions=["a"])
+    marks.of("events", events(0), START)
+    answer.actions[0].verb = 99  # type: ignore[assignment]
+    (mark,) = marks.of("events", answer, START)
+
+    assert mark.detail == "verb 99 10t by ada"

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from colossus_protos.v1 import console_pb2, site_pb2
+from colossus_protos.v1 import console_pb2, recording_pb2, site_pb2
 from colossus_tui.recording import questions
 from colossus_tui.recording.topics import grow_older, join, scope, split
 from tests.recording.made import events, runs, site_map
@@ -56,6 +56,13 @@ def test_elements_of_one_identity_are_kept_apart() -> None:
         "runs/b",
     ]
     assert join(split(answer), type(answer)) == answer
+
+
+def test_a_key_that_is_repeated_is_one_element() -> None:
+    order = recording_pb2.RecordedOrder(keys=["a", "b", *["a"] * 1_000])
+    parts = split(runs(0, "a", "b")) | {"runs": order.SerializeToString()}
+
+    assert join(parts, console_pb2.WatchViewResponse) == runs(0, "a", "b")
 
 
 def test_an_event_is_known_by_its_number() -> None:
