@@ -2,8 +2,9 @@
 
 Whoever reaches the page has a console. So it listens on loopback only, and since other users of the
 machine and other pages in the same browser reach that as well, it asks for a word that only who
-started it was told: first in the address, from then on in a cookie. A name that is not loopback
-(rebound DNS) and another page's origin are refused whatever they know.
+started it was told: first in the address, from then on in a cookie. A browser sends a cookie to
+every port of a host, so this one is for a path that nobody else can name. A name that is not
+loopback (rebound DNS) and another page's origin are refused whatever they know.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ class ConsoleServer(Server):
         templates = Path(__file__).with_name("templates")
         super().__init__(command, host, port, TITLE, templates_path=templates)
         self.word = secrets.token_urlsafe(24)
+        self._path = f"/{secrets.token_urlsafe(24)}"
         self._cookie = f"colossus-{port}"
         self._sessions = 0
 
@@ -58,8 +60,9 @@ class ConsoleServer(Server):
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             return await self._guard(request, handler)
 
-        app.middlewares.append(guard)
-        return app
+        root = web.Application(middlewares=[guard])
+        root.add_subapp(self._path, app)
+        return root
 
     async def on_startup(self, app: web.Application) -> None:
         """Say nothing: the command says where it is."""
@@ -74,8 +77,11 @@ class ConsoleServer(Server):
         known = request.cookies.get(self._cookie, "")
         asked = request.query.get("word", "")
         if asked and self._is_word(asked):
-            answer: web.StreamResponse = web.HTTPFound("/")  # the word stays in no history
-            answer.set_cookie(self._cookie, self.word, httponly=True, samesite="Strict")
+            # The word stays in no history.
+            answer: web.StreamResponse = web.HTTPFound(f"{self._path}/")
+            answer.set_cookie(
+                self._cookie, self.word, path=f"{self._path}/", httponly=True, samesite="Strict"
+            )
             return answer
         if not self._is_word(known):
             raise web.HTTPForbidden(text="open the address that `colossus serve` printed\n")
