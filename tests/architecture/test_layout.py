@@ -73,7 +73,16 @@ def test_project_folders_are_not_packages(folder: str) -> None:
     [
         ("import colossus_tui", "colossus_tui.tui colossus_tui.hub textual rich grpc numpy"),
         ("import colossus_tui.__main__", "colossus_tui.tui colossus_tui.hub textual rich numpy"),
-        ("import colossus_tui.client", "colossus_tui.tui colossus_tui.hub textual rich numpy"),
+        ("import colossus_tui.client", "colossus_tui.tui colossus_tui.hub textual rich grpc numpy"),
+        (
+            "from colossus_tui.client import Client",
+            "colossus_tui.tui colossus_tui.hub textual rich",
+        ),
+        (
+            "import colossus_tui.cli.main; from colossus_tui.cli.parser import parse_words; "
+            "parse_words([]); import colossus_tui.tui.app",
+            "grpc google numpy zstandard colossus_tui.hub.config colossus_tui.sim.command",
+        ),
         ("import colossus_tui.cli", "colossus_tui.tui colossus_tui.hub textual rich numpy"),
         ("import colossus_tui.hub.server", "colossus_tui.tui textual rich"),
         (
