@@ -18,6 +18,7 @@ _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _POWER = re.compile(rf"{_NUMBER}\s*([kmg]?w)", re.IGNORECASE)
 _SHARE = re.compile(rf"-?\s*{_NUMBER}\s*%")
 _SPAN = re.compile(rf"{_NUMBER}\s*([a-z]+)\s*", re.IGNORECASE)
+_BEGUN = re.compile(r"(?:get\s+)?(under|to|by)\s+", re.IGNORECASE)
 _WORDS = re.compile(r"[a-z]+", re.IGNORECASE)
 LONGEST_SECONDS = 10 * 365 * 86_400.0
 SHED_EXAMPLES = '"150 MW 3h 5min" (come under it for 3 h, within 5 min), "-20 %"'
@@ -86,12 +87,18 @@ def shed(text: str) -> Shed:
     Raises:
         AmountError: It is not understood.
     """
-    line = re.sub(r"^\s*(get\s+)?(under|to|by)\s+", "", text.strip(), flags=re.IGNORECASE)
+    begun = _BEGUN.match(text.strip())
+    word = begun[1].lower() if begun is not None else ""
+    line = text.strip()[begun.end() if begun is not None else 0 :]
     amount = _POWER.match(line) or _SHARE.match(line)
     if amount is None:
         raise AmountError(f"{text.strip()!r}: begin with a power or a share, as in {SHED_EXAMPLES}")
+    is_share = "%" in amount[0]
+    if word and is_share != (word == "by"):
+        both = "under a power, as in under 150 MW, or by a share, as in by 20 %"
+        raise AmountError(f"{text.strip()[:40]!r} may be meant in two ways: say {both}")
     found = Shed()
-    if "%" in amount[0]:
+    if is_share:
         found = replace(found, cut_ratio=share(amount[0]))
     else:
         found = replace(found, target_watts=power(amount[0]))

@@ -112,3 +112,9 @@ def test_whatever_is_typed_is_understood_or_refused(text: str) -> None:
         asked = amounts.shed(text)
         assert (asked.target_watts > 0) != (asked.cut_ratio > 0)
         assert asked.within_seconds > 0
+
+
+@pytest.mark.parametrize("text", ["by 20 MW", "to 80 %", "under 80%", "get under 20 % for 1h"])
+def test_a_word_that_does_not_fit_its_amount_is_asked_about(text: str) -> None:
+    with pytest.raises(AmountError, match="may be meant in two ways"):
+        amounts.shed(text)
