@@ -273,6 +273,11 @@ def age(unix_ns: int) -> str:
     return duration(max((now_ns() - unix_ns) / 1e9, 0.0))
 
 
+def from_now(unix_ns: int) -> float | None:
+    """Return the seconds until a time; None for 0, which is not known."""
+    return max(unix_ns - now_ns(), 0) / 1e9 if unix_ns else None
+
+
 def hours(value: float | None, unit: str) -> str:
     """Return work in device hours ("GPU·h", "rank·h"); below one in device minutes or seconds."""
     if value is None or not math.isfinite(value):

@@ -12,6 +12,7 @@ from colossus_tui.text import (
     NOT_AVAILABLE,
     band,
     compact,
+    from_now,
     hours,
     money,
     now_ns,
@@ -76,8 +77,8 @@ def bets_table(found: Sequence[Bet]) -> str:
             compact(bet.tokens_per_megawatt_hour),
             compact(bet.tokens_per_gpu_hour),
             ratio(bet.progress_ratio, 1),
-            span(_from_now(bet.eta_unix_ns)),
-            band(_from_now(bet.eta_early_unix_ns), _from_now(bet.eta_late_unix_ns)),
+            span(from_now(bet.eta_unix_ns)),
+            band(from_now(bet.eta_early_unix_ns), from_now(bet.eta_late_unix_ns)),
             _plan(bet),
             ratio(bet.ettr_ratio, 1),
             ratio(bet.mfu_ratio, 1),
@@ -86,10 +87,6 @@ def bets_table(found: Sequence[Bet]) -> str:
         for bet in found
     ]
     return table(heads, rows, "lllrrrrrrrrrrrrr")
-
-
-def _from_now(unix_ns: int) -> float | None:
-    return max(unix_ns - now_ns(), 0) / 1e9 if unix_ns else None
 
 
 def _plan(bet: Bet) -> str:
@@ -124,7 +121,7 @@ def what_if_text(found: WhatIf) -> str:
 def _figures(one: Prospect, found: WhatIf) -> tuple[str, ...]:
     return (
         number(one.node_count),
-        span(_from_now(one.eta_unix_ns)) if one.node_count else "stops",
+        span(from_now(one.eta_unix_ns)) if one.node_count else "stops",
         compact(one.tokens_per_second),
         money(one.money_per_day, found.currency),
         watts(one.power_watts),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from colossus_tui.cli.output import table
-from colossus_tui.model import ShedLeft, ShedPlan, ShedStep, Verb
+from colossus_tui.model import ShedLeft, ShedPlan
 from colossus_tui.text import duration, fine_watts, hours, safe
 
 HEADS = ("#", "STEP", "RUN", "CLASS", "SAVES", "SITE THEN", "AT RISK", "FORGOES", "TAKES", "WHY")
@@ -27,7 +27,7 @@ def _rows(plan: ShedPlan) -> Iterator[tuple[str, ...]]:
         then -= step.saved_watts
         yield (
             f"{number}" if not step.is_reserve else "if not enough",
-            step_words(step),
+            step.words,
             safe(step.run_id, 63),
             f"{step.priority_class}",
             fine_watts(step.saved_watts),
@@ -37,13 +37,6 @@ def _rows(plan: ShedPlan) -> Iterator[tuple[str, ...]]:
             duration(step.seconds or None),
             safe(step.why, 120),
         )
-
-
-def step_words(step: ShedStep) -> str:
-    """Return a step in short: "cap 960 W", "pause"."""
-    if step.verb is not Verb.CAP:
-        return step.verb.value
-    return f"cap {step.cap_watts:g} W" if step.cap_watts else "cap lifted"
 
 
 def _left(left: Sequence[ShedLeft]) -> Iterator[str]:

@@ -29,6 +29,13 @@ class ShedStep:
     is_reserve: bool = False
     why: str = ""
 
+    @property
+    def words(self) -> str:
+        """What is done, in short: "cap 960 W", "pause"."""
+        if self.verb is not Verb.CAP:
+            return self.verb.value
+        return f"cap {self.cap_watts:g} W" if self.cap_watts else "cap off"
+
 
 @dataclass(frozen=True, slots=True)
 class ShedLeft:

@@ -10,8 +10,8 @@ from colossus_tui.text import (
     NOT_AVAILABLE,
     band,
     compact,
+    from_now,
     hours,
-    now_ns,
     ratio,
     safe,
     significant,
@@ -119,11 +119,6 @@ def points_of(run: Run, curve: Curve, against: Against) -> list[tuple[float, flo
         return list(zip(seconds, curve.losses, strict=True))
     flops = [training_flop(run.parameters_count, tokens) for tokens in curve.tokens]
     return [(x, y) for x, y in zip(flops, curve.losses, strict=True) if x is not None]
-
-
-def from_now(unix_ns: int) -> float | None:
-    """Return the seconds until a time; None for 0, which is not known."""
-    return max(unix_ns - now_ns(), 0) / 1e9 if unix_ns else None
 
 
 def eta_text(bet: Bet) -> str:

@@ -68,18 +68,11 @@ def _step(number: int, step: ShedStep, then: float, cells: int, *, is_shed: bool
     why = fit(safe(step.why, 200), max(cells - used - 2, 1)).rstrip()
     yield (
         (fit(str(number), NUMBER_CELLS), "dim"),
-        (fit(step_words(step), STEP_CELLS), "accent"),
+        (fit(step.words, STEP_CELLS), "accent"),
         (name, "strong"),
         ("".join(fit(text, wide, right=True) for text, wide in figures), "plain"),
         (f"  {why}" if cells >= WHY_CELLS else "", "dim"),
     )
-
-
-def step_words(step: ShedStep) -> str:
-    """Return a step in short: "cap 960 W", "pause"."""
-    if step.verb is not Verb.CAP:
-        return step.verb.value
-    return f"cap {step.cap_watts:g} W" if step.cap_watts else "cap off"
 
 
 def _left(left: Sequence[ShedLeft], cells: int) -> Iterator[Line]:

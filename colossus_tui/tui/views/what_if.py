@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from colossus_tui.model import PriorityClass, Prospect, Run, WhatIf
 from colossus_tui.model.outlook import HOLDING
-from colossus_tui.text import compact, fit, money, number, safe, span, watts, width
+from colossus_tui.text import compact, fit, from_now, money, number, safe, span, watts, width
 from colossus_tui.tui.views import Line, Span
-from colossus_tui.tui.views.bets import from_now
 from colossus_tui.tui.views.words import wrapped
 
 FIELDS = ("from", "to", "nodes")
