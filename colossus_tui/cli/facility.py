@@ -84,7 +84,7 @@ def _measured(found: Measured | None, text: Callable[[float], str]) -> str:
 
 def _links(view: PowerView) -> list[str]:
     return [
-        f"{link.kind} {safe(link.address, 100)}: {safe(link.state, 16)} since "
+        f"{safe(link.kind, 16)} {safe(link.address, 100)}: {safe(link.state, 16)} since "
         f"{age(link.since_unix_ns)}, {number(link.value_count)} values"
         + (f"; {safe(link.detail, 200)}" if link.detail else "")
         for link in view.links

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 from colossus_tui.cli import exit_codes
 from colossus_tui.cli.output import as_json, show, table
 from colossus_tui.model import Action, Event, Incident, IncidentState, NextStep, Timeline
-from colossus_tui.text import age, clock, duration, measured, named, number, safe, verdict
+from colossus_tui.text import (
+    age,
+    clock,
+    duration,
+    measured,
+    named,
+    now_ns,
+    number,
+    safe,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from colossus_tui.client import Client
@@ -84,8 +94,8 @@ def state_text(incident: Incident) -> str:
         words.append(f"part of {incident.merged_into}")
     if incident.acknowledged_by:
         words.append(f"acknowledged by {safe(incident.acknowledged_by, 64)}")
-    if not incident.is_closed and incident.is_silenced(time.time_ns()):
-        left = (incident.silenced_until_unix_ns - time.time_ns()) / 1e9
+    if not incident.is_closed and incident.is_silenced(now_ns()):
+        left = (incident.silenced_until_unix_ns - now_ns()) / 1e9
         words.append(f"silenced by {safe(incident.silenced_by, 64)} for {duration(left)}")
     if incident.flap_count:
         words.append(f"came back {incident.flap_count}x")
@@ -126,7 +136,7 @@ def incident_text(incident: Incident) -> str:
     lines = [f"incident {incident.incident_id}, {incident.severity}: {safe(incident.title)}"]
     lines += [f"  {name:<10} {text}" for name, text in pairs if text]
     for run in incident.runs:
-        ranks = f": {run.ranks}" if run.ranks else ""
+        ranks = f": {safe(run.ranks, 200)}" if run.ranks else ""
         lines.append(f"  {'run':<10} {safe(run.run_id, 63)}, {number(run.rank_count)} ranks{ranks}")
     for effect in incident.effects:
         lines.append(f"  {'so':<10} {safe(effect.run_id, 63)}: {safe(effect.message)}")
@@ -168,9 +178,8 @@ def timeline_text(found: Timeline) -> str:
     if series is not None and series.values:
         low, high = min(series.values), max(series.values)
         ends = f"{measured(low, series.unit)} to {measured(high, series.unit)}"
-        lines.append(
-            f"{series.name}: {ends}, {measured(series.values[-1], series.unit)} at the end"
-        )
+        last = measured(series.values[-1], series.unit)
+        lines.append(f"{safe(series.name, 40)}: {ends}, {last} at the end")
     return "\n".join(lines)
 
 

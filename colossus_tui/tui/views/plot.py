@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from colossus_tui.text import fit, width
+from colossus_tui.text import fit, safe, width
 from colossus_tui.tui.theme import Glyphs
 from colossus_tui.tui.views import Line, Span
 from colossus_tui.tui.views.axis import TINY, Axis, Scale, spanning
@@ -70,7 +70,7 @@ def plot(
         scale: Of y.
     """
     inside, height = max(cells - LABEL_CELLS - 1, 4), max(lines - 2, 2)
-    head: Line = ((fit(title, cells), "head"),)
+    head: Line = ((fit(safe(title), cells), "head"),)
     pieces = [(trace, _pieces(trace, x_axis, scale)) for trace in traces] if x_axis else []
     y_axis = spanning((y for _, parts in pieces for part in parts for _, y in part), scale,
                       LEAST_SPAN)  # fmt: skip

@@ -374,9 +374,8 @@ def source_lines(view: PowerView, cells: int) -> list[Line]:
     text = f"sources {up}/{len(view.links)} up, {count} values"
     if len(view.links) == 1:
         link = view.links[0]
-        text = (
-            f"{safe(link.address, 60)} {link.state} for {age(link.since_unix_ns)}, {count} values"
-        )
+        stands = f"{safe(link.state, 16)} for {age(link.since_unix_ns)}"
+        text = f"{safe(link.address, 60)} {stands}, {count} values"
     lines: list[Line] = [((fit(text, cells), "warn" if away else "dim"),)]
     for link in away[:2]:
         why = safe(link.detail, 160) or "no answer yet"
