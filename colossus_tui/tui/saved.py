@@ -46,10 +46,10 @@ def keep(settings: Settings, view: SavedView) -> None:
     Raises:
         SettingsError: The file is damaged, full or cannot be written.
     """
-    others = [one for one in saved_views(settings) if one.name != view.name]
+    others = _others(settings, view.name)
     if len(others) >= COUNT_LIMIT:
         raise SettingsError(f"{COUNT_LIMIT} views are kept already; delete one first")
-    settings.write(KEY, [asdict(one) for one in (*others, view)])
+    settings.write(KEY, [*others, asdict(view)])
 
 
 def forget(settings: Settings, name: str) -> None:
@@ -58,7 +58,14 @@ def forget(settings: Settings, name: str) -> None:
     Raises:
         SettingsError: The file is damaged or cannot be written.
     """
-    settings.write(KEY, [asdict(one) for one in saved_views(settings) if one.name != name])
+    settings.write(KEY, _others(settings, name))
+
+
+def _others(settings: Settings, name: str) -> list[Any]:
+    """Return all but one as they stand in the file, also with what this version does not know."""
+    saved_views(settings)  # a damaged one is told
+    kept = settings.read().get(KEY, [])
+    return [one for one in kept if one.get("name", "")[:NAME_LIMIT] != name]
 
 
 def _view(settings: Settings, index: int, value: Any) -> SavedView:
