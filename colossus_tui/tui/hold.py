@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from colossus_tui.tui.screens.base import ColossusScreen
 
 AGE = "age_seconds"
+MANY_NODES, MANY_SECONDS = 1_000, 10.0  # of so many all ages take too long to make each second
 T = TypeVar("T")
 
 
@@ -30,6 +31,7 @@ class Hold:
     journal: tuple[Action, ...] | None
     since_unix_ns: int = field(default_factory=lambda: time.time_ns())
     _began: float = field(default_factory=time.monotonic)
+    _aged: float = 0.0  # how much older the view was made when it last was
     _newest: View | None = None
     _journal: tuple[Action, ...] | None = None
 
@@ -48,9 +50,13 @@ class Hold:
         """What to go on with."""
         return self._journal if self._journal is not None else self.journal
 
-    def aged(self) -> View:
-        """Return what is held, as old as it is now."""
-        return aged(self.view, time.monotonic() - self._began)
+    def aged(self) -> View | None:
+        """Return what is held, as old as it is now; None while it need not be made anew."""
+        seconds = time.monotonic() - self._began
+        if len(self.view.nodes) > MANY_NODES and seconds - self._aged < MANY_SECONDS:
+            return None
+        self._aged = seconds
+        return aged(self.view, seconds)
 
 
 def aged(value: T, seconds: float) -> T:

@@ -111,8 +111,8 @@ class Workbench(PacedApp):
 
     def let_ages_grow(self) -> None:
         """Let what is held grow old in sight."""
-        if self.hold is not None:
-            self.view = self.hold.aged()
+        if self.hold is not None and (older := self.hold.aged()) is not None:
+            self.view = older
             self.show_state()
 
     # --- export and copy ---------------------------------------------------------------------

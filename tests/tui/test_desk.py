@@ -7,16 +7,17 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from textual.events import Key
 
-from colossus_tui.model import Confirmation, Header, Run, RunState, Site, View
+from colossus_tui.model import Confirmation, Header, Node, Run, RunState, Site, View
 from colossus_tui.paths import config_dir
-from colossus_tui.tui.hold import aged
+from colossus_tui.tui.hold import Hold, aged
 from colossus_tui.tui.messages import JournalReceived, ViewReceived
-from colossus_tui.tui.saved import SavedView, keep, saved_views
+from colossus_tui.tui.saved import SavedView, forget, keep, saved_views
+from colossus_tui.tui.screens.base import ColossusScreen
 from colossus_tui.tui.screens.map import MapScreen
 from colossus_tui.tui.screens.nodes import NodesScreen
 from colossus_tui.tui.settings import Settings, SettingsError
@@ -250,3 +251,25 @@ async def test_a_palette_that_comes_over_what_closes_ends_no_console(
 
         assert it.app.screen is it.shown()
         assert it.shown().scope == "overview"
+
+
+def test_what_a_newer_console_has_kept_with_a_view_stays() -> None:
+    settings = Settings()
+    newer = {"name": "a", "screen": "nodes", "state": {}, "theme": "", "columns": ["x"]}
+    settings.write("views", [newer, newer | {"name": "b"}])
+
+    keep(settings, SavedView("c", "map", {}))
+    forget(settings, "b")
+
+    first, second = settings.read()["views"]
+    assert first == newer
+    assert second["name"] == "c"
+
+
+def test_what_is_held_of_many_nodes_is_not_made_anew_each_second() -> None:
+    def held(count: int) -> Hold:
+        nodes = tuple(Node(f"n{index}") for index in range(count))
+        return Hold(cast(ColossusScreen, None), View(Header(), nodes=nodes), None)
+
+    assert held(10).aged() is not None
+    assert held(10_000).aged() is None
