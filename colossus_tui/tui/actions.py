@@ -61,7 +61,7 @@ COMMANDS = (
             *("incidents", "timeline", "power"),
         ),
     ),
-    Command("acknowledge", "k", "k", "ack", "Say that you look after the incident", INCIDENTS),
+    Command("acknowledge", "A", "A", "ack", "Say that you look after the incident", INCIDENTS),
     Command("silence", "u", "u", "silence", "Let the incident not count for a time", INCIDENTS),
     Command(
         "what_if",
@@ -253,7 +253,7 @@ COMMANDS = (
         "To the outlier before this one",
         MAP,
     ),
-    Command("zoom(1)", "plus,equals_sign", "+", "zoom in", "Show a shorter part of it", PLOTS),
+    Command("zoom(1)", "plus", "+", "zoom in", "Show a shorter part of it", PLOTS),
     Command("zoom(-1)", "minus", "-", "zoom out", "Show a longer part of it", PLOTS),
     Command("pan(-1)", "less_than_sign", "<", "before", "Show what was before", PLOTS),
     Command("pan(1)", "greater_than_sign", ">", "after", "Show what was after", PLOTS),

@@ -72,7 +72,7 @@ def find_the_straggler(tmux: Tmux) -> None:
     tmux.until("1 to look at", "> ▲ warning   run 6t: waits for rank 17")
     tmux.press("Enter")
     tmux.until("(rank 17)", "slower than 0.7 of the run's median clock", "RUNS AFFECTED")
-    tmux.write("k")
+    tmux.write("A")
     tmux.until("acknowledged by")
 
 

@@ -104,7 +104,7 @@ def test_acknowledged_it_counts_no_more_and_says_by_whom(hub: Product, agent: Fa
         terminal.until("1 incident, 1 critical")
         terminal.press("i")
         terminal.until("✗ critical")
-        terminal.press("k")
+        terminal.press("A")
         terminal.until("acknowledge: the hub has written it down", "ack by", "1 looked after")
         terminal.until_gone("1 incident, 1 critical")
         terminal.press("zZ!")  # keys that mean nothing here
@@ -222,7 +222,7 @@ def test_a_viewer_looks_and_says_nothing(hub: Product, agent: FakeAgent) -> None
         terminal.until("viewer: read-only", "1 incident")
         terminal.press("i")
         terminal.until("✗ critical")
-        terminal.press("k")
+        terminal.press("A")
         terminal.until("acknowledge: a viewer may look")
     assert hub.cli("--hub", address, "ack", "1").returncode == 4
     assert not hub.ask(Client.incidents)[0].acknowledged_by

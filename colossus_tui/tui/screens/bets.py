@@ -24,7 +24,7 @@ LEAST_ROWS, LEAST_PLOT_LINES = 8, 7
 FEWEST_ROWS, FEWEST_PLOT_LINES = 4, 5  # on a terminal too low for the least of both
 
 
-class BetsScreen(OverviewScreen, ZoomScreen):
+class BetsScreen(OverviewScreen, ZoomScreen, inherit_bindings=False):
     """Curves over a table; filter and order as in the overview."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings("bets")

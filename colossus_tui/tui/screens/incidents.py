@@ -39,16 +39,6 @@ LANE_LINES = 12
 DEFAULT_SILENCE = "1h"
 
 
-def incident_bindings(scope: str) -> list[BindingType]:
-    """Return a screen's keys; that of acknowledge is a table's as well, and goes before it."""
-    return [
-        replace(one, priority=True)
-        if isinstance(one, Binding) and one.action == "acknowledge"
-        else one
-        for one in bindings(scope)
-    ]
-
-
 class IncidentScreenBase(ColossusScreen):
     """What screens about incidents share: one chosen incident, and what is said of it."""
 
@@ -143,7 +133,7 @@ class IncidentsScreen(IncidentScreenBase):
     """All incidents, those that wait for somebody first; what closed in the last hour last."""
 
     DEFAULT_CSS = "IncidentsScreen > #beside { margin: 0 0 0 1; }"
-    BINDINGS: ClassVar[list[BindingType]] = incident_bindings("incidents")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("incidents")
     scope = "incidents"
 
     def body(self) -> Iterable[Widget]:
@@ -216,7 +206,7 @@ class IncidentScreen(IncidentScreenBase):
         incident: As the list has it, until it comes whole.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = incident_bindings("incident")
+    BINDINGS: ClassVar[list[BindingType]] = bindings("incident")
     scope = "incident"
 
     def __init__(self, incident: Incident) -> None:
