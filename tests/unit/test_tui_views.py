@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.binding import Binding
 
 from colossus_tui.model import (
     Action,
@@ -42,6 +43,7 @@ from colossus_tui.tui.views.nodes import node_cells, node_columns, node_lines
 from colossus_tui.tui.views.runs import columns_for
 from colossus_tui.tui.views.site import Link, header
 from colossus_tui.tui.views.words import in_columns, wrapped
+from colossus_tui.tui.widgets.table import Table
 
 HOSTILE = "\x1b[2J[bold red]boo[/]\r\n\u202e"
 CELLS = 75
@@ -294,9 +296,18 @@ def test_a_question_is_answered_by_nothing_but_what_it_asks_for() -> None:
 
 
 def test_no_screen_offers_one_key_twice() -> None:
-    for scope in ("overview", "run", "nodes", "node", "actions", "action"):
-        keys = [key for command in offered(scope) for key in command.keys.split(",")]
-        assert len(keys) == len(set(keys)), scope
+    moves = {
+        key
+        for binding in Table.BINDINGS
+        if isinstance(binding, Binding)
+        for key in binding.key.split(",")
+    }
+    for scope in {scope for one in COMMANDS for scope in one.scope} - {"all", "replay"}:
+        for replaying in (False, True):
+            found = offered(scope, replaying=replaying)
+            keys = [key for command in found for key in command.keys.split(",")]
+            assert len(keys) == len(set(keys)), scope
+            assert not moves & set(keys) - {"enter"}, scope
     assert all(command.help for command in COMMANDS)
 
 
@@ -330,7 +341,7 @@ def test_on_80_columns_what_is_wrong_is_in_the_header(nodes: int, role: str, lin
     )
     view = View(Header(role=role), site=site)
 
-    _, figures = header(view, Link(linked), "map", ASCII)
+    _, figures = header(view, Link(linked), "map", ASCII, 80)
 
     shown = "".join(text for text, _ in figures)[:80]
     assert (not linked) == ("hub lost" in shown)
@@ -348,3 +359,30 @@ def test_a_cap_and_costs_take_no_room_where_no_run_has_any() -> None:
 
     assert {"cap", "cost"}.isdisjoint(names(bare))
     assert names(bare, capped) == names(bare) | {"cap"}
+
+
+@given(st.integers(20, 250))
+def test_a_figure_of_the_header_is_whole_or_not_there(cells: int) -> None:
+    site = Site(
+        site_name="a",
+        node_count=1_000,
+        reporting_node_count=1_000,
+        gpu_count=4_000,
+        reporting_gpu_count=4_000,
+        power_watts=3.57e6,
+        power_basis="GPUs + CPUs",
+        power_node_count=998,
+        cpu_utilisation_ratio=0.21,
+    )
+    _, line = header(View(Header(), site=site), Link(True), "map", ASCII, cells)
+    texts = [text.strip() for text, _ in line]
+
+    whole = {
+        "GPUs 4000/4000",
+        "power 3.6 MW (GPUs + CPUs, 998/1000 nodes)",
+        "power 3.6 MW (998/1000 nodes)",
+        "CPU 21 %",
+    }
+    assert set(texts[2:]) <= whole  # after the nodes and what a viewer may do
+    assert cells < 60 or len("".join(text for text, _ in line)) <= cells
+    assert (cells >= 150) <= ("CPU 21 %" in texts)

@@ -110,7 +110,15 @@ class ColossusScreen(Screen[None]):
         app = self.console
         view, glyphs = app.view, app.glyphs
         self.query_one("#header", Lines).set_lines(
-            header(view, app.link, self.title_text(), glyphs, self._held(), app.drain.words)
+            header(
+                view,
+                app.link,
+                self.title_text(),
+                glyphs,
+                self.size.width,
+                self._held(),
+                app.drain.words,
+            )
         )
         if view is not None:
             count = self._strip_lines()

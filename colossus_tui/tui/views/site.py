@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from colossus_tui.model import Action, Event, RunState, View
-from colossus_tui.text import clock, duration, money, ratio, safe, watts
+from colossus_tui.model import Action, Event, RunState, Site, View
+from colossus_tui.text import clock, duration, money, ratio, safe, watts, width
 from colossus_tui.tui.theme import SEVERITY_STYLES, STATE_STYLES, Glyphs
-from colossus_tui.tui.views import Line
+from colossus_tui.tui.views import Line, Span
 from colossus_tui.tui.views.incidents import header_spans
 
 FRESH_SECONDS = 5.0
@@ -26,11 +26,18 @@ class Link:
 
 
 def header(
-    view: View | None, link: Link, title: str, glyphs: Glyphs, held: str = "", pace: str = ""
+    view: View | None,
+    link: Link,
+    title: str,
+    glyphs: Glyphs,
+    cells: int,
+    held: str = "",
+    pace: str = "",
 ) -> list[Line]:
     """Return the two lines at the top of every screen.
 
     Args:
+        cells: Of a line; figures for which it has no room are left out, not cut.
         held: Says that it stands still.
         pace: Says that the terminal's link is slow.
     """
@@ -46,27 +53,42 @@ def header(
             counts.append((f"  {glyphs.states[state]} {count} {state}", style))
     name = safe(site.site_name, 40)
     top: Line = ((f" {name}", "title"), (f"  {title}", "dim"), *counts)
-    figures = _figures(view, link, glyphs, pace)
-    return [top, ((f" {held}  ", "warn"), *figures) if held else figures]
+    standing: Line = ((f" {held}  ", "warn"),) if held else ()
+    spans = (*standing, *_standing(view, link, glyphs, pace))
+    return [top, (*spans, *_figures(site, cells - sum(width(text) for text, _ in spans)))]
 
 
-def _figures(view: View, link: Link, glyphs: Glyphs, pace: str) -> Line:
+def _figures(site: Site, cells: int) -> Line:
+    """Return the figures for which there is room, one whose words are too long in short."""
+    power: tuple[str, ...] = (f"   power {watts(site.power_watts)}",)
+    if site.power_watts is not None:
+        cover = f"{site.power_node_count}/{site.node_count} nodes)"
+        # How many nodes report is in the line already: where it is the same, once is enough.
+        bare = power if site.power_node_count == site.reporting_node_count else ()
+        power = (f"{power[0]} ({site.power_basis}, {cover}", f"{power[0]} ({cover}", *bare)
+    figures: list[tuple[str, ...]] = [
+        (f"   GPUs {site.reporting_gpu_count}/{site.gpu_count}",),
+        power,
+        (f"   CPU {ratio(site.cpu_utilisation_ratio)}",),
+    ]
+    if site.money.currency:
+        figures.append((f"   {money(site.money.per_hour, site.money.currency, 3)}/h",))
+    found: list[Span] = []
+    for texts in figures:
+        fitting = next((text for text in texts if width(text) <= cells), None)
+        if fitting is not None:
+            found.append((fitting, "plain"))
+            cells -= width(fitting)
+    return tuple(found)
+
+
+def _standing(view: View, link: Link, glyphs: Glyphs, pace: str) -> Line:
+    """Return whether all is heard and well; what is wrong is never left out for want of room."""
     site = view.site
     assert site is not None
     covered = site.reporting_node_count == site.node_count
-    power = watts(site.power_watts)
-    if site.power_watts is not None:
-        power += f" ({site.power_basis}, {site.power_node_count}/{site.node_count} nodes)"
     nodes = f" nodes {site.reporting_node_count}/{site.node_count}"
-    figures = [
-        (f"   GPUs {site.reporting_gpu_count}/{site.gpu_count}", "plain"),
-        (f"   power {power}", "plain"),
-        (f"   CPU {ratio(site.cpu_utilisation_ratio)}", "plain"),
-    ]
-    if site.money.currency:
-        figures.append((f"   {money(site.money.per_hour, site.money.currency, 3)}/h", "plain"))
     spans = [(nodes, "plain" if covered else "warn")]
-    # What is wrong comes before the figures: it must be seen on a narrow terminal as well.
     if not link.linked:
         away = duration(round(time.monotonic() - link.since))
         spans.insert(0, (f" hub lost {away} ago: figures are old  ", "bad"))
@@ -77,7 +99,7 @@ def _figures(view: View, link: Link, glyphs: Glyphs, pace: str) -> Line:
     spans += header_spans(site, glyphs)
     if view.header.role == "viewer":
         spans.append(("  viewer: read-only", "warn"))
-    return (*spans, *figures)
+    return tuple(spans)
 
 
 def strip(
