@@ -14,7 +14,7 @@ from tests.sim.live import LiveSite, live_site
 from tests.support import until
 from tests.tmux import Tmux
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.waits, pytest.mark.timeout(300)]
 
 STRAGGLER = '[[fault]]\nkind = "straggler"\nrun = "6t"\nrank = 17\nat = 1\nduration = 3600\n'
 SETTINGS = 'site_name = "north"\n[alerts]\ngrace = 3\n'

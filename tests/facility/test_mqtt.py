@@ -228,6 +228,7 @@ def test_hostile_messages_are_counted_by_name_and_end_nothing(site: Site) -> Non
     assert site.link.state == "up"
 
 
+@pytest.mark.waits
 def test_the_hub_runs_without_a_broker_and_finds_it_again(site: Site) -> None:
     site.broker.stop()
     site.start_without()

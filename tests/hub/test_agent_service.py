@@ -62,6 +62,7 @@ def test_what_is_acknowledged_is_on_disk(hub: Product) -> None:
     assert loss.steps == (1, 2, 3)
 
 
+@pytest.mark.waits
 def test_steps_that_come_twice_count_once(hub: Product) -> None:
     with FakeAgent(hub.address) as agent:
         agent.greet()
@@ -303,6 +304,7 @@ def missing(hub: Product) -> list[Event]:
     return [event for event in events if event.kind == "run.checkpoint_missing"]
 
 
+@pytest.mark.waits
 def test_a_part_that_is_gone_is_told_of_while_the_run_is_not_over(hub: Product) -> None:
     with FakeAgent(hub.address) as agent:
         agent.greet()

@@ -120,6 +120,7 @@ def test_nodes_that_did_not_are_named_and_the_others_keep_it(site: Site) -> None
     assert action.detail.startswith("4/6 GPUs read back 500 W on 2/3 nodes; n2: ")
 
 
+@pytest.mark.waits
 def test_a_node_that_says_nothing_is_named_too(site: Site) -> None:
     site.answer("n1")
     site.answer("n3")

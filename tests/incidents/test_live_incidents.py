@@ -38,6 +38,7 @@ def loss(at: int, duration: int, where: str) -> str:
     return f'[[fault]]\nkind = "node_loss"\nat = {at}\nduration = {duration}\n{where}\n'
 
 
+@pytest.mark.waits
 def test_a_racks_outage_is_one_incident_that_outlives_the_hub(site: Site) -> None:
     site.start(loss(8, 75, f'rack = "{RACK}"'))
     (one,) = until(site.incidents, 40, message="the incident")
@@ -81,6 +82,7 @@ def test_a_node_that_flaps_is_one_incident_with_a_count(site: Site) -> None:
     assert (one.node_name, one.title) == (name, f"node {name}: lost (4 GPUs)")
 
 
+@pytest.mark.waits
 def test_a_straggler_is_told_by_its_rank_and_a_quiet_site_of_nothing(site: Site) -> None:
     fault = '[[fault]]\nkind = "straggler"\nat = 25\nduration = 300\nrun = "6t"\nrank = 37\n'
     site.start(fault)

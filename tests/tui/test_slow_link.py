@@ -148,6 +148,7 @@ def test_full_neither_asks_nor_waits(hub: Product, agent: FakeAgent) -> None:
         assert b"\x1b[6n" not in terminal.output
 
 
+@pytest.mark.waits
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("answers", [True, False])
 def test_a_terminal_that_takes_nothing_for_a_while_blocks_nothing(
