@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from colossus_tui.model import Confirmation
-
-TYPED_LIMIT = 63
+from colossus_tui.tui.entry import Entry
 
 
 @dataclass(slots=True)
@@ -16,15 +15,19 @@ class Question:
     Attributes:
         asked: What must be typed, in words: "the run's name".
         expected: What must be typed.
-        typed: What was typed so far.
         wrong: Whether something else was entered last.
     """
 
     confirmation: Confirmation
     asked: str = ""
     expected: str = ""
-    typed: str = ""
     wrong: bool = False
+    _line: Entry = field(default_factory=lambda: Entry("name"))
+
+    @property
+    def typed(self) -> str:
+        """What was typed so far."""
+        return self._line.text
 
     def press(self, key: str, character: str | None) -> bool | None:
         """Take a key; return yes or no once it is answered."""
@@ -37,17 +40,14 @@ class Question:
                 return {"y": True, "n": False}.get(key)
 
     def _type(self, key: str, character: str | None) -> bool | None:
-        if key == "enter":
-            if self.typed == self.expected:
-                return True
-            self.typed, self.wrong = "", True
-        elif key == "backspace":
-            self.typed = self.typed[:-1]
-        elif character is not None:
-            self.paste(character)
+        if key != "enter":
+            self._line.press(key, character)
+        elif self.typed.strip() == self.expected.strip():
+            return True
+        else:
+            self._line.text, self.wrong = "", True
         return None
 
     def paste(self, text: str) -> None:
         """Take text as if it were typed."""
-        kept = "".join(character for character in text.strip() if character.isprintable())
-        self.typed = (self.typed + kept)[:TYPED_LIMIT]
+        self._line.paste(text)

@@ -281,6 +281,10 @@ def test_a_question_is_answered_by_nothing_but_what_it_asks_for() -> None:
     assert typed.press("t", "t") is None
     assert typed.press("enter", None) is True
 
+    spaced = Question(Confirmation.TYPE_NAME, "the site's name", "hall 3 (north)")
+    assert [spaced.press("space" if key == " " else key, key) for key in "hall 3 (north)"]
+    assert spaced.press("enter", None) is True
+
     wrong = Question(Confirmation.TYPE_NAME, "the run's name", "10t")
     assert wrong.press("y", "y") is None
     assert wrong.press("enter", None) is None
