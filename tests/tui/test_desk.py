@@ -11,9 +11,11 @@ from typing import Any, cast
 
 import pytest
 from textual.events import Key
+from textual.geometry import Region
 
 from colossus_tui.model import Confirmation, Header, Node, Run, RunState, Site, View
 from colossus_tui.paths import config_dir
+from colossus_tui.tui.compositor import CroppingCompositor, lines_of
 from colossus_tui.tui.hold import Hold, aged
 from colossus_tui.tui.messages import JournalReceived, ViewReceived
 from colossus_tui.tui.saved import SavedView, forget, keep, saved_views
@@ -251,6 +253,31 @@ async def test_a_palette_that_comes_over_what_closes_ends_no_console(
 
         assert it.app.screen is it.shown()
         assert it.shown().scope == "overview"
+
+
+async def test_behind_a_card_only_what_changes_is_drawn_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[set[Region]] = []
+    render = CroppingCompositor.render_update
+
+    def watch(self: CroppingCompositor, *args: Any, **more: Any) -> Any:
+        drawn.append(set(self._dirty_regions))
+        return render(self, *args, **more)
+
+    async with stage(monkeypatch, (200, 50)) as it:
+        await it.tell(with_losses(7.1, 7.2, 7.3))
+        await it.card("1t-a", Confirmation.YES_NO)
+        await it.tell(with_losses(7.4, 7.5, 7.6))
+        monkeypatch.setattr(CroppingCompositor, "render_update", watch)
+        for tenth in range(7, 10):
+            await it.tell(with_losses(7.4, 7.5, 7.6 + tenth / 1_000))
+
+        behind = "\n".join(strip.text for strip in lines_of(it.app.screen))
+        assert "7.609" in behind
+        regions = set.union(*drawn)
+        assert regions
+        assert all(region.height == 1 for region in regions), regions
 
 
 def test_what_a_newer_console_has_kept_with_a_view_stays() -> None:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 from textual.widget import Widget
 
 from colossus_tui.model import Verb, View
 from colossus_tui.model.match import Text
 from colossus_tui.text import clock
 from colossus_tui.tui.actions import key_of, offered
-from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.export.values import Exported
 from colossus_tui.tui.feed import Wanted
+from colossus_tui.tui.screens.cropped import CroppedScreen
 from colossus_tui.tui.views import Line
 from colossus_tui.tui.views.scrubber import scrubber
 from colossus_tui.tui.views.site import header, keys, strip
 from colossus_tui.tui.widgets.drawn import Drawn
 from colossus_tui.tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from colossus_tui.tui.app import ColossusApp
 
 STRIP_LINES, LOW_STRIP_LINES = 5, 3  # the fewer on a terminal of up to LOW_LINES
 LOW_LINES = 30
@@ -41,7 +37,7 @@ def bindings(scope: str) -> list[BindingType]:
     ]
 
 
-class ColossusScreen(Screen[None]):
+class ColossusScreen(CroppedScreen):
     """Base of the console's screens."""
 
     DEFAULT_CSS = """
@@ -55,15 +51,6 @@ class ColossusScreen(Screen[None]):
     """
     scope: ClassVar[str] = "all"
     heading: ClassVar[str] = ""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._compositor = CroppingCompositor(lambda: self.console.glass)
-
-    @property
-    def console(self) -> ColossusApp:
-        """The app, with its own type."""
-        return cast("ColossusApp", self.app)
 
     def compose(self) -> ComposeResult:
         """Place header, body, strip and footer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -21,23 +21,20 @@ from colossus_tui.model import (
     Run,
     Verb,
 )
-from colossus_tui.tui.compositor import CroppingCompositor
 from colossus_tui.tui.confirm import Question
 from colossus_tui.tui.entry import Entry
 from colossus_tui.tui.feed import Order
 from colossus_tui.tui.screens.base import bindings
+from colossus_tui.tui.screens.cropped import CroppedScreen
 from colossus_tui.tui.views import Line, card
 from colossus_tui.tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from colossus_tui.tui.app import ColossusApp
 
 CARD_LINES, CARD_CELLS = 18, 80
 AROUND = 5  # cells beside the text: padding and scroll bar
 SCROLLS = {"up": -1, "down": 1, "pageup": -10, "pagedown": 10, "home": -100_000, "end": 100_000}
 
 
-class Card(ModalScreen[None]):
+class Card(CroppedScreen, ModalScreen[None]):
     """A text that scrolls, over a question that stays in sight."""
 
     DEFAULT_CSS = f"""
@@ -56,15 +53,6 @@ class Card(ModalScreen[None]):
         Binding("escape", "close", show=False),
         *bindings("card"),
     ]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._compositor = CroppingCompositor(lambda: self.console.glass)
-
-    @property
-    def console(self) -> ColossusApp:
-        """The app, with its own type."""
-        return cast("ColossusApp", self.app)
 
     @property
     def cells(self) -> int:
