@@ -10,21 +10,23 @@ old is ever sent, and nothing queues.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
 from rich.control import Control
 from rich.style import Style
-from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate
+from textual._compositor import ChopsUpdate, Compositor, CompositorUpdate, LayoutUpdate
 from textual._context import visible_screen_stack
 from textual.geometry import Region
 from textual.strip import Strip
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.segment import Segment
     from textual.screen import Screen
 
     from colossus_tui.tui.drain import Drain
@@ -187,21 +189,7 @@ class CroppedUpdate(ChopsUpdate):
 
     def render_segments(self, console: Console) -> str:
         """Return what is to be written to the terminal."""
-        system = console._color_system or ColorSystem.TRUECOLOR
-        parts: list[str] = []
-        said: str | None = None  # nothing is said of what comes next yet
-        for x, y, strip in self._changed():
-            parts.append(Control.move_to(x, y).segment.text)
-            for text, style, _ in strip:
-                codes = _codes(style, system) if style is not None else ""
-                if codes != said:
-                    # From 0 on: what a style does not name must not stay from the one before.
-                    parts.append(f"\x1b[0;{codes}m" if said else f"\x1b[{codes}m")
-                    said = codes
-                parts.append(text)
-        if said:
-            parts.append(RESET)
-        return "".join(parts)
+        return _written(self._changed(), console)
 
     def _changed(self) -> Iterator[tuple[int, int, Strip]]:
         """Yield the left edge, the line and the cells of each piece that has changed."""
@@ -211,6 +199,16 @@ class CroppedUpdate(ChopsUpdate):
                     continue
                 first, last = max(x, x1), min(end, x2)
                 yield first, y, strip.crop(first - x, last - x)
+
+
+class WholeUpdate(LayoutUpdate):
+    """Writes a whole screen."""
+
+    def render_segments(self, console: Console) -> str:
+        """Return what is to be written to the terminal."""
+        x = self.region.x
+        lines = enumerate(self.strips, self.region.y)
+        return _written(((x, y, chain.from_iterable(line)) for y, line in lines), console)
 
 
 class PieceUpdate(CompositorUpdate):
@@ -267,12 +265,36 @@ class CroppingCompositor(Compositor):
         self._dirty_regions.clear()
         return PieceUpdate(strips, glass, room)
 
+    def render_full_update(self, simplify: bool = False) -> LayoutUpdate:
+        """Return all that is shown."""
+        update = super().render_full_update(simplify)
+        return WholeUpdate(update.strips, update.region)
+
     def render_partial_update(self) -> ChopsUpdate | None:
         """Return what has changed since the last update."""
         update = super().render_partial_update()
         if update is None:
             return None
         return CroppedUpdate(update.chops, update.spans, update.chop_ends)
+
+
+def _written(pieces: Iterable[tuple[int, int, Iterable[Segment]]], console: Console) -> str:
+    """Return what draws these cells, each piece from its column and line on."""
+    system = console._color_system or ColorSystem.TRUECOLOR
+    parts: list[str] = []
+    said: str | None = None  # nothing is said of what comes next yet
+    for x, y, segments in pieces:
+        parts.append(Control.move_to(x, y).segment.text)
+        for text, style, _ in segments:
+            codes = _codes(style, system) if style is not None else ""
+            if codes != said:
+                # From 0 on: what a style does not name must not stay from the one before.
+                parts.append(f"\x1b[0;{codes}m" if said else f"\x1b[{codes}m")
+                said = codes
+            parts.append(text)
+    if said:
+        parts.append(RESET)
+    return "".join(parts)
 
 
 @lru_cache(maxsize=1_024)

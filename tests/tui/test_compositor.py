@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 
-from colossus_tui.tui.compositor import CroppedUpdate
+from colossus_tui.tui.compositor import CroppedUpdate, WholeUpdate
 
 COLUMNS, ROWS = 20, 4
 STYLES = (
@@ -71,4 +72,25 @@ def test_a_terminal_shows_each_changed_cell_in_its_own_style(
         for x in range(COLUMNS):
             expected = whole.buffer[y][x] if (y, x) in changed else blank
             assert shown.buffer[y][x] == expected
+    assert shown.cursor.attrs.fg == "default"
+
+
+@given(LINES)
+def test_a_whole_screen_is_what_each_of_its_styles_makes_it(
+    lines: list[list[tuple[str, Style | None]]],
+) -> None:
+    strips = [
+        Strip([Segment(text, style) for text, style in line]).adjust_cell_length(COLUMNS)
+        for line in lines
+    ]
+    console = _console()
+    expected = _screen("\r\n".join(strip.render(console) for strip in strips))
+
+    region = Region(0, 0, COLUMNS, ROWS)
+    written = WholeUpdate([[strip] for strip in strips], region).render_segments(console)
+
+    shown = _screen(written)
+    for y in range(ROWS):
+        for x in range(COLUMNS):
+            assert shown.buffer[y][x] == expected.buffer[y][x]
     assert shown.cursor.attrs.fg == "default"
