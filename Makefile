@@ -1,7 +1,7 @@
 # Everything runs in .venv, which `make setup` makes; nothing global is touched.
 PY := .venv/bin/python
 
-.PHONY: help setup demo run test thorough lint format types bench lock protos pages pictures clean
+.PHONY: help setup demo run test thorough lint format types bench lock protos pages pictures tour clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -41,6 +41,9 @@ pages: setup ## regenerate docs/cli.md, docs/json.md and docs/screens
 
 pictures: setup ## take the pictures of all screens anew, from a simulated site
 	@$(PY) docs/pictures.py
+
+tour: setup ## record the tour of one shift anew, docs/tour.cast
+	@$(PY) -m docs.tour
 
 lock: ## pin the newest allowed dependencies (needs uv)
 	@scripts/lock
