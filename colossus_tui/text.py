@@ -273,6 +273,11 @@ def age(unix_ns: int) -> str:
     return duration(max((now_ns() - unix_ns) / 1e9, 0.0))
 
 
+def counted(count: int, what: str) -> str:
+    """Return a count with its noun: "1 node", "1,200 nodes"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def from_now(unix_ns: int) -> float | None:
     """Return the seconds until a time; None for 0, which is not known."""
     return max(unix_ns - now_ns(), 0) / 1e9 if unix_ns else None

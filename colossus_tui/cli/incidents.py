@@ -14,6 +14,7 @@ from colossus_tui.model import Action, Event, Incident, IncidentState, NextStep,
 from colossus_tui.text import (
     age,
     clock,
+    counted,
     duration,
     measured,
     named,
@@ -137,7 +138,8 @@ def incident_text(incident: Incident) -> str:
     lines += [f"  {name:<10} {text}" for name, text in pairs if text]
     for run in incident.runs:
         ranks = f": {safe(run.ranks, 200)}" if run.ranks else ""
-        lines.append(f"  {'run':<10} {safe(run.run_id, 63)}, {number(run.rank_count)} ranks{ranks}")
+        count = counted(run.rank_count, "rank") if run.rank_count else "ranks not known"
+        lines.append(f"  {'run':<10} {safe(run.run_id, 63)}, {count}{ranks}")
     for effect in incident.effects:
         lines.append(f"  {'so':<10} {safe(effect.run_id, 63)}: {safe(effect.message)}")
     for note in incident.notes:

@@ -14,7 +14,7 @@ from colossus_tui.hub.gpus import RunGpuFigures
 from colossus_tui.hub.incidents.findings import Finding, Spot, worst
 from colossus_tui.hub.incidents.rules import LASTING, RULES
 from colossus_tui.hub.incidents.sources import Storm
-from colossus_tui.hub.incidents.words import building_title, counted, run_title
+from colossus_tui.hub.incidents.words import building_title, run_title
 from colossus_tui.hub.nodes import Nodes
 from colossus_tui.hub.runs.live import LiveRun
 from colossus_tui.hub.runs.registry import Registry
@@ -33,7 +33,7 @@ from colossus_tui.model import (
     Verb,
 )
 from colossus_tui.model.incident import MEMBERS_KEPT, RUNS_KEPT
-from colossus_tui.text import named, ranges
+from colossus_tui.text import counted, named, ranges
 
 RUNS_AT_ONCE = 256  # looked at in a tick; more take turns
 SETTLE_SECONDS = 60.0  # after an action, what a run does is its effect

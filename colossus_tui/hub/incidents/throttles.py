@@ -7,10 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from colossus_tui.hub.incidents.grouping import Rows, Seconds
-from colossus_tui.hub.incidents.words import counted
 from colossus_tui.hub.nodes import Nodes
 from colossus_tui.hub.store import Store
 from colossus_tui.model import Event
+from colossus_tui.text import counted
 
 QUIET_SECONDS = 60.0  # a node that was held back within it has not begun anew
 PERIOD_SECONDS = 60.0  # between two events of a run and a reason

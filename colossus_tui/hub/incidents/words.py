@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from colossus_tui.hub.incidents.findings import Spot
 from colossus_tui.model import AffectedRun, IncidentScope
+from colossus_tui.text import counted
 
 # Of one node; of the nodes of a place, after their number.
 _NODES = {
@@ -74,8 +75,3 @@ def run_title(kind: str, spot: Spot, affected: AffectedRun | None = None) -> str
 def building_title(kind: str, subject: str) -> str:
     """Return the title of what is wrong with a loop, a sensor or a source of the building's."""
     return f"{subject}: {_BUILDING[kind]}"
-
-
-def counted(count: int, what: str) -> str:
-    """Return a count with its noun: "1 node", "1,200 nodes"."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

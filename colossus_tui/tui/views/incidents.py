@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from colossus_tui.model import Incident, IncidentState, NextStep, Severity, Site
-from colossus_tui.text import age, clock, duration, named, now_ns, number, safe
+from colossus_tui.text import age, clock, counted, duration, named, now_ns, number, safe
 from colossus_tui.tui.actions import COMMANDS
 from colossus_tui.tui.theme import SEVERITY_STYLES, Glyphs
 from colossus_tui.tui.views import GAP, LEFT, Line, Span
@@ -178,7 +178,7 @@ def incident_lines(incident: Incident, answer: str, cells: int, glyphs: Glyphs) 
     if incident.runs:
         lines += [(), ((f"RUNS AFFECTED ({number(incident.run_count)})", "head"),)]
         for run in incident.runs:
-            ranks = f"{number(run.rank_count)} ranks" + (f": {run.ranks}" if run.ranks else "")
+            ranks = counted(run.rank_count, "rank") + (f": {run.ranks}" if run.ranks else "")
             text = ranks if run.rank_count else "ranks not known"
             lines += labelled(safe(run.run_id, 63), text, cells)
     if incident.members:
