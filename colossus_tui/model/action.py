@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from types import MappingProxyType
 
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.shed import Shed, ShedPlan
 from colossus_tui.model.verb import Verb

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from colossus_tui.model.curve import training_flop
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.run import Run, RunState
 

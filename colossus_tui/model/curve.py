@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from colossus_tui.model.dataclass import dataclass
 
 FLOP_PER_PARAMETER_AND_TOKEN = 6
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from colossus_tui.model.action import Action
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.event import Event, Severity
 from colossus_tui.model.run import Series
 from colossus_tui.model.verb import Verb

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from colossus_tui.model.dataclass import dataclass
 
 NO_PRICES = "no prices in the hub's settings; add [prices], see docs/money.md"
 

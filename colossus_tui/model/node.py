@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.event import Alert, Event
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.run import Run, RunState
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.site import PlaceKind
 
 NEAR_RATIO, FULL_RATIO = 0.90, 0.97  # of a limit: a warning, and critical

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from colossus_tui.model.action import Action
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.event import Alert, Event
 from colossus_tui.model.money import Money
 from colossus_tui.model.node import Gpu

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.verb import Verb
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Any
+
+from colossus_tui.model.dataclass import dataclass
 
 
 class PlaceKind(StrEnum):

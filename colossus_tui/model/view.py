@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from colossus_tui.model.action import Action
 from colossus_tui.model.curve import Curve
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.event import Alert, Event
 from colossus_tui.model.incident import Incident
 from colossus_tui.model.money import IdleView, SiteMoney

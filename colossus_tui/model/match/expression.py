@@ -12,9 +12,9 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.priority import PriorityClass
 
 COMPARE: dict[str, Callable[[Any, Any], Any]] = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeAlias
 
 from colossus_tui.model.action import ActionState
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.node import Freshness
 from colossus_tui.model.priority import PriorityClass
 from colossus_tui.model.run import RunState

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.match.expression import EVERYTHING, Expression, Row, holds, names
 from colossus_tui.model.match.fields import GPU_FIELDS
 from colossus_tui.model.match.parser import read

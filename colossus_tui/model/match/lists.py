@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from colossus_tui.model.action import Action
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.match.expression import holds
 from colossus_tui.model.match.fields import ACTION_FIELDS, NODE_FIELDS, Field
 from colossus_tui.model.match.parser import read

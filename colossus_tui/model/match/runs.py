@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from colossus_tui.model.bets import late_seconds, progress_ratio
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.match.expression import EVERYTHING, Expression, holds, names
 from colossus_tui.model.match.fields import RUN_FIELDS
 from colossus_tui.model.match.parser import read

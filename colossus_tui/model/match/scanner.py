@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from colossus_tui.model.dataclass import dataclass
 from colossus_tui.model.match.expression import KEYWORDS, MatchError
 
 TEXT_LIMIT = 1_000  # characters
