@@ -151,6 +151,9 @@ def _client(arguments: argparse.Namespace) -> Iterator[Client]:
 
 def _console(arguments: argparse.Namespace) -> int:
     from colossus_tui.client.address import configured
+    from colossus_tui.tui import quickstart
+
+    quickstart.begin()
     from colossus_tui.tui.app import run_console
 
     return run_console(

@@ -34,7 +34,7 @@ TOP_EXAMPLES = f"""examples:
 
 def parse_words(words: Sequence[str]) -> argparse.Namespace:
     """Return what a command line says; the environment names a theme where no flag does."""
-    root = build()
+    root = build(with_commands=bool(words))
     arguments = root.parse_args(words)
     named = os.environ.get("COLOSSUS_THEME")
     if arguments.command in CONSOLES and arguments.theme is None and named:
@@ -45,8 +45,8 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def build() -> argparse.ArgumentParser:
-    """Return the whole command line."""
+def build(with_commands: bool = True) -> argparse.ArgumentParser:
+    """Return the whole command line; without commands where none was said, for a quick start."""
     root = argparse.ArgumentParser(
         prog="colossus",
         description="See every training run in one terminal, and act on it.",
@@ -72,6 +72,9 @@ def build() -> argparse.ArgumentParser:
         help="what the console sends: auto measures the terminal's link, low is for a slow one, "
         "full for one that must not be asked",
     )
+    root.set_defaults(command=None)
+    if not with_commands:
+        return root
     commands = root.add_subparsers(
         dest="command", metavar="COMMAND", title="commands", parser_class=Parser
     )

@@ -16,6 +16,7 @@ from textual.screen import Screen
 
 from colossus_tui.model import Action, ActionState, Verb
 from colossus_tui.text import show_as_of
+from colossus_tui.tui import quickstart
 from colossus_tui.tui.actions import COMMANDS, key_of, offered
 from colossus_tui.tui.feed import Feed
 from colossus_tui.tui.messages import (
@@ -78,8 +79,12 @@ class ColossusApp(ReplayKeys):
         self._end_after = end_after_seconds
         self.last_resort: threading.Timer | None = None
 
-    async def on_mount(self) -> None:
-        """Start the feed and show the overview."""
+    def get_default_screen(self) -> Screen[None]:
+        """Return the overview, which is below all others."""
+        return OverviewScreen()
+
+    def on_mount(self) -> None:
+        """Start the feed."""
         loop = asyncio.get_running_loop()
 
         def leave(number: int, frame: object) -> None:
@@ -95,10 +100,10 @@ class ColossusApp(ReplayKeys):
             signal.signal(number, leave)
         self.start_pacing()
         self.feed.start()
-        await self.push_screen(OverviewScreen())
         if self.unsaid:
             self.tell("theme", self.unsaid, good=False)
         self.set_interval(TICK_SECONDS, self._tick)
+        self.set_timer(quickstart.SECONDS, quickstart.end)
         if self._end_after is not None:
             self.set_timer(self._end_after, self.action_quit)
 

@@ -175,7 +175,7 @@ class Workbench(PacedApp):
 
         if saved.theme in THEMES and THEMES[saved.theme].needs <= self.colours:
             self.show_theme(saved.theme)
-        while len(self.screen_stack) > 2:  # Textual's own, and the overview
+        while len(self.screen_stack) > 1:
             await self.pop_screen()
         if saved.screen != "overview":
             await self.push_screen(screen_of(saved))

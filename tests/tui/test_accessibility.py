@@ -45,7 +45,7 @@ WORDS = {"FAILING", "ALERTS"}  # heads that say what a number under them means
 
 def lines_on(it: Stage) -> Iterator[list[tuple[str, Span]]]:
     """Every line of text and every row of a table: its spans, each with its column's head."""
-    for screen in it.app.screen_stack[1:]:
+    for screen in it.app.screen_stack:
         for lines in screen.query(Lines):
             yield from ([("", span) for span in line] for line in lines._lines)
         for table in screen.query(Table):

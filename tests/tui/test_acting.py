@@ -155,7 +155,7 @@ def test_a_letter_that_is_typed_is_no_command(hub: Product, agent: FakeAgent) ->
         terminal.press("S")
         terminal.until("type the run's name")
         terminal.press("qpa? x")
-        terminal.until("then enter: qpa?x")
+        terminal.until("then enter: qpa? x")
         terminal.press("\x1b")
         terminal.until_gone("type the run's name")
         terminal.press("q")

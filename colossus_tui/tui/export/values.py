@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Sequence
@@ -53,6 +52,8 @@ def as_csv(exported: Exported) -> str:
     rows = [flat(row) for row in exported.rows]
     heads = list(dict.fromkeys(name for row in rows for name in row))
     out = io.StringIO()
+    import csv  # a few ms of the console's start
+
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(heads)
     writer.writerows([_cell(row.get(head)) for head in heads] for row in rows)
