@@ -41,6 +41,7 @@ from bench.measure import (
 
 NAMES = (b"10t", b"6t", b"imagine-v2", b"1.5t-a", b"1.5t-b", b"1t-a", b"1t-b")
 SILENCE_SECONDS = 0.05
+ASKED, ANSWER = b"\x1b[6n", b"\x1b[1;1R"
 EMPTY_APP = (
     "from textual.app import App\n"
     "class Empty(App):\n"
@@ -70,7 +71,10 @@ class Figures:
 
 
 class Program:
-    """A program in a terminal, its output read by whoever measures."""
+    """A program in a terminal, its output read by whoever measures.
+
+    It says where its cursor is when it is asked, as every terminal does.
+    """
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str]) -> None:
         self.started = time.perf_counter()
@@ -86,9 +90,12 @@ class Program:
         if not ready:
             return b""
         try:
-            return os.read(self._master, 65536)
+            found = os.read(self._master, 65536)
         except OSError:
             return b""
+        if ASKED in found:
+            os.write(self._master, ANSWER)
+        return found
 
     def press(self, key: bytes) -> None:
         """Write a key."""

@@ -1,6 +1,7 @@
 """Every screen of the console in a real terminal: what `python -m bench.console --screens` runs.
 
-The seven runs are the simulator's, on 1,000 nodes. Each screen is opened by its key and left alone,
+The seven runs are the simulator's, on 1,000 nodes; two have a slow GPU and so an incident, and were
+saved once. Each screen is opened by its key and left alone,
 then keys are pressed on it. Stalled is a terminal whose reader stops for 30 s: how much larger the
 console then is, and how soon after that it answers a key.
 """
@@ -26,7 +27,9 @@ from colossus_tui.client import AsyncClient
 
 NODES = 1_000
 NAMES = (b"10t", b"6t", b"imagine-v2", b"1.5t-a", b"1.5t-b", b"1t-a", b"1t-b")
-DOWN_UP, ARROWS = (b"j", b"k"), (b"\x1b[B", b"\x1b[A")
+SLOW_RUNS = ("6t", "10t")
+DOWN_UP = (b"j", b"k")
+INCIDENT_SECONDS = 180.0  # until a slow GPU is one, at most
 STALL_SECONDS = 30.0
 ANY = {
     "bytes_per_second": 10_000.0,
@@ -43,7 +46,7 @@ SCREENS: tuple[tuple[str, tuple[bytes, ...], Sequence[bytes]], ...] = (
     ("bets", (b"b",), DOWN_UP),
     ("power", (b"w",), DOWN_UP),
     ("money", (b"$",), DOWN_UP),
-    ("incidents", (b"i",), ARROWS),  # `k` acknowledges there
+    ("incidents", (b"i",), DOWN_UP),
     ("timeline", (b"i", b"t"), (b"+", b"-")),
     ("nodes", (b"n",), DOWN_UP),
     ("map", (b"m",), (b"\x1b[C", b"\x1b[D")),
@@ -68,12 +71,21 @@ class Figures:
     is_ours: bool = True
 
 
-async def _prepare(stand: site.Stand, settle: float) -> None:
+async def _prepare(stand: site.Stand, folder: Path, settle: float) -> None:
+    scenario = folder / "scenario.toml"
+    fault = '[[fault]]\nkind = "straggler"\nrun = "{}"\nrank = 17\nat = 1\nduration = 3600\n'
+    scenario.write_text('name = "bench"\n' + "".join(fault.format(run) for run in SLOW_RUNS))
     async with AsyncClient(stand.address, timeout=60.0) as client:
         await site.answering(client)
-        stand.start_sim()
+        stand.start_sim("--no-failures", "--scenario", str(scenario))
         await site.linked(client, stand.nodes)
         await asyncio.sleep(settle)
+        await asyncio.gather(*(client.act("checkpoint", run, wait=True) for run in SLOW_RUNS))
+        deadline = time.monotonic() + INCIDENT_SECONDS
+        while len(await client.incidents()) < len(SLOW_RUNS):
+            if time.monotonic() > deadline:
+                raise SystemExit("bench.console: the slow GPUs never became incidents")
+            await asyncio.sleep(1.0)
 
 
 def _screen(
@@ -151,7 +163,7 @@ def run(nodes: int, *, quick: bool) -> list[Figures]:
         stand = site.Stand(folder, nodes, settings=_settings(folder, nodes))
         command = [sys.executable, "-m", "colossus_tui", "--hub", stand.address]
         try:
-            asyncio.run(_prepare(stand, 20.0 if quick else 60.0))
+            asyncio.run(_prepare(stand, folder, 20.0 if quick else 60.0))
             seconds = 10.0 if quick else 30.0
             found = [_screen(command, *screen, seconds) for screen in SCREENS]
             # Which screen is opened later changes nothing of a start.
