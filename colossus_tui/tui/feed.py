@@ -112,6 +112,7 @@ class Feed:
         self._main_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._recording: asyncio.Task[None] | None = None
+        self._replay_turn = asyncio.Lock()
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def start(self) -> None:
@@ -406,7 +407,8 @@ class Feed:
 
         assert self._client is not None
         try:
-            await call(self._client)
+            async with self._replay_turn:  # one key after the other, as they were pressed
+                await call(self._client)
         except ColossusError as error:
             self._post(Noted("replay", str(error), good=False))
 

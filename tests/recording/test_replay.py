@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -18,9 +19,10 @@ from google.protobuf import message_factory
 
 from colossus_protos.v1 import action_pb2, console_pb2
 from colossus_tui.cli.replay import instant
-from colossus_tui.client import Client, ColossusError, NotFoundError
+from colossus_tui.client import AsyncClient, Client, ColossusError, NotFoundError
 from colossus_tui.model import ActionState, MapRequest, PlaceKind
 from colossus_tui.recording import FileSink, Recording, Writer
+from colossus_tui.tui.feed import Feed
 from tests import forks
 from tests.e2e.product import BIN
 from tests.recording.made import SECOND, START, detail, events, recorded, runs, site_map
@@ -398,3 +400,24 @@ def test_a_verb_of_a_newer_hub_is_a_mark_too() -> None:
     (mark,) = marks.of("events", answer, START)
 
     assert mark.detail == "verb 99 10t by ada"
+
+
+async def test_its_keys_are_done_in_the_order_in_which_they_were_pressed() -> None:
+    done: list[str] = []
+
+    class Moves:
+        async def step(self, seconds: float) -> None:
+            await asyncio.sleep(0.05)
+            done.append("step")
+
+        async def next_alert(self) -> None:
+            done.append("alert")
+
+    feed = Feed("nowhere", lambda message: None)
+    feed._client = cast(AsyncClient, Moves())
+    try:
+        await asyncio.gather(feed._replay(lambda client: client.step(-60.0)), feed._next_alert())
+    finally:
+        feed._loop.close()
+
+    assert done == ["step", "alert"]
