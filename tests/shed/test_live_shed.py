@@ -11,6 +11,7 @@ import pytest
 
 from colossus_tui.client import Client, InvalidRequestError, RefusedError
 from colossus_tui.model import Action, ActionParameters, Run, Shed, ShedPlan, Verb, sheds_in_force
+from colossus_tui.sim.catalogue import MODELS
 from tests.e2e.product import BIN
 from tests.sim.live import LiveSite, live_site
 from tests.support import until
@@ -47,9 +48,15 @@ def runs(site: LiveSite) -> dict[str, Run]:
 
 def is_as_ever(site: LiveSite) -> bool:
     """Return whether every run steps with all the power that its GPUs take."""
-    return all(
-        run.state == "running" and run.tokens_per_second and not run.power_cap_watts
-        for run in runs(site).values()
+    found = runs(site).values()
+    measured = site.product.ask(Client.site).power_watts is not None
+    return (
+        measured
+        and len(found) == len(MODELS)
+        and all(
+            run.state == "running" and run.tokens_per_second and not run.power_cap_watts
+            for run in found
+        )
     )
 
 
