@@ -15,7 +15,18 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from colossus_tui.model import Confirmation, MapRequest, Preflight, Series, Timeline, Verb
+from colossus_tui.model import (
+    Confirmation,
+    MapRequest,
+    Mark,
+    MarkKind,
+    Playback,
+    Preflight,
+    Series,
+    Timeline,
+    Verb,
+)
+from colossus_tui.text import show_as_of
 from colossus_tui.tui.app import ColossusApp
 from colossus_tui.tui.export.screen import picture
 from colossus_tui.tui.feed import Feed
@@ -100,11 +111,14 @@ async def stage(monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> Async
     for call in ("show", "preview", "preview_bulk", "find", "acknowledge", "silence"):
         monkeypatch.setattr(Feed, call, lambda *arguments: None)
     app = ColossusApp("nowhere", modes=Modes(asked="dark"))
-    async with app.run_test(size=size, notifications=True) as pilot:
-        it = Stage(pilot, app)
-        journal = JournalReceived(world.ACTIONS)
-        await it.tell(LinkChanged(True), ViewReceived(world.view()), journal)
-        yield it
+    try:
+        async with app.run_test(size=size, notifications=True) as pilot:
+            it = Stage(pilot, app)
+            journal = JournalReceived(world.ACTIONS)
+            await it.tell(LinkChanged(True), ViewReceived(world.view()), journal)
+            yield it
+    finally:
+        show_as_of(None)  # as after a replay
 
 
 PAST = range(900, 0, -10)  # seconds
@@ -202,6 +216,31 @@ async def _timeline(it: Stage) -> None:
     await it.press("down", "down")
 
 
+async def _what_if(it: Stage) -> None:
+    runs = [replace(run, node_count=run.gpu_count // 4) for run in world.RUNS]
+    await it.tell(ViewReceived(replace(world.view(), runs=tuple(runs))))
+    await it.press("b", "M", "tab", *"2500")
+
+
+async def _replay(it: Stage) -> None:
+    marks = (
+        Mark(ago(600), MarkKind.ALERT, INCIDENTS[0].title),
+        Mark(ago(240), MarkKind.ACTION, "pause 1t-a"),
+        Mark(ago(60), MarkKind.ALERT, INCIDENTS[1].title),
+    )
+    playback = Playback(
+        ago(900),
+        ago(-300),
+        NOW,
+        4.0,
+        marks=marks,
+        damage="14:18:20: a block is cut; what came before it is shown",
+        file_name="the night",
+        mark=marks[2],
+    )
+    await it.tell(ViewReceived(replace(world.view(), playback=playback)))
+
+
 async def _saved(it: Stage) -> None:
     keep(it.app.settings, SavedView("hot GPUs", "map", {"filter": "temp>85"}, "dark"))
     keep(it.app.settings, SavedView("big runs", "overview", {"filter": "class=P0"}, "light"))
@@ -231,6 +270,8 @@ SCREENS: Mapping[str, Bring] = {
     "card-name": _card_of_a_stop,
     "card-class": _choice,
     "card-shed": _card_of_a_shed,
+    "card-what-if": _what_if,
+    "replay": _replay,
     "bulk": _bulk,
     "card-save": lambda it: it.press("n", "W", *"my nodes"),
     "card-saved": _saved,

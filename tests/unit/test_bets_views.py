@@ -174,6 +174,17 @@ def test_the_card_of_a_move_fits_and_says_that_it_is_a_model(cells: int) -> None
     assert "$2.40k>$98.4k" in shown
 
 
+def test_of_a_whole_site_no_figure_of_a_move_is_cut() -> None:
+    runs = [a_run("10t", 45_000), a_run("imagine-v2", 30_000)]
+
+    shown = text(what_if_lines(what_if(runs, "10t", "imagine-v2", 12_500), 75))
+
+    first = next(row for row in shown.splitlines() if row.startswith("10t"))
+    assert "45,000>32,500" in first
+    assert first.endswith("W")
+    assert max(width(row) for row in shown.splitlines()) <= 75
+
+
 def test_an_emptied_run_stops() -> None:
     shown = text(what_if_lines(what_if(RUNS, "1t-a", "10t"), 75))
 

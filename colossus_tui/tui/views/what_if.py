@@ -12,6 +12,7 @@ from colossus_tui.tui.views.words import wrapped
 
 FIELDS = ("from", "to", "nodes")
 HEADS = ("RUN", "NODES", "ETA", "TOK/S", "COST/DAY", "POWER")
+TOKENS, LEAST_NAME = HEADS.index("TOK/S"), 10
 
 
 def choices(runs: Sequence[Run]) -> list[str]:
@@ -105,11 +106,20 @@ _WHEN = ("before", "after")
 
 
 def _changed(before: str, after: str) -> str:
-    return before if before == after else f"{before}>{after}"
+    """Return both, their unit once where it is the same: "212>201 MW"."""
+    if before == after:
+        return before
+    value, _, unit = before.rpartition(" ")
+    return f"{value if value and after.endswith(f' {unit}') else before}>{after}"
 
 
 def _table(rows: Sequence[tuple[str, ...]], styles: Sequence[str], cells: int) -> list[Line]:
     wide = [max(width(row[at]) for row in (HEADS, *rows)) for at in range(len(HEADS))]
+    shown = list(range(len(HEADS)))
+    if LEAST_NAME + sum(wide[1:]) + len(wide) - 1 > cells:
+        shown.remove(TOKENS)  # a cost or a power that is cut would say something else
+    rows = [tuple(row[at] for at in shown) for row in (HEADS, *rows)]
+    wide = [wide[at] for at in shown]
     gap = 2 if sum(wide) + 2 * (len(wide) - 1) <= cells else 1
     wide[0] = max(min(wide[0], cells - sum(wide[1:]) - gap * (len(wide) - 1)), 4)
 
@@ -119,7 +129,7 @@ def _table(rows: Sequence[tuple[str, ...]], styles: Sequence[str], cells: int) -
         whole: Span = ((" " * gap).join(texts), style)
         return (whole,)
 
-    return [line(HEADS, "head"), *map(line, rows, styles)]
+    return list(map(line, rows, ["head", *styles]))
 
 
 def card_keys() -> list[Line]:
