@@ -323,7 +323,11 @@ class Stand:
             try:
                 self.obeys(cell)
             except (AssertionError, ColossusError) as error:
-                found.append(f"what comes next: {error}")
+                told = [
+                    f"{one.verb}: {[f'{stage.state}: {stage.detail}' for stage in one.stages]}"
+                    for one in self.client.actions(run_id=cell.run_id, limit=2)
+                ]
+                found.append(f"what comes next: {error}; newest: {told}")
         stages = [f"{stage.state}: {stage.detail}" for stage in action.stages]
         return [f"{cell.case} of {cell.run_id}: {text} {stages}" for text in found]
 
