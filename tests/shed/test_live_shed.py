@@ -258,7 +258,13 @@ def test_the_console_asks_shows_the_plan_and_follows_it_in_80_by_24(
         terminal.press("-2 % 3 weeks\r")
         terminal.until("is no time")
         terminal.press("\x7f" * 7 + "\r")  # "-2 %"
-        terminal.until("1 step", "1t-b", "SITE THEN", "type the site's name, then enter")
+        terminal.until(
+            "shed the site, north",
+            "1 step",
+            "1t-b",
+            "SITE THEN",
+            "type the site's name, then enter",
+        )
         terminal.press("nowhere\r")
         terminal.until("that is not the site's name")
         terminal.press("north\r")

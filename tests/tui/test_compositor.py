@@ -50,15 +50,19 @@ def _screen(written: str) -> pyte.Screen:
     return screen
 
 
+def _strips(lines: list[list[tuple[str, Style | None]]]) -> list[Strip]:
+    return [
+        Strip([Segment(text, style) for text, style in line]).adjust_cell_length(COLUMNS)
+        for line in lines
+    ]
+
+
 @given(LINES, SPANS)
 def test_a_terminal_shows_each_changed_cell_in_its_own_style(
     lines: list[list[tuple[str, Style | None]]], spans: list[tuple[int, int, int]]
 ) -> None:
     """Whatever was written before it, and nothing beyond the changed cells."""
-    strips = [
-        Strip([Segment(text, style) for text, style in line]).adjust_cell_length(COLUMNS)
-        for line in lines
-    ]
+    strips = _strips(lines)
     console = _console()
     whole = _screen("\r\n".join(strip.render(console) for strip in strips))
     spans = [(y, x1, x2) for y, x1, x2 in spans if x1 < x2]
@@ -79,10 +83,7 @@ def test_a_terminal_shows_each_changed_cell_in_its_own_style(
 def test_a_whole_screen_is_what_each_of_its_styles_makes_it(
     lines: list[list[tuple[str, Style | None]]],
 ) -> None:
-    strips = [
-        Strip([Segment(text, style) for text, style in line]).adjust_cell_length(COLUMNS)
-        for line in lines
-    ]
+    strips = _strips(lines)
     console = _console()
     expected = _screen("\r\n".join(strip.render(console) for strip in strips))
 

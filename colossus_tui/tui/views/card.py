@@ -94,7 +94,9 @@ def problem(verb: Verb, subject: str, detail: str, cells: int, *, sent: bool) ->
 
 def preflight_lines(preflight: Preflight, subject: str, cells: int) -> list[Line]:
     """Return what the action would cost, or why it would be refused."""
-    lines: list[Line] = [((f"{preflight.verb} {safe(subject, 63)}", "strong"),), ()]
+    if preflight.verb.is_on_site and preflight.subject:
+        subject = f"{subject}, {preflight.subject}"  # on a low terminal it is seen nowhere else
+    lines: list[Line] = [((f"{preflight.verb} {safe(subject, 75)}", "strong"),), ()]
     if not preflight.allowed:
         lines += [((f"refused: {preflight.refusal}", "warn"),)]
         lines += wrapped(preflight.refusal_detail, "plain", cells)
