@@ -47,9 +47,10 @@ class _Lane:
     def acknowledge(self, sequence: int) -> int:
         """Forget what was written up to a number; return its size."""
         size = 0
-        for queue in (self.again, self.written):
-            while queue and queue[0].sequence <= sequence:
-                size += len(queue.popleft().body) if queue is self.written else 0
+        while self.again and self.again[0].sequence <= sequence:
+            self.again.popleft()
+        while self.written and self.written[0].sequence <= sequence:
+            size += len(self.written.popleft().body)
         return size
 
 

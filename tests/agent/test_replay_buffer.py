@@ -71,6 +71,21 @@ def test_what_was_written_and_not_acknowledged_comes_again_under_its_number() ->
     assert all(m.replayed for m in second)
 
 
+def test_what_is_acknowledged_before_it_was_written_again_is_not_written_again() -> None:
+    outbox = Outbox(frame_limit=10)
+    for time in range(1, 4):
+        outbox.add(event(time))
+    outbox.begin_link()
+    drain(outbox.next_other)
+    outbox.begin_link()
+
+    outbox.acknowledge(2)
+
+    assert [m.sequence for m in drain(outbox.next_other)] == [3]
+    outbox.acknowledge(3)
+    assert len(outbox) == outbox.byte_count == 0
+
+
 def test_frames_give_way_before_steps_and_events_and_the_loss_is_counted() -> None:
     outbox = Outbox(frame_limit=1000, byte_limit=10_000)
     for time in range(100):
